@@ -1,0 +1,67 @@
+//! What the vault takes from the machine it runs on, injected so that tests decide it: time, chance, cost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::crypto::KdfCost;
+
+/// Two clocks: one that people read, one that only runs forward.
+pub trait Clock: Send + Sync {
+    /// Wall time, UTC.
+    fn now(&self) -> Timestamp;
+    /// Time since boot; suspended time counts. Lifetimes are measured with this.
+    fn boot(&self) -> Duration;
+}
+
+/// A source of unpredictable bytes.
+pub trait Random: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// Everything taken from the machine.
+#[derive(Clone)]
+pub struct Host {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// What a new passphrase slot costs to try.
+    pub kdf_cost: KdfCost,
+}
+
+impl Host {
+    /// The real machine: its clocks, its kernel's random source, and the cost of DESIGN's Argon2id.
+    pub fn real() -> Self {
+        Host {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            kdf_cost: KdfCost::standard(),
+        }
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn boot(&self) -> Duration {
+        // A kernel without CLOCK_BOOTTIME gets the end of time: every lifetime is over, fail closed.
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map_or(Duration::MAX, Duration::from)
+    }
+}
+
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, buffer: &mut [u8]) {
+        // There is no way on without randomness, and no secret in this message.
+        getrandom::fill(buffer).expect("the kernel's random source answers");
+    }
+}

@@ -1,0 +1,5 @@
+//! Skeleton.
+
+/// How providers are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {}

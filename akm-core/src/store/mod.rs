@@ -1,0 +1,253 @@
+//! Where sealed rows rest. A store knows ids, versions, counts and opaque blobs; it holds no key.
+//!
+//! Invariants: every method is one transaction; a write is durable when it returns; a change names the
+//! version it changes and fails with `conflict` when that is no longer the stored one; `before_commit`
+//! runs inside the transaction after every statement succeeded, and its error rolls everything back
+//! (the audit event is written there: no change without its event). Every SQL statement of akm lives
+//! below this module.
+
+use crate::error::Result;
+
+mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+/// A random identifier.
+pub type Id = [u8; 16];
+/// A keyed tag or a MAC.
+pub type Tag = [u8; 32];
+/// Runs inside the transaction, last.
+pub type BeforeCommit<'a> = &'a mut dyn FnMut() -> Result<()>;
+
+/// An account. Blobs are sealed by the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Random.
+    pub id: Id,
+    /// In its one spelling.
+    pub name: String,
+    /// `user` or `admin`.
+    pub role: String,
+    /// Tier id; local accounts have `local`.
+    pub tier: String,
+    /// A hint for `agent.status`; what binds is inside `profile`.
+    pub totp_active: bool,
+    /// Last TOTP step used.
+    pub totp_step: u64,
+    /// Keys wrapped by the root key.
+    pub keys: Vec<u8>,
+    /// Sealed account state.
+    pub profile: Vec<u8>,
+    /// Counts changes of `profile`, from 1.
+    pub profile_version: u64,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// One way to the root key: a passphrase, or a recovery code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotRow {
+    /// 0 is the passphrase; recovery codes count from 1.
+    pub slot: u32,
+    /// Encoded derivation parameters.
+    pub kdf: Vec<u8>,
+    /// Bits of the factors that enter the derivation.
+    pub factors: u32,
+    /// Commitment to the derived key.
+    pub commit: Tag,
+    /// The root key, wrapped.
+    pub wrapped: Vec<u8>,
+}
+
+/// A change of an account, all or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// Slots that must exist and are removed; one missing is `conflict`.
+    pub remove_slots: Vec<u32>,
+    /// Slots written, replacing those of the same number.
+    pub put_slots: Vec<SlotRow>,
+    /// New sealed state, with the version it replaces.
+    pub profile: Option<ProfileChange>,
+}
+
+/// New sealed account state.
+#[derive(Clone, Debug)]
+pub struct ProfileChange {
+    /// The stored version must be this; it becomes this + 1.
+    pub from_version: u64,
+    /// The sealed state.
+    pub profile: Vec<u8>,
+    /// The hint beside it.
+    pub totp_active: bool,
+    /// The last TOTP step used, where a confirmation used one; never moves backwards.
+    pub totp_step: Option<u64>,
+}
+
+/// A key's record without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHead {
+    /// Random; the cursor of lists.
+    pub id: Id,
+    /// The owner.
+    pub account: Id,
+    /// Keyed tag of the name, unique per account.
+    pub tag: Tag,
+    /// Keyed tag of the provider.
+    pub provider_tag: Tag,
+    /// In clear for filters; authenticated inside `meta`.
+    pub status: u8,
+    /// Version of the secret, from 1.
+    pub secret_version: u64,
+    /// Version of the metadata, from 1.
+    pub meta_version: u64,
+    /// The record key, wrapped by the vault key.
+    pub wrapped_key: Vec<u8>,
+    /// Sealed metadata.
+    pub meta: Vec<u8>,
+    /// Unix milliseconds; a cache of the audit.
+    pub last_used_at: Option<i64>,
+}
+
+/// A key's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// All but the secret.
+    pub head: KeyHead,
+    /// The sealed secret.
+    pub secret: Vec<u8>,
+}
+
+/// A replaced secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The version it was.
+    pub version: u64,
+    /// Sealed: preview, times, destinations.
+    pub meta: Vec<u8>,
+    /// The sealed secret, as it stood.
+    pub secret: Vec<u8>,
+}
+
+/// The count of failed attempts under one tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Attempts since the last success.
+    pub failures: u32,
+    /// Unix milliseconds before which no attempt is made.
+    pub blocked_until: i64,
+}
+
+/// An audit event as it rests: what filters need in clear, the rest sealed, all of it under `mac`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// The account's id, or zeros for the system chain.
+    pub chain: Id,
+    /// Position in the chain, from 1.
+    pub seq: u64,
+    /// Unix milliseconds.
+    pub time: i64,
+    /// Operation name.
+    pub action: String,
+    /// `ok` or an error kind.
+    pub outcome: String,
+    /// The key's record id, where there was one.
+    pub record: Option<Id>,
+    /// Sealed: key name, caller.
+    pub sealed: Vec<u8>,
+    /// Over everything above and the event before.
+    pub mac: Tag,
+}
+
+/// A store. See the module for what every implementation owes.
+pub trait Store: Send + Sync {
+    /// The random id of this vault, made when it was created.
+    fn vault_id(&self) -> Id;
+
+    /// How many accounts there are.
+    fn account_count(&self) -> Result<u64>;
+    /// An account by its folded name.
+    fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>>;
+    /// An account by id.
+    fn account(&self, id: &Id) -> Result<Option<AccountRow>>;
+    /// The slots of an account, by number. Empty for an unknown account, at the same cost.
+    fn slots(&self, account: &Id) -> Result<Vec<SlotRow>>;
+    /// Adds an account; `conflict` if the name is taken.
+    fn create_account(
+        &self,
+        account: &AccountRow,
+        slots: &[SlotRow],
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Changes an account.
+    fn change_account(
+        &self,
+        id: &Id,
+        change: &AccountChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Uses up a TOTP step: true if no step at or after it was used before.
+    fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool>;
+    /// Reads, decides and writes the attempts under a tag in one durable transaction. `None` keeps the row.
+    /// The table is bounded: past 10,000 rows the one blocked least is dropped.
+    fn change_attempts(
+        &self,
+        tag: &Tag,
+        decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
+    ) -> Result<()>;
+
+    /// How many keys an account has.
+    fn key_count(&self, account: &Id) -> Result<u64>;
+    /// A key by its tag: one indexed read.
+    fn key_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<KeyRow>>;
+    /// Adds keys, all or none: `conflict` if a tag is taken, `limit_reached` past `limit`.
+    fn insert_keys(
+        &self,
+        rows: &[KeyRow],
+        limit: Option<u64>,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Replaces a record that has `from_meta_version`; keeps `history` if given.
+    fn update_key(
+        &self,
+        row: &KeyRow,
+        from_meta_version: u64,
+        history: Option<&HistoryRow>,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Removes a record that has `from_meta_version`, and its history.
+    fn remove_key(
+        &self,
+        account: &Id,
+        id: &Id,
+        from_meta_version: u64,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Heads in the order of their ids, after `after`.
+    fn keys_page(
+        &self,
+        account: &Id,
+        provider_tag: Option<&Tag>,
+        after: Option<&Id>,
+        limit: u32,
+    ) -> Result<Vec<KeyHead>>;
+    /// Replaced secrets of a key, newest first.
+    fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>>;
+
+    /// Takes events from the journal: an event that is there already is skipped, a different one in its place is
+    /// `corrupt`. Moves `last_used_at` of the records that `key.get` and `provider.test` handed out.
+    fn fold_events(&self, events: &[EventRow]) -> Result<()>;
+    /// The last event of a chain.
+    fn last_event(&self, chain: &Id) -> Result<Option<EventRow>>;
+    /// Events of a chain in order, after `after_seq`, at or after `since`, of `action`.
+    fn events(
+        &self,
+        chain: &Id,
+        after_seq: u64,
+        since: Option<i64>,
+        action: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>>;
+
+    /// Writes the log back into the main file, so that nothing deleted stays behind.
+    fn checkpoint(&self) -> Result<()>;
+}

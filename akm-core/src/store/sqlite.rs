@@ -1,0 +1,3 @@
+//! Skeleton.
+/// SQLite.
+pub struct SqliteStore;
