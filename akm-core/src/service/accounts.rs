@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::audit::{Caller, Event};
+use crate::audit::Caller;
 use crate::error::{Error, Result};
 use crate::protocol::{self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status};
 use crate::vault::{SignIn, Unlocked};
 
-use super::{DEFAULT_ACCOUNT, Service, shape};
+use super::{DEFAULT_ACCOUNT, Service, done, shape};
 
 /// The longest lifetime of a session: ten years, so that no sum of times overflows.
 const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
@@ -45,7 +45,7 @@ impl Service {
         let name = account.name().as_str().to_owned();
         let chain = self.audit.open_account(account.id(), account.audit_key())?;
         // Without its event no session begins.
-        self.audit.append(&chain, &Event::new(Op::AgentUnlock, caller))?;
+        self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
         let expires_at = self.sessions.open(caller.uid, account, chain, lifetime, &*self.host.clock);
         Ok(protocol::Unlocked { account: name, expires_at: expires_at.map(shape::time) })
     }
@@ -53,7 +53,7 @@ impl Service {
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
         self.sessions.close(caller.uid, &mut |session| {
             // Locking must not fail: without room for its event the keys are wiped all the same.
-            let _ = self.audit.append(&session.chain, &Event::new(Op::AgentLock, caller));
+            let _ = self.audit.append(&session.chain, &done(Op::AgentLock, caller));
         });
         crate::memory::scrub_stack();
         Ok(protocol::Empty {})
@@ -67,7 +67,7 @@ impl Service {
             request.totp.unwrap_or(true),
             &mut |account: &Unlocked| {
                 let opened = self.audit.open_account(account.id(), account.audit_key())?;
-                self.audit.append(&opened, &Event::new(Op::AccountRegister, caller))?;
+                self.audit.append(&opened, &done(Op::AccountRegister, caller))?;
                 chain = Some(opened);
                 Ok(())
             },
@@ -85,7 +85,7 @@ impl Service {
         let recovered =
             self.vault.recover(account, &request.code, &request.new_passphrase, &mut |account: &Unlocked| {
                 let opened = self.audit.open_account(account.id(), account.audit_key())?;
-                self.audit.append(&opened, &Event::new(Op::AccountRecover, caller))?;
+                self.audit.append(&opened, &done(Op::AccountRecover, caller))?;
                 chain = Some(opened);
                 Ok(())
             })?;

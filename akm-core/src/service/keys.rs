@@ -31,7 +31,7 @@ impl Service {
             expires_at: request.expires_at.as_deref().map(shape::parse_expiry).transpose()?,
             env: variable(request.env)?,
             use_only: request.use_only.unwrap_or(false),
-            base_url: base_url.map(|url| url.as_str().to_owned()),
+            base_url: base_url.map(|url| url.to_string()),
         };
         let mut event = |records: &[Record]| {
             records.iter().try_for_each(|record| self.key_event(session, caller, Op::KeyAdd, &record.id, &record.name))
@@ -122,7 +122,7 @@ impl Service {
             Some(text) => none_if_empty(text).map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
             None => record.base_url.as_deref().map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
         };
-        record.base_url = base_url.as_ref().map(|url| url.as_str().to_owned());
+        record.base_url = base_url.as_ref().map(BaseUrl::to_string);
         // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
         let moved = record.base_url != opened.record.base_url || record.name.provider() != name.provider();
         if moved {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event};
+use crate::audit::{Audit, Caller, Event, Filter, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::name::KeyName;
@@ -65,7 +65,7 @@ impl Service {
         let Options { vault: path, journal, state, host, key_limit, .. } = options;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, &*host.random)?);
         let host_key = vault::load_host_key(&state, &*host.random)?;
-        let audit = Audit::open(&journal, Arc::clone(&store), host.clone(), &host_key)?;
+        let audit = Audit::open(&journal, Arc::clone(&store), host.clone(), &host_key, store.vault_id())?;
         Ok(Service {
             vault: Vault::new(store, host.clone(), host_key),
             audit,
@@ -108,7 +108,7 @@ impl Service {
 
     /// Records in the system chain that a foreign uid was turned away.
     pub fn record_foreign_peer(&self, caller: &Caller) -> Result<()> {
-        self.audit.append_system(&Event::new(Op::AgentStatus, caller).failed(Kind::Denied))
+        self.audit.append_system(&failed(Op::AgentStatus, caller, Kind::Denied))
     }
 
     /// Boot time (`Clock::boot`) at which the next session ends by itself.
@@ -138,9 +138,9 @@ impl Service {
 
     /// A session that ends by itself is an event of the account, caused by this process.
     fn note_lock(&self, uid: u32, session: &Session) {
-        let caller = Caller { uid, ..Caller::this_process() };
+        let caller = Caller { uid, ..this_process() };
         // Locking must not fail: without room for its event the keys are wiped all the same.
-        let _ = self.audit.append(&session.chain, &Event::new(Op::AgentLock, &caller));
+        let _ = self.audit.append(&session.chain, &done(Op::AgentLock, &caller));
     }
 
     /// Operations that need no session.
@@ -156,7 +156,7 @@ impl Service {
         };
         if let Err(error) = &answer {
             // The refusal stands whether or not its event could be written.
-            let _ = self.audit.append_system(&Event::new(op, caller).failed(error.kind()));
+            let _ = self.audit.append_system(&failed(op, caller, error.kind()));
         }
         answer
     }
@@ -167,7 +167,7 @@ impl Service {
         match request {
             Request::AccountPassphrase(request) => {
                 self.stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &Event::new(op, caller));
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     self.vault.change_passphrase(step_up, &request.new_passphrase, &mut event)
                 })?;
                 self.end_other_sessions(caller);
@@ -175,20 +175,20 @@ impl Service {
             }
             Request::TotpEnable(request) => self
                 .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &Event::new(op, caller));
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
                     Ok(protocol::TotpSecret { totp_secret, totp_uri })
                 })
                 .map(Response::TotpEnable),
             Request::TotpDisable(request) => self
                 .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &Event::new(op, caller));
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     self.vault.disable_totp(step_up, &mut event)
                 })
                 .map(|()| Response::TotpDisable(protocol::Empty {})),
             Request::TotpCodes(request) => self
                 .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &Event::new(op, caller));
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     self.vault.replace_codes(step_up, &mut event)
                 })
                 .map(|recovery_codes| Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })),
@@ -220,7 +220,7 @@ impl Service {
     fn slow(&self, session: &Session, caller: &Caller, request: Request) -> Result<Response> {
         match request {
             Request::TotpConfirm(request) => {
-                let mut event = || self.audit.append(&session.chain, &Event::new(Op::TotpConfirm, caller));
+                let mut event = || self.audit.append(&session.chain, &done(Op::TotpConfirm, caller));
                 self.vault.confirm_totp(&session.account, &request.code, &mut event)?;
                 Ok(Response::TotpConfirm(protocol::Empty {}))
             }
@@ -230,8 +230,8 @@ impl Service {
             Request::KeyRemove(request) => self.remove_key(session, caller, &request).map(Response::KeyRemove),
             Request::KeyHistory(request) => self.key_history(session, &request).map(Response::KeyHistory),
             Request::AuditList(request) => {
-                let account = session.account.name().as_str();
-                self.audit.list(&session.chain, account, &request).map(Response::AuditList)
+                let filter = Filter::parse(&request)?;
+                self.audit.list(&session.chain, session.account.name(), &filter).map(Response::AuditList)
             }
             Request::AuditVerify(_) => self.audit.verify(&session.chain).map(Response::AuditVerify),
             _ => Err(Error::internal("the table and the service disagree about an operation")),
@@ -274,13 +274,29 @@ impl Service {
             && op.audit() == protocol::Audit::Audited
         {
             // The refusal stands whether or not its event could be written.
-            let _ = self.audit.append(&session.chain, &Event::new(op, caller).failed(error.kind()));
+            let _ = self.audit.append(&session.chain, &failed(op, caller, error.kind()));
         }
         answer
     }
 
     /// The event of an operation on a key.
     fn key_event(&self, session: &Session, caller: &Caller, op: Op, id: &Id, name: &KeyName) -> Result<()> {
-        self.audit.append(&session.chain, &Event::new(op, caller).on_key(*id, name.clone()))
+        self.audit.append(&session.chain, &Event { record: Some(*id), key: Some(name), ..done(op, caller) })
     }
+}
+
+/// The event of an operation that is being done: written before its effect.
+const fn done(op: Op, caller: &Caller) -> Event<'_> {
+    Event { op, outcome: Outcome::Ok, record: None, key: None, caller }
+}
+
+/// The event of an operation that failed.
+const fn failed(op: Op, caller: &Caller, kind: Kind) -> Event<'_> {
+    Event { op, outcome: Outcome::Failed(kind), record: None, key: None, caller }
+}
+
+/// This process as the cause of an event nobody asked for.
+fn this_process() -> Caller {
+    let exe = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    Caller { uid: nix::unistd::geteuid().as_raw(), pid: nix::unistd::getpid().as_raw(), exe }
 }

@@ -61,7 +61,7 @@ pub(super) fn status(record: &Record, now_ms: i64) -> KeyStatus {
 pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
     let provider = record.name.provider().as_str();
     let destinations = Destinations::decode(&record.destinations)?;
-    let standard = || Catalogue::builtin().provider(provider).map(|provider| provider.env_primary().to_owned());
+    let standard = || Catalogue::builtin().provider(provider).map(|provider| provider.env.primary.clone());
     Ok(Key {
         name: record.name.to_string(),
         provider: provider.to_owned(),
@@ -73,8 +73,8 @@ pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
         env: record.env.clone().or_else(standard),
         use_only: record.use_only,
         base_url: record.base_url.clone(),
-        header: destinations.header().map(str::to_owned),
-        hosts: destinations.origins().to_vec(),
+        header: Some(destinations.header).filter(|header| !header.is_empty()),
+        hosts: destinations.origins,
         notes: record.notes.clone(),
         version: record.secret_version,
         created_at: time_ms(record.created_at),

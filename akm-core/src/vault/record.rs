@@ -199,7 +199,7 @@ impl Vault {
 
     /// Finds a key by name: one indexed read. `None` if there is none.
     pub fn find_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
-        let Some(row) = self.store.key_by_tag(&account.id, &name_tag(account, name))? else { return Ok(None) };
+        let Some(row) = self.store.key_by_tag(account.id(), &name_tag(account, name))? else { return Ok(None) };
         let (record, key) = self.open_head(account, &row.head)?;
         if record.name != *name {
             return Err(Error::corrupt("a key rests under the tag of another name"));
@@ -216,7 +216,7 @@ impl Vault {
 
     /// Opens a replaced secret. `None` if there is no such version.
     pub fn open_old_secret(&self, account: &Unlocked, opened: &OpenedKey, version: u64) -> Result<Option<Secret>> {
-        let rows = self.store.history(&account.id, &opened.record.id)?;
+        let rows = self.store.history(account.id(), &opened.record.id)?;
         let Some(row) = rows.iter().find(|row| row.version == version) else { return Ok(None) };
         let old = self.open_old(account, opened, row)?;
         let ad = self.secret_ad(account, &opened.record.id, version, &old.destinations);
@@ -225,7 +225,7 @@ impl Vault {
 
     /// The replaced secrets of a key, newest first.
     pub fn old_versions(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Vec<OldVersion>> {
-        let rows = self.store.history(&account.id, &opened.record.id)?;
+        let rows = self.store.history(account.id(), &opened.record.id)?;
         rows.iter()
             .map(|row| {
                 let OldMeta { format: _, preview, destinations: _, created_at, replaced_at } =
@@ -295,7 +295,7 @@ impl Vault {
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.store
-            .remove_key(&account.id, &opened.record.id, opened.row.head.meta_version, before_commit)
+            .remove_key(account.id(), &opened.record.id, opened.row.head.meta_version, before_commit)
             .map_err(|error| if error.kind() == Kind::Conflict { changed_meanwhile() } else { error })
     }
 
@@ -314,7 +314,7 @@ impl Vault {
         let mut cursor = after;
         let size = limit.clamp(16, SCAN);
         loop {
-            let page = self.store.keys_page(&account.id, provider_tag.as_ref(), cursor.as_ref(), size)?;
+            let page = self.store.keys_page(account.id(), provider_tag.as_ref(), cursor.as_ref(), size)?;
             let last_page = page.len() < size as usize;
             let count = page.len();
             for (index, head) in page.iter().enumerate() {
@@ -406,7 +406,7 @@ impl Vault {
         let ad = self.meta_ad(account, &record.id, meta_version);
         Ok(KeyHead {
             id: record.id,
-            account: account.id,
+            account: *account.id(),
             tag: name_tag(account, &record.name),
             provider_tag: provider_tag(account, record.name.provider()),
             status: status_code(record.status).ok_or(Error::internal("a derived status is stored"))?,
@@ -435,21 +435,21 @@ impl Vault {
     }
 
     fn record_ad(&self, account: &Unlocked, id: &Id) -> Ad {
-        Ad::new(Field::RecordKey).vault(&self.store.vault_id()).account(&account.id).record(id)
+        Ad::new(Field::RecordKey).vault(&self.store.vault_id()).account(account.id()).record(id)
     }
 
     fn meta_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
-        Ad::new(Field::Meta).vault(&self.store.vault_id()).account(&account.id).record(id).version(version)
+        Ad::new(Field::Meta).vault(&self.store.vault_id()).account(account.id()).record(id).version(version)
     }
 
     fn old_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
-        Ad::new(Field::HistoryMeta).vault(&self.store.vault_id()).account(&account.id).record(id).version(version)
+        Ad::new(Field::HistoryMeta).vault(&self.store.vault_id()).account(account.id()).record(id).version(version)
     }
 
     fn secret_ad(&self, account: &Unlocked, id: &Id, version: u64, destinations: &[u8]) -> Ad {
         Ad::new(Field::Secret)
             .vault(&self.store.vault_id())
-            .account(&account.id)
+            .account(account.id())
             .record(id)
             .version(version)
             .destinations(&crypto::hash(&[b"destinations", destinations]))

@@ -126,7 +126,9 @@ impl Vault {
             Some(row) => self.open_slot(account, row, passphrase.bytes()),
             None => {
                 let salt = crypto::tag(&self.host_key, &[b"fake slot", typed_name.as_bytes()]);
-                let kdf = Kdf::passphrase_with_salt(&self.host.kdf_cost, &salt[..16]);
+                let mut half = [0; 16];
+                half.copy_from_slice(&salt[..16]);
+                let kdf = Kdf::with_salt(&self.host.kdf_cost, half);
                 let stretched = crypto::stretch(&kdf, passphrase.bytes())?;
                 let vault = self.store.vault_id();
                 crypto::slot_keys(&stretched, None, &vault, account, PASSPHRASE, &kdf, 0)?;
@@ -151,8 +153,7 @@ impl Vault {
                     Err(error) => return Err(error),
                 },
                 None => {
-                    let salt = crypto::tag(&self.host_key, &[b"fake recovery", account, &number.to_le_bytes()]);
-                    let kdf = Kdf::recovery_with_salt(&salt[..16]);
+                    let kdf = Kdf::recovery(&*self.host.random);
                     let stretched = crypto::stretch(&kdf, &code.0)?;
                     crypto::slot_keys(&stretched, None, &self.store.vault_id(), account, number, &kdf, 0)?;
                 }
@@ -164,7 +165,7 @@ impl Vault {
     fn open_slot(&self, account: &Id, row: &SlotRow, input: &[u8]) -> Result<LockedKey> {
         let kdf = Kdf::decode(&row.kdf)?;
         // A passphrase is never tried without stretching, whatever the file says.
-        if kdf.is_stretched() != (row.slot == PASSPHRASE) {
+        if kdf.is_recovery() == (row.slot == PASSPHRASE) {
             return Err(Error::corrupt("a slot has the parameters of another kind"));
         }
         if row.factors != 0 {
