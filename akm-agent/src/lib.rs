@@ -8,6 +8,7 @@
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
 
 pub mod caller;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod harden;

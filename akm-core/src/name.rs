@@ -29,7 +29,7 @@ pub const MAX_CATEGORY: usize = 64;
 pub const MAX_CATEGORIES: usize = 32;
 
 /// Spellings people use for a provider, and the id they mean.
-const ALIASES: &[(&str, &str)] = &[
+pub(crate) const ALIASES: &[(&str, &str)] = &[
     ("gemini", "google"),
     ("claude", "anthropic"),
     ("gpt", "openai"),

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `akm` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    akm_agent::cli::main()
+}

@@ -1,4 +1,30 @@
-//! Skeleton.
+//! What is known about providers, where a key may be sent, and whether it works there.
+//!
+//! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
+//! reading order: [`address`] (what a `base_url` may be), [`schema`] (what a record may say),
+//! [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the connection
+//! test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
+//!
+//! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
+
+pub mod address;
+mod catalogue;
+mod destinations;
+pub mod schema;
+
+pub use address::{BaseUrl, Refusal};
+pub use catalogue::Catalogue;
+pub use destinations::Destinations;
+pub use schema::Provider;
+
+use crate::error::{Error, Result};
+
+impl BaseUrl {
+    /// Parses a typed address; `field` is named in the error.
+    pub fn parse(text: &str, field: &'static str) -> Result<BaseUrl> {
+        BaseUrl::read(text).map_err(|refusal| Error::invalid(field, refusal.message()))
+    }
+}
 
 /// How providers are reached.
 #[derive(Clone, Debug, Default)]

@@ -63,7 +63,7 @@ impl Service {
     /// Opens or creates the vault and takes its ownership lock: `conflict` if another process has it.
     pub fn open(options: Options) -> Result<Service> {
         let Options { vault: path, journal, state, host, key_limit, .. } = options;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, &*host.random)?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
         let host_key = vault::load_host_key(&state, &*host.random)?;
         let audit = Audit::open(&journal, Arc::clone(&store), host.clone(), &host_key, store.vault_id())?;
         Ok(Service {
@@ -231,7 +231,7 @@ impl Service {
             Request::KeyHistory(request) => self.key_history(session, &request).map(Response::KeyHistory),
             Request::AuditList(request) => {
                 let filter = Filter::parse(&request)?;
-                self.audit.list(&session.chain, session.account.name(), &filter).map(Response::AuditList)
+                self.audit.list(&session.chain, session.account.name(), true, &filter).map(Response::AuditList)
             }
             Request::AuditVerify(_) => self.audit.verify(&session.chain).map(Response::AuditVerify),
             _ => Err(Error::internal("the table and the service disagree about an operation")),
