@@ -58,9 +58,7 @@ pub struct Launch {
 /// Errors: what the agent failed with; `unavailable` if it ended without a word.
 pub fn spawn(places: &Places) -> Result<i32> {
     match start(places, &Launch::default()) {
-        Err(error) if error.kind() == Kind::Conflict => {
-            running(&places.socket).ok_or(error)
-        }
+        Err(error) if error.kind() == Kind::Conflict => running(&places.socket).ok_or(error),
         started => started,
     }
 }
@@ -78,7 +76,8 @@ pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
         .stderr(log_file(places).map_or_else(|_| Stdio::null(), Stdio::from))
         .spawn()
         .map_err(io)?;
-    let pid = i32::try_from(child.id()).map_err(|_| Error::internal("a process id is too large"))?;
+    let pid =
+        i32::try_from(child.id()).map_err(|_| Error::internal("a process id is too large"))?;
     let mut word = Vec::new();
     if let Some(out) = child.stdout.take() {
         out.take(MAX_WORD).read_to_end(&mut word).map_err(io)?;
@@ -129,7 +128,9 @@ pub fn reexecuted() -> Option<ExitCode> {
 fn say_ready(_: &Path) -> Result<()> {
     let io = |error: std::io::Error| Error::from_io(&error);
     let mut out = std::io::stdout();
-    out.write_all(READY).and_then(|()| out.flush()).map_err(io)?;
+    out.write_all(READY)
+        .and_then(|()| out.flush())
+        .map_err(io)?;
     // The starter reads to the end of the pipe.
     let null = File::options().write(true).open("/dev/null").map_err(io)?;
     nix::unistd::dup2_stdout(&null).map_err(|errno| io(errno.into()))
@@ -199,7 +200,7 @@ fn open(places: &Places, config: &Config) -> Result<Arc<Service>> {
         state: places.state.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        outbound: config.outbound()?,
+        outbound: akm_core::provider::Outbound::default(),
     })
     .map(Arc::new)
 }
@@ -241,7 +242,10 @@ fn bind_to_parent() -> Result<()> {
         .map_err(|errno| Error::from_io(&errno.into()))?;
     // It may have ended before the kernel was asked.
     if nix::unistd::getppid() != parent || parent.as_raw() == 1 {
-        return Err(Error::new(Kind::Unavailable, "the command ended before the agent was ready"));
+        return Err(Error::new(
+            Kind::Unavailable,
+            "the command ended before the agent was ready",
+        ));
     }
     Ok(())
 }

@@ -35,12 +35,19 @@ pub fn agent() -> Result<()> {
 }
 
 fn threads() -> Option<usize> {
-    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+    std::fs::read_dir("/proc/self/task")
+        .ok()
+        .map(Iterator::count)
 }
 
 /// No core file, and no reading of this process's memory by others of the same user.
 pub fn no_dump() -> Result<()> {
-    let refused = |_| Error::new(Kind::Io, "the system refused to protect the process's memory");
+    let refused = |_| {
+        Error::new(
+            Kind::Io,
+            "the system refused to protect the process's memory",
+        )
+    };
     prctl::set_dumpable(false).map_err(refused)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(refused)
 }

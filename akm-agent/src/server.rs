@@ -17,7 +17,7 @@ mod route;
 
 use std::future::Future;
 use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +28,6 @@ use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer;
 use akm_core::service::Service;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::caller::Process;
@@ -126,7 +124,7 @@ impl Server {
     ) -> Result<()> {
         let io = |error: io::Error| Error::from_io(&error);
         listener.set_nonblocking(true).map_err(io)?;
-        let listener = AsyncFd::with_interest(listener, Interest::READABLE).map_err(io)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
         let limit = connection_limit();
         let slots = Arc::new(Semaphore::new(limit));
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
@@ -158,13 +156,13 @@ impl Server {
         scrub_stack();
     }
 
-    async fn accept(&self, listener: &AsyncFd<UnixListener>, slots: &Arc<Semaphore>) {
+    async fn accept(&self, listener: &tokio::net::UnixListener, slots: &Arc<Semaphore>) {
         let mut pause = BACKOFF.0;
         loop {
             let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
                 return; // Never: nobody closes it.
             };
-            match listener.async_io(Interest::READABLE, UnixListener::accept).await {
+            match listener.accept().await {
                 Ok((stream, _)) => {
                     pause = BACKOFF.0;
                     if let Some((stream, process)) = self.admit(stream) {
@@ -188,7 +186,9 @@ impl Server {
     }
 
     /// Decides by what the kernel says, before anything is read. A stream that is not admitted is closed.
-    fn admit(&self, stream: UnixStream) -> Option<(tokio::net::UnixStream, Process)> {
+    fn admit(&self, stream: tokio::net::UnixStream) -> Option<(tokio::net::UnixStream, Process)> {
+        // The room that asks the kernel speaks of plain streams.
+        let stream = stream.into_std().ok()?;
         let peer = peer::of(&stream).ok()?;
         let process = Process::pin(&stream, peer);
         if peer.uid != nix::unistd::geteuid().as_raw() {
@@ -196,7 +196,6 @@ impl Server {
             self.note_foreign(process.caller());
             return None;
         }
-        stream.set_nonblocking(true).ok()?;
         let stream = tokio::net::UnixStream::from_std(stream).ok()?;
         Some((stream, process))
     }
@@ -259,7 +258,9 @@ fn connection_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
     let fit = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
-    usize::try_from(fit).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
+    usize::try_from(fit)
+        .unwrap_or(MAX_CONNECTIONS)
+        .clamp(1, MAX_CONNECTIONS)
 }
 
 /// A token bucket for the events of foreign peers.

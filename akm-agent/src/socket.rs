@@ -172,7 +172,10 @@ mod tests {
         let (_dir, path) = place();
         let (listener, _first) = bind(&path, Directory::Own).unwrap();
         let before = identity(&path).unwrap();
-        assert_eq!(bind(&path, Directory::Own).err().unwrap().kind(), Kind::Conflict);
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Conflict
+        );
         assert_eq!(identity(&path).unwrap(), before);
         assert!(UnixStream::connect(&path).is_ok());
         // As after kill -9: the path is there, nobody listens.
@@ -196,7 +199,10 @@ mod tests {
         let (_dir, path) = place();
         ensure_dir(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "precious").unwrap();
-        assert_eq!(bind(&path, Directory::Own).err().unwrap().kind(), Kind::Denied);
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Denied
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 

@@ -66,7 +66,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             daemon::report(&error);
-            ExitCode::from(if error.kind() == Kind::InvalidInput { 64 } else { 1 })
+            ExitCode::from(if error.kind() == Kind::InvalidInput {
+                64
+            } else {
+                1
+            })
         }
     }
 }
@@ -132,7 +136,9 @@ fn end(csh: bool) -> Result<()> {
 fn announce(csh: bool, socket: &Path, pid: i32) -> String {
     let socket = quoted(&socket.to_string_lossy());
     if csh {
-        format!("setenv AKM_AGENT_SOCK {socket};\nsetenv AKM_AGENT_PID {pid};\necho Agent pid {pid};\n")
+        format!(
+            "setenv AKM_AGENT_SOCK {socket};\nsetenv AKM_AGENT_PID {pid};\necho Agent pid {pid};\n"
+        )
     } else {
         format!(
             "AKM_AGENT_SOCK={socket}; export AKM_AGENT_SOCK;\nAKM_AGENT_PID={pid}; export AKM_AGENT_PID;\n\

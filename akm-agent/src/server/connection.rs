@@ -50,7 +50,10 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
         connection.as_mut().graceful_shutdown();
     }
     // A lock or a stop lets an answer under way finish and closes an idle connection at once.
-    while until_changed(connection.as_mut(), &mut phase).await.is_none() {
+    while until_changed(connection.as_mut(), &mut phase)
+        .await
+        .is_none()
+    {
         connection.as_mut().graceful_shutdown();
     }
 }

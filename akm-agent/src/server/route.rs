@@ -102,7 +102,9 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             envelope(&answer)
         })
         .await;
-    shared.dirty.store(true, std::sync::atomic::Ordering::Relaxed);
+    shared
+        .dirty
+        .store(true, std::sync::atomic::Ordering::Relaxed);
     shared.work.notify_one();
     if ends_session(op) {
         // Lets the other connections notice first: they are in the queue before us.
@@ -237,10 +239,8 @@ fn status(error: &Error) -> StatusCode {
 fn http(status: StatusCode, body: Vec<u8>) -> Http {
     let mut http = hyper::Response::new(Full::new(Bytes::from(body)));
     *http.status_mut() = status;
-    http.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    http.headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     http
 }
 
