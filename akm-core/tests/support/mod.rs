@@ -1,6 +1,6 @@
 //! A service in a temporary home, with a clock that only moves when told to.
 
-#![allow(dead_code)] // Each test binary uses its part.
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
