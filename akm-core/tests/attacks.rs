@@ -8,11 +8,11 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use akm_core::audit::Caller;
-use akm_core::crypto::{self, KdfCost};
+use akm_core::crypto::KdfCost;
 use akm_core::host::Host;
 use akm_core::memory::LockedKey;
 use akm_core::name::KeyName;
-use akm_core::protocol::{AgentStatus, AgentUnlock, AuditVerify, KeyGet, Op, Request, TotpConfirm};
+use akm_core::protocol::{AgentStatus, AgentUnlock, AuditVerify, KeyGet, Op};
 use akm_core::store::SqliteStore;
 use akm_core::vault::{SignIn, Vault};
 use akm_core::{Kind, Result};

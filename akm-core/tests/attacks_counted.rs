@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use akm_core::protocol::{Op, Request, TotpConfirm};
+use akm_core::protocol::{Op, Request};
 use akm_core::{Kind, crypto};
-use support::{Bench, PASSPHRASE, kind, secret, totp_code, with_totp};
+use support::{Bench, PASSPHRASE, kind, totp_code, with_totp};
 
 /// Held by each test while it counts.
 fn alone() -> MutexGuard<'static, ()> {
