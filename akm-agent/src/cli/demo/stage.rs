@@ -62,9 +62,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the home and begins to listen for interruptions.
     pub(super) fn new() -> Result<Stage, Broken> {
-        let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Broken::Failed(format!("{what}: {error}"))
-        };
+        let failed =
+            |what: &str, error: &dyn std::fmt::Display| Broken::Failed(format!("{what}: {error}"));
         let akm = std::env::current_exe().map_err(|error| failed("own path", &error))?;
         let interrupted = Arc::new(AtomicI32::new(0));
         listen(&interrupted).map_err(|error| failed("signals", &error))?;
@@ -223,7 +222,9 @@ impl Running {
                 return Ok(Some(found));
             }
             stage.check()?;
-            let Some(stdout) = &self.stdout else { return Ok(None) };
+            let Some(stdout) = &self.stdout else {
+                return Ok(None);
+            };
             match stdout.recv_timeout(Duration::from_millis(50)) {
                 Ok(piece) => self.seen.extend_from_slice(&piece),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => self.stdout = None,
