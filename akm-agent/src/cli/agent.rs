@@ -113,7 +113,9 @@ pub(crate) fn connect_or_start() -> Result<Client> {
         Err(error) if error.kind() == Kind::NoAgent => {
             if std::env::var_os("AKM_AGENT_SOCK").is_some_and(|path| !path.is_empty()) {
                 return Err(no_agent()
-                    .with_hint("AKM_AGENT_SOCK says which agent to use: start that one, or unset it")
+                    .with_hint(
+                        "AKM_AGENT_SOCK says which agent to use: start that one, or unset it",
+                    )
                     .into());
             }
             daemon::spawn(&Places::from_env()?)?;

@@ -34,8 +34,8 @@ use akm_core::client::Client;
 use akm_core::paths::Places;
 use akm_core::protocol::{AgentStatus, KeyGet};
 use akm_core::{Error, Kind};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use output::Result;
 

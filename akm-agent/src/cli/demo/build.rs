@@ -64,7 +64,11 @@ impl Checkout {
         let mut command = Command::new(cargo);
         command
             .current_dir(&self.root)
-            .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
+            .args([
+                "build",
+                "--quiet",
+                "--message-format=json-render-diagnostics",
+            ])
             .args(arguments);
         if let Some((target, release)) = &self.target {
             command.arg("--target-dir").arg(target);
@@ -96,8 +100,7 @@ impl Checkout {
             .lines()
             .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
             .flat_map(|artifact| artifact.filenames)
-            .filter(|file| wanted(file))
-            .next_back()
+            .rfind(|file| wanted(file))
             .map(PathBuf::from)
             .ok_or_else(|| Broken::Failed("cargo built something else".to_owned()))
     }
@@ -115,7 +118,10 @@ impl Checkout {
         let ran = stage.run_within(&mut command, "", BUILD_PATIENCE)?;
         match ran.code {
             0 => Ok("koffi is installed"),
-            _ => Err(Broken::Failed(format!("npm ci failed:\n{}", ran.stderr.trim_end()))),
+            _ => Err(Broken::Failed(format!(
+                "npm ci failed:\n{}",
+                ran.stderr.trim_end()
+            ))),
         }
     }
 }

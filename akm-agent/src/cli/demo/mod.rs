@@ -57,12 +57,10 @@ pub(crate) fn demo(args: &Demo) -> CliResult<()> {
     let played = play.all();
     let cleared = play.stage.clear();
     match (played, cleared) {
-        (Ok(()), Ok(())) => {
-            output::line(&format!(
-                "\nAll {} steps did what they say, {} skipped. The temporary home and its agent are gone.",
-                play.done, play.skipped
-            ))
-        }
+        (Ok(()), Ok(())) => output::line(&format!(
+            "\nAll {} steps did what they say, {} skipped. The temporary home and its agent are gone.",
+            play.done, play.skipped
+        )),
         (Ok(()), Err(stayed)) => Err(told(Broken::Failed(format!(
             "something is left behind: {stayed}"
         )))),
@@ -185,7 +183,9 @@ impl Play {
     }
 
     fn all(&mut self) -> Played {
-        output::line("akm demo: a key goes in, and programs get it. Everything happens in a temporary home.")?;
+        output::line(
+            "akm demo: a key goes in, and programs get it. Everything happens in a temporary home.",
+        )?;
         let fetchers = self.prepare()?;
         let totp_secret = self.init()?;
         self.add()?;
@@ -199,7 +199,10 @@ impl Play {
             self.refuse(fetcher)?;
         }
         self.unlock(&totp_secret)?;
-        let fetched = fetchers.iter().filter(|fetcher| fetcher.how.is_ok()).count();
+        let fetched = fetchers
+            .iter()
+            .filter(|fetcher| fetcher.how.is_ok())
+            .count();
         self.log(fetched)?;
         self.verify()?;
         self.stop()
@@ -260,9 +263,10 @@ impl Play {
         self.step("The C library is built", "cargo build -p akm-ffi")?;
         let library = match need(build::cargo()) {
             Ok((checkout, cargo)) => {
-                let path = checkout.build(&self.stage, &cargo, &["-p", "akm-ffi", "--lib"], |file| {
-                    file.ends_with("libakm.so") || file.ends_with("libakm.dylib")
-                })?;
+                let path =
+                    checkout.build(&self.stage, &cargo, &["-p", "akm-ffi", "--lib"], |file| {
+                        file.ends_with("libakm.so") || file.ends_with("libakm.dylib")
+                    })?;
                 self.result(&path.display().to_string())?;
                 Ok(path)
             }
@@ -272,7 +276,10 @@ impl Play {
             }
         };
 
-        self.step("The Rust example is built", "cargo build -p akm-core --no-default-features --features client --example get")?;
+        self.step(
+            "The Rust example is built",
+            "cargo build -p akm-core --no-default-features --features client --example get",
+        )?;
         let rust = match need(build::cargo()).and_then(|(checkout, cargo)| {
             checkout.file(RUST_EXAMPLE)?;
             Ok((checkout, cargo))
@@ -303,18 +310,25 @@ impl Play {
             }
         };
 
-        let script = |program: Found<PathBuf>, path: &str, variables: Vec<(&'static str, PathBuf)>| {
-            let checkout = checkout.as_ref().map_err(Clone::clone)?;
-            Ok(How {
-                program: program?,
-                arguments: vec![checkout.file(path)?.display().to_string(), WANTED.to_owned()],
-                variables: [
-                    variables,
-                    vec![("AKM_LIBRARY", library.as_ref().map_err(Clone::clone)?.clone())],
-                ]
-                .concat(),
-            })
-        };
+        let script =
+            |program: Found<PathBuf>, path: &str, variables: Vec<(&'static str, PathBuf)>| {
+                let checkout = checkout.as_ref().map_err(Clone::clone)?;
+                Ok(How {
+                    program: program?,
+                    arguments: vec![
+                        checkout.file(path)?.display().to_string(),
+                        WANTED.to_owned(),
+                    ],
+                    variables: [
+                        variables,
+                        vec![(
+                            "AKM_LIBRARY",
+                            library.as_ref().map_err(Clone::clone)?.clone(),
+                        )],
+                    ]
+                    .concat(),
+                })
+            };
         let python_path = match &checkout {
             Ok(checkout) => checkout.dir("bindings/python/src"),
             Err(_) => PathBuf::new(),
@@ -413,7 +427,11 @@ impl Play {
         running.end_input();
         let ran = running.finish(&self.stage, stage::PATIENCE)?;
         expect_code(&ran, 0, "akm init")?;
-        let codes = ran.stdout.lines().filter(|line| line.starts_with("  ")).count();
+        let codes = ran
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .count();
         if codes == 0 {
             return failed("akm init printed no recovery codes");
         }
@@ -438,16 +456,31 @@ impl Play {
         }
         for role in Role::ALL {
             let id = role.id();
-            self.add_one(role, &format!("{id}/revoked"), role.invalid_key(), "One that the provider will refuse")?;
-            self.add_one(role, &format!("{id}/busy"), role.busy_key(), "One that asks too often")?;
+            self.add_one(
+                role,
+                &format!("{id}/revoked"),
+                role.invalid_key(),
+                "One that the provider will refuse",
+            )?;
+            self.add_one(
+                role,
+                &format!("{id}/busy"),
+                role.busy_key(),
+                "One that asks too often",
+            )?;
         }
         Ok(())
     }
 
     fn add_one(&mut self, role: Role, name: &str, secret: &str, title: &str) -> Played {
         let url = self.server.base_url(role);
-        self.step(title, &format!("akm add {name} --base-url {url} --secret-stdin"))?;
-        let mut command = self.stage.akm(&["add", name, "--base-url", &url, "--secret-stdin"]);
+        self.step(
+            title,
+            &format!("akm add {name} --base-url {url} --secret-stdin"),
+        )?;
+        let mut command = self
+            .stage
+            .akm(&["add", name, "--base-url", &url, "--secret-stdin"]);
         let ran = self.stage.run(&mut command, &format!("{secret}\n"))?;
         expect_code(&ran, 0, "akm add")?;
         if ran.stdout.contains(secret) || ran.stderr.contains(secret) {
@@ -477,7 +510,9 @@ impl Play {
     /// Tests every key and compares each verdict with what the server knows.
     fn test(&mut self) -> Played {
         self.step("Every key is tested against its provider", "akm test --all")?;
-        let ran = self.stage.run(&mut self.stage.akm(&["test", "--all"]), "")?;
+        let ran = self
+            .stage
+            .run(&mut self.stage.akm(&["test", "--all"]), "")?;
         self.listing(&ran.stdout, false)?;
         // Six of nine keys fail, as they should, and the exit code says so.
         expect_code(&ran, 1, "akm test --all")?;
@@ -506,11 +541,16 @@ impl Play {
         if answered < Role::ALL.len() * 3 {
             return failed(format!("the server saw {answered} requests only"));
         }
-        self.result(&format!("as it should be; the providers answered {answered} requests"))
+        self.result(&format!(
+            "as it should be; the providers answered {answered} requests"
+        ))
     }
 
     fn fetch(&mut self, fetcher: &Fetcher) -> Played {
-        self.step(&format!("The key is fetched by {}", fetcher.title), &fetcher.shown)?;
+        self.step(
+            &format!("The key is fetched by {}", fetcher.title),
+            &fetcher.shown,
+        )?;
         let how = match &fetcher.how {
             Ok(how) => how,
             Err(why) => return self.skip(why),
@@ -525,7 +565,10 @@ impl Play {
                     return failed(format!("the agent answered HTTP {status}"));
                 }
                 let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                answer["result"]["secret"].as_str().unwrap_or_default().to_owned()
+                answer["result"]["secret"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
             }
         };
         if got != Role::Openai.valid_key() {
@@ -580,7 +623,9 @@ impl Play {
             "akm unlock --totp CODE",
         )?;
         let code = code(totp_secret, TOTP_STEP)?;
-        let mut command = self.stage.akm(&["unlock", "--passphrase-stdin", "--totp", &code]);
+        let mut command = self
+            .stage
+            .akm(&["unlock", "--passphrase-stdin", "--totp", &code]);
         let ran = self.stage.run(&mut command, &format!("{PASSPHRASE}\n"))?;
         expect_code(&ran, 0, "akm unlock")?;
         self.result(ran.stderr.trim_end())
@@ -601,9 +646,18 @@ impl Play {
             })
             .count();
         if gets != fetched {
-            return failed(format!("{fetched} programs got the key and the log knows of {gets}"));
+            return failed(format!(
+                "{fetched} programs got the key and the log knows of {gets}"
+            ));
         }
-        for action in ["account.register", "totp.confirm", "key.add", "provider.test", "agent.lock", "agent.unlock"] {
+        for action in [
+            "account.register",
+            "totp.confirm",
+            "key.add",
+            "provider.test",
+            "agent.lock",
+            "agent.unlock",
+        ] {
             if !ran.stdout.contains(action) {
                 return failed(format!("the log knows of no {action}"));
             }
@@ -612,15 +666,22 @@ impl Play {
     }
 
     fn verify(&mut self) -> Played {
-        self.step("Nothing in the log was changed, moved or taken out", "akm log verify")?;
-        let ran = self.stage.run(&mut self.stage.akm(&["log", "verify"]), "")?;
+        self.step(
+            "Nothing in the log was changed, moved or taken out",
+            "akm log verify",
+        )?;
+        let ran = self
+            .stage
+            .run(&mut self.stage.akm(&["log", "verify"]), "")?;
         expect_code(&ran, 0, "akm log verify")?;
         self.result(ran.stdout.trim_end())
     }
 
     fn stop(&mut self) -> Played {
         self.step("The agent is stopped", "akm agent stop")?;
-        let ran = self.stage.run(&mut self.stage.akm(&["agent", "stop"]), "")?;
+        let ran = self
+            .stage
+            .run(&mut self.stage.akm(&["agent", "stop"]), "")?;
         expect_code(&ran, 0, "akm agent stop")?;
         let after = self.stage.run(&mut self.stage.akm(&["status"]), "")?;
         expect_code(&after, 2, "akm status without an agent")?;
@@ -630,7 +691,15 @@ impl Play {
 
 /// Where the example programs are, and how the one in Rust is built.
 const RUST_EXAMPLE: &str = "examples/rust/get.rs";
-const RUST_BUILD: &[&str] = &["-p", "akm-core", "--no-default-features", "--features", "client", "--example", "get"];
+const RUST_BUILD: &[&str] = &[
+    "-p",
+    "akm-core",
+    "--no-default-features",
+    "--features",
+    "client",
+    "--example",
+    "get",
+];
 const PYTHON_EXAMPLE: &str = "examples/python/get.py";
 const NODE_EXAMPLE: &str = "examples/node/get.mjs";
 
@@ -650,14 +719,24 @@ fn expect_code(ran: &Ran, wanted: i32, what: &str) -> Played {
         return Ok(());
     }
     let said = ran.stderr.trim_end();
-    failed(format!("{what} ended with {} and not with {wanted}\n{said}", ran.code))
+    failed(format!(
+        "{what} ended with {} and not with {wanted}\n{said}",
+        ran.code
+    ))
 }
 
 /// The code of an authenticator that knows this secret, `ahead` seconds from now.
 fn code(secret: &str, ahead: u64) -> Played<String> {
     let wrong = || End::Broken(Broken::Failed("the TOTP secret is not one".to_owned()));
-    let secret = totp_rs::Secret::try_from_base32(secret).map_err(|_| wrong())?;
-    let totp = Builder::new().with_secret(secret).build().map_err(|_| wrong())?;
+    let secret: [u8; 20] = data_encoding::BASE32_NOPAD
+        .decode(secret.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(wrong)?;
+    let totp = Builder::new()
+        .with_secret(secret)
+        .build()
+        .map_err(|_| wrong())?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| wrong())?

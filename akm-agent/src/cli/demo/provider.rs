@@ -263,7 +263,11 @@ fn answer(request: &Request, broken: Option<Role>) -> Answer {
                 refused => refused,
             };
         }
-        return ("404 Not Found", "", r#"{"error":{"message":"unknown path"}}"#);
+        return (
+            "404 Not Found",
+            "",
+            r#"{"error":{"message":"unknown path"}}"#,
+        );
     };
     let key = request.key(role);
     if broken == Some(role) && key == Some(role.valid_key()) {
@@ -385,7 +389,11 @@ mod tests {
     #[test]
     fn each_provider_answers_in_its_own_way() {
         let server = Server::start(None).unwrap();
-        for (role, invalid) in [(Role::Openai, 401), (Role::Anthropic, 401), (Role::Google, 400)] {
+        for (role, invalid) in [
+            (Role::Openai, 401),
+            (Role::Anthropic, 401),
+            (Role::Google, 400),
+        ] {
             let status = |key| ask(&server, &with_key(role, key)).0;
             assert_eq!(status(role.valid_key()), 200, "{role:?}");
             assert_eq!(status(role.busy_key()), 429, "{role:?}");
@@ -407,13 +415,19 @@ mod tests {
                 format!("GET {path} HTTP/1.1"),
                 format!("GET {path}?key={key} HTTP/1.1\r\nanthropic-version: 1"),
                 format!("{right}\r\nx-other: 1").replacen("GET", "HEAD", 1),
-                right.replacen("Bearer ", "Basic ", 1).replacen("pi-key:", "pi-keys:", 1).replacen("pi-Key:", "pi-keys:", 1),
+                right
+                    .replacen("Bearer ", "Basic ", 1)
+                    .replacen("pi-key:", "pi-keys:", 1)
+                    .replacen("pi-Key:", "pi-keys:", 1),
             ];
             for other in Role::ALL.into_iter().filter(|other| *other != role) {
                 let elsewhere = with_key(other, key).replacen(other.models_path(), path, 1);
                 wrong.push(elsewhere);
                 // Beside the right header, in another provider's: sprayed about.
-                let (_, headers) = with_key(other, key).split_once("\r\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+                let (_, headers) = with_key(other, key)
+                    .split_once("\r\n")
+                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                    .unwrap();
                 wrong.push(format!("{right}\r\n{headers}"));
             }
             for head in wrong {

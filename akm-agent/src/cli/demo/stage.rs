@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -62,9 +62,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the home and begins to listen for interruptions.
     pub(super) fn new() -> Result<Stage, Broken> {
-        let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Broken::Failed(format!("{what}: {error}"))
-        };
+        let failed =
+            |what: &str, error: &dyn std::fmt::Display| Broken::Failed(format!("{what}: {error}"));
         let akm = std::env::current_exe().map_err(|error| failed("own path", &error))?;
         let interrupted = Arc::new(AtomicI32::new(0));
         listen(&interrupted).map_err(|error| failed("signals", &error))?;
@@ -83,11 +82,6 @@ impl Stage {
             akm,
             interrupted,
         })
-    }
-
-    /// The temporary home.
-    pub(super) fn home(&self) -> &Path {
-        &self.path
     }
 
     /// The agent's socket.
@@ -223,7 +217,9 @@ impl Running {
                 return Ok(Some(found));
             }
             stage.check()?;
-            let Some(stdout) = &self.stdout else { return Ok(None) };
+            let Some(stdout) = &self.stdout else {
+                return Ok(None);
+            };
             match stdout.recv_timeout(Duration::from_millis(50)) {
                 Ok(piece) => self.seen.extend_from_slice(&piece),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => self.stdout = None,
@@ -281,7 +277,7 @@ fn read_in_background(mut from: impl Read + Send + 'static) -> Receiver<Zeroizin
             match from.read(piece.as_mut()) {
                 Ok(0) => break,
                 // What is too much is read and dropped, so that the program is not held up.
-                Ok(count) if left == 0 => drop(count),
+                Ok(_) if left == 0 => {}
                 Ok(count) => {
                     let kept = count.min(left);
                     left -= kept;
