@@ -56,6 +56,7 @@ impl Embedded {
         let (vault, state) = places(vault)?;
         let host = Host::real();
         let service = Arc::new(Service::open(Options {
+            journal: vault.with_file_name("audit.journal"),
             vault,
             state,
             host: host.clone(),
