@@ -118,8 +118,9 @@ impl Config {
                     ("outbound", "ca_file") => {
                         let path = PathBuf::from(string(&value, "outbound.ca_file")?);
                         if !path.is_absolute() {
-                            return Err(bad("a path is not absolute")
-                                .with_field("outbound.ca_file"));
+                            return Err(
+                                bad("a path is not absolute").with_field("outbound.ca_file")
+                            );
                         }
                         config.outbound.ca_file = Some(path);
                     }
@@ -189,7 +190,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
         assert_eq!(config.keys_per_account, Some(10));
-        assert_eq!(config.outbound.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+        assert_eq!(
+            config.outbound.ca_file.as_deref(),
+            Some(Path::new("/ca.pem"))
+        );
         assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
         assert_eq!(config.outbound.timeout_s, Some(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
@@ -200,8 +204,14 @@ mod tests {
         for (text, field) in [
             ("[agent]\nlifetime = \"canary\"", Some("agent.lifetime")),
             ("[agent]\nlifetime = 0", Some("agent.lifetime")),
-            ("[limits]\nkeys_per_account = \"canary\"", Some("limits.keys_per_account")),
-            ("[limits]\nkeys_per_account = -1", Some("limits.keys_per_account")),
+            (
+                "[limits]\nkeys_per_account = \"canary\"",
+                Some("limits.keys_per_account"),
+            ),
+            (
+                "[limits]\nkeys_per_account = -1",
+                Some("limits.keys_per_account"),
+            ),
             ("[outbound]\nca_file = \"canary\"", Some("outbound.ca_file")),
             ("[outbound]\nproxy = [\"canary\"]", Some("outbound.proxy")),
             ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),

@@ -17,25 +17,37 @@ const MAX_DESCRIPTORS: u64 = 65_536;
 
 /// Everything for the agent: not dumpable, no core, no new privileges, private files, clean environment.
 ///
-/// # Safety
-///
-/// There is no second thread: this changes the environment.
+/// Errors: `internal` if a second thread exists already, `io` if the system refuses.
 #[allow(unsafe_code)]
-pub unsafe fn agent() -> Result<()> {
+pub fn agent() -> Result<()> {
+    if threads() != Some(1) {
+        return Err(Error::internal("hardening came after the first thread"));
+    }
     umask(Mode::from_bits_truncate(0o077));
     no_dump()?;
     let refused = |_| Error::new(Kind::Io, "the system refused to protect the process");
     prctl::set_no_new_privs().map_err(refused)?;
-    // SAFETY: the caller vouches that there is no second thread.
+    // SAFETY: this is the only thread, as counted above, and it starts no other in between.
     unsafe { clear_environment() };
     few_arenas();
     raise_descriptors();
     Ok(())
 }
 
+fn threads() -> Option<usize> {
+    std::fs::read_dir("/proc/self/task")
+        .ok()
+        .map(Iterator::count)
+}
+
 /// No core file, and no reading of this process's memory by others of the same user.
 pub fn no_dump() -> Result<()> {
-    let refused = |_| Error::new(Kind::Io, "the system refused to protect the process's memory");
+    let refused = |_| {
+        Error::new(
+            Kind::Io,
+            "the system refused to protect the process's memory",
+        )
+    };
     prctl::set_dumpable(false).map_err(refused)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(refused)
 }

@@ -16,8 +16,10 @@ impl Lifetime {
     ///
     /// Errors: `invalid_input` with the field `lifetime`.
     pub fn parse(text: &str) -> Result<Lifetime> {
-        const BAD: Error =
-            Error::invalid("lifetime", "a lifetime is written like 600, 8h, 1d or 1h30m");
+        const BAD: Error = Error::invalid(
+            "lifetime",
+            "a lifetime is written like 600, 8h, 1d or 1h30m",
+        );
         let mut total: u64 = 0;
         let mut rest = text;
         while !rest.is_empty() {

@@ -1,7 +1,6 @@
 //! The agent's socket: bound safely, never taken from a live agent, removed only if still ours.
 //!
-//! Invariants: the directory is ours alone before anything is bound in it, so between `bind` and the
-//! mode 0600 nobody else can reach the socket; binding and removing happen under a lock file beside it,
+//! Invariants: nobody else can write the directory before anything is bound in it; binding and removing happen under a lock file beside it,
 //! so of two agents that start together exactly one binds and the other sees it listening; a socket that
 //! somebody listens on is never unlinked; on exit the path is removed only while it is the inode that we bound.
 //!
@@ -14,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use akm_core::error::{Error, Kind, Result};
-use akm_core::paths::{MAX_SOCKET_PATH, ensure_dir};
+use akm_core::paths::{MAX_SOCKET_PATH, accept_dir, ensure_dir};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
@@ -25,11 +24,23 @@ pub struct Socket {
     identity: (u64, u64),
 }
 
+/// Whose directory a socket lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// One of akm's own places: made private.
+    Own,
+    /// One that the user named: checked, and left as it is.
+    Given,
+}
+
 /// Makes the directory, replaces a stale socket and listens, mode 0600.
+///
+/// In a directory that others may read, the process's umask is what keeps them out between `bind` and
+/// the mode: the agent's is 077.
 ///
 /// Errors: `conflict` if an agent listens there already; `denied` if the directory is not ours alone or
 /// the path is something else than a socket; `invalid_input` for a path that is too long; `io`.
-pub fn bind(path: &Path) -> Result<(UnixListener, Socket)> {
+pub fn bind(path: &Path, directory: Directory) -> Result<(UnixListener, Socket)> {
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Error::new(
             Kind::InvalidInput,
@@ -39,7 +50,10 @@ pub fn bind(path: &Path) -> Result<(UnixListener, Socket)> {
     let dir = path
         .parent()
         .ok_or_else(|| Error::new(Kind::InvalidInput, "the path of the socket names no file"))?;
-    ensure_dir(dir)?;
+    match directory {
+        Directory::Own => ensure_dir(dir)?,
+        Directory::Given => accept_dir(dir)?,
+    }
     let _lock = lock(path)?;
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(io)?;
@@ -143,7 +157,7 @@ mod tests {
     #[test]
     fn binds_private_and_removes_its_own() {
         let (_dir, path) = place();
-        let (listener, socket) = bind(&path).unwrap();
+        let (listener, socket) = bind(&path, Directory::Own).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -156,23 +170,26 @@ mod tests {
     #[test]
     fn a_live_socket_is_left_alone_and_a_stale_one_replaced() {
         let (_dir, path) = place();
-        let (listener, _first) = bind(&path).unwrap();
+        let (listener, _first) = bind(&path, Directory::Own).unwrap();
         let before = identity(&path).unwrap();
-        assert_eq!(bind(&path).err().unwrap().kind(), Kind::Conflict);
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Conflict
+        );
         assert_eq!(identity(&path).unwrap(), before);
         assert!(UnixStream::connect(&path).is_ok());
         // As after kill -9: the path is there, nobody listens.
         drop(listener);
-        let (_listener, _second) = bind(&path).unwrap();
+        let (_listener, _second) = bind(&path, Directory::Own).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
     }
 
     #[test]
     fn a_successors_socket_is_not_removed() {
         let (_dir, path) = place();
-        let (listener, first) = bind(&path).unwrap();
+        let (listener, first) = bind(&path, Directory::Own).unwrap();
         drop(listener);
-        let (_listener, _second) = bind(&path).unwrap();
+        let (_listener, _second) = bind(&path, Directory::Own).unwrap();
         first.remove().unwrap();
         assert!(UnixStream::connect(&path).is_ok());
     }
@@ -182,7 +199,10 @@ mod tests {
         let (_dir, path) = place();
         ensure_dir(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "precious").unwrap();
-        assert_eq!(bind(&path).err().unwrap().kind(), Kind::Denied);
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Denied
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
@@ -196,7 +216,7 @@ mod tests {
                     .map(|_| {
                         scope.spawn(|| {
                             barrier.wait();
-                            bind(&path)
+                            bind(&path, Directory::Own)
                         })
                     })
                     .collect();

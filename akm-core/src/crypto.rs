@@ -17,6 +17,8 @@ mod primitives;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
 
 pub use ad::{Ad, Field};

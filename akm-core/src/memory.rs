@@ -125,7 +125,9 @@ impl Arena {
             if let Some(slot) = self.free.pop() {
                 return slot;
             }
-            self.grow();
+            if !self.grow(Mapping::lock) {
+                LOCK_REFUSED.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -134,11 +136,12 @@ impl Arena {
         self.free.push(slot);
     }
 
-    fn grow(&mut self) {
-        let pages = Mapping::new(Self::CHUNK, Guard::Yes);
-        if !pages.lock() {
-            LOCK_REFUSED.store(true, Ordering::Relaxed);
-        }
+    /// Maps one more chunk; says whether it could be locked.
+    fn grow(&mut self, lock: impl FnOnce(&Mapping) -> bool) -> bool {
+        // As for every other allocation: without memory there is no way on.
+        let pages = Mapping::new(Self::CHUNK, Guard::Yes)
+            .unwrap_or_else(|| std::alloc::handle_alloc_error(Layout::new::<[u8; Self::CHUNK]>()));
+        let locked = lock(&pages);
         let start = pages.start.cast::<[u8; LockedKey::LEN]>();
         // Room for every slot there will be, so that giving one back never allocates.
         let slots = Self::CHUNK / LockedKey::LEN;
@@ -148,6 +151,7 @@ impl Arena {
             self.free.push(unsafe { start.add(index) });
         }
         std::mem::forget(pages);
+        locked
     }
 }
 
@@ -166,20 +170,15 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn new(len: usize, guard: Guard) -> Self {
-        let len = len.next_multiple_of(PAGE);
+    /// `None` when the system has no memory to give.
+    fn new(len: usize, guard: Guard) -> Option<Self> {
+        let len = len.checked_next_multiple_of(PAGE)?;
         let margin = match guard {
             Guard::Yes => PAGE,
             Guard::No => 0,
         };
-        let mapped = Self::map(len, margin);
-        // As for every other allocation: without memory there is no way on.
-        mapped.unwrap_or_else(|| {
-            std::alloc::handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))
-        })
-    }
-
-    fn map(len: usize, margin: usize) -> Option<Self> {
+        #[cfg(test)]
+        tests::MAPPED.set(tests::MAPPED.get() + len);
         let whole = NonZeroUsize::new(len.checked_add(2 * margin)?)?;
         // SAFETY: a new anonymous mapping at a place of the kernel's choice touches nobody's memory.
         let base =
@@ -234,11 +233,11 @@ pub(crate) struct WorkArea<T: Copy> {
 
 #[cfg(feature = "vault")]
 impl<T: Copy> WorkArea<T> {
-    /// `count` times `value`.
-    pub(crate) fn filled(count: usize, value: T) -> Self {
+    /// `count` times `value`; `None` when the system has no memory to give.
+    pub(crate) fn filled(count: usize, value: T) -> Option<Self> {
         assert!(align_of::<T>() <= 4096, "pages are aligned enough");
-        let bytes = count.saturating_mul(size_of::<T>()).max(1);
-        let pages = Mapping::new(bytes, Guard::No);
+        let bytes = count.checked_mul(size_of::<T>())?.max(1);
+        let pages = Mapping::new(bytes, Guard::No)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         // SAFETY: the range is the mapping. Fewer, larger page faults; a refusal costs time only.
         let _ = unsafe { madvise(pages.address(), pages.len, MmapAdvise::MADV_HUGEPAGE) };
@@ -247,11 +246,11 @@ impl<T: Copy> WorkArea<T> {
             // SAFETY: `count` values fit into the mapping, which is aligned for them.
             unsafe { start.add(index).write(value) };
         }
-        WorkArea {
+        Some(WorkArea {
             pages,
             count,
             kind: std::marker::PhantomData,
-        }
+        })
     }
 
     /// The area.
@@ -265,11 +264,11 @@ impl<T: Copy> WorkArea<T> {
 impl<T: Copy> Drop for WorkArea<T> {
     fn drop(&mut self) {
         #[cfg(test)]
-        let dirty = self.bytes_in_use();
+        tests::watch_before(&self.pages);
         // SAFETY: the mapping is owned by `self`; `T: Copy` has no drop to run.
         unsafe { wipe(self.pages.start.as_ptr(), self.pages.len) };
         #[cfg(test)]
-        tests::WORK_AREA.set(Some((dirty, self.bytes_in_use())));
+        tests::watch_after(&self.pages);
     }
 }
 
@@ -382,4 +381,4 @@ unsafe fn wipe(start: *mut u8, len: usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

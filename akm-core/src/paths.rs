@@ -235,6 +235,18 @@ impl Environment<'_> {
 /// Errors: `denied` for a symlink, another owner, or one that others may write, here or above (a sticky
 /// directory such as `/tmp` is fine above); `io` if the system refuses.
 pub fn ensure_dir(path: &Path) -> Result<()> {
+    settle_dir(path, true)
+}
+
+/// As [`ensure_dir`] for a directory that the user named and that may serve other purposes (`/run`, a
+/// home): one that is there is checked and keeps its mode.
+///
+/// Errors: as [`ensure_dir`].
+pub fn accept_dir(path: &Path) -> Result<()> {
+    settle_dir(path, false)
+}
+
+fn settle_dir(path: &Path, tighten: bool) -> Result<()> {
     let euid = nix::unistd::geteuid().as_raw();
     let path = absolute(path.as_os_str())?;
     if let Some(parent) = path.parent() {
@@ -259,7 +271,7 @@ pub fn ensure_dir(path: &Path) -> Result<()> {
             ),
         );
     }
-    if meta.mode() & 0o7777 != 0o700 {
+    if tighten && meta.mode() & 0o7777 != 0o700 {
         dir.set_permissions(Permissions::from_mode(0o700))
             .map_err(|error| Error::from_io(&error))?;
     }

@@ -34,6 +34,7 @@ use akm_core::client::Client;
 use akm_core::paths::Places;
 use akm_core::protocol::{AgentStatus, KeyGet};
 use akm_core::{Error, Kind};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use output::Result;
@@ -120,6 +121,7 @@ enum Command {
 
 /// Runs the command line of this process and says how it ended.
 pub fn main() -> ExitCode {
+    let core_limit = no_core();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // The path that programs take, thousands of times: no parser is built for it.
     if let [_, get, name] = arguments.as_slice()
@@ -142,7 +144,7 @@ pub fn main() -> ExitCode {
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
-        Ok(cli) => finish(dispatch(cli), as_json),
+        Ok(cli) => finish(dispatch(cli, core_limit), as_json),
         Err(error) => match usage::explain(&error) {
             // The command's own codes begin below 125, so those of a usage error would be taken for its.
             Err(fail) if is_run => {
@@ -152,6 +154,18 @@ pub fn main() -> ExitCode {
             result => finish(result, as_json),
         },
     }
+}
+
+/// The limit on core files that this process was started with: soft and hard.
+type CoreLimit = (u64, u64);
+
+/// No core file of a process that holds a secret. One byte, not none: where cores go to a program, the kernel
+/// ignores the limit but for this one value. The process stays readable for its own user otherwise: what is
+/// not dumpable cannot be looked at by the agent either, and the audit would not know who asks.
+fn no_core() -> Option<CoreLimit> {
+    let before = getrlimit(Resource::RLIMIT_CORE).ok()?;
+    setrlimit(Resource::RLIMIT_CORE, before.1.min(1), before.1).ok()?;
+    Some(before)
 }
 
 fn finish(result: Result<()>, as_json: bool) -> ExitCode {
@@ -164,7 +178,7 @@ fn finish(result: Result<()>, as_json: bool) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<()> {
+fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
     let json = cli.json;
     match cli.command {
         Command::Init(args) => init::init(&args, json),
@@ -183,7 +197,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
-        Command::Run(args) => run::run(args, json),
+        Command::Run(args) => run::run(args, core_limit, json),
         Command::Log(args) => log::log(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),

@@ -20,9 +20,10 @@ use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus};
 use akm_core::provider::Catalogue;
 use akm_core::{Error, Kind, Secret};
 use clap::Args;
+use nix::sys::resource::{Resource, setrlimit};
 
 use super::output::{self, Fail, Result};
-use super::{connect, list};
+use super::{CoreLimit, connect, list};
 
 /// A failure of akm itself.
 pub(crate) const OWN_FAILURE: u8 = 125;
@@ -52,7 +53,7 @@ struct Variable {
     secret: Secret,
 }
 
-pub(crate) fn run(args: Run, json: bool) -> Result<()> {
+pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Result<()> {
     let variables = match variables(&args) {
         Ok(variables) => variables,
         Err(fail) => {
@@ -69,6 +70,10 @@ pub(crate) fn run(args: Run, json: bool) -> Result<()> {
         command.env(&variable.name, variable.secret.expose());
     }
     drop(variables);
+    if let Some((soft, hard)) = core_limit {
+        // The command is not ours: it may leave a core if it could before.
+        let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
+    }
     // Returns only if it failed.
     let error = command.exec();
     let (code, message) = match error.kind() {

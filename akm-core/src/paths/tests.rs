@@ -194,8 +194,13 @@ fn directories_are_made_private_and_tightened() {
     assert_eq!(mode(&deep), 0o700);
     assert_eq!(mode(deep.parent().unwrap()), 0o700);
     let loose = fixture.dir("loose", 0o755);
+    accept_dir(&loose).unwrap();
+    assert_eq!(mode(&loose), 0o755);
     ensure_dir(&loose).unwrap();
     assert_eq!(mode(&loose), 0o700);
+    let made = fixture.root.path().join("made");
+    accept_dir(&made).unwrap();
+    assert_eq!(mode(&made), 0o700);
     ensure_dir(&loose).unwrap();
 }
 
@@ -207,6 +212,7 @@ fn directories_that_others_may_change_are_refused() {
     assert!(ensure_dir(&good).is_ok());
     let open = fixture.dir("open", 0o777);
     assert!(denied(&open));
+    assert_eq!(accept_dir(&open).unwrap_err().kind(), Kind::Denied);
     assert_eq!(std::fs::metadata(&open).unwrap().mode() & 0o777, 0o777);
     assert!(denied(&open.join("inside")));
     // As /tmp: others may add to it, but not take away what is ours.

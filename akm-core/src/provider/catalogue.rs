@@ -9,7 +9,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::schema::{Problem, Provider, Records};
+use super::check::Problem;
+use super::schema::{Provider, Records};
 
 /// The facts, as committed; the build script has checked them.
 const BUILTIN: &str = include_str!("../../catalog/providers.json");

@@ -1,20 +1,33 @@
 //! What is known about providers, where a key may be sent, and whether it works there.
 //!
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
-//! reading order: [`address`] (what a `base_url` may be), [`schema`] (what a record may say),
-//! [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the connection
+//! reading order: [`address`] (what a `base_url` may be), [`schema`] and [`rules`] (what a
+//! record may say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the connection
 //! test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
 pub mod address;
 mod catalogue;
+mod check;
 mod destinations;
+#[cfg(feature = "providers")]
+mod judge;
+#[cfg(feature = "providers")]
+mod outbound;
+#[cfg(feature = "providers")]
+mod plan;
+pub mod rules;
 pub mod schema;
+#[cfg(feature = "providers")]
+mod trust;
 
 pub use address::{BaseUrl, Refusal};
 pub use catalogue::Catalogue;
+pub use check::Problem;
 pub use destinations::Destinations;
+#[cfg(feature = "providers")]
+pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;
 
 use crate::error::{Error, Result};
@@ -25,7 +38,3 @@ impl BaseUrl {
         BaseUrl::read(text).map_err(|refusal| Error::invalid(field, refusal.message()))
     }
 }
-
-/// How providers are reached.
-#[derive(Clone, Debug, Default)]
-pub struct Outbound {}

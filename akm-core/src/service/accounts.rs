@@ -43,7 +43,7 @@ impl Service {
             totp: request.totp.as_ref(),
         })?;
         let name = account.name().as_str().to_owned();
-        let chain = self.audit.open_account(account.id(), account.audit_key())?;
+        let chain = self.audit.open_account(*account.id(), account.audit_key())?;
         // Without its event no session begins.
         self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
         let expires_at = self.sessions.open(caller.uid, account, chain, lifetime, &*self.host.clock);
@@ -66,7 +66,7 @@ impl Service {
             &request.passphrase,
             request.totp.unwrap_or(true),
             &mut |account: &Unlocked| {
-                let opened = self.audit.open_account(account.id(), account.audit_key())?;
+                let opened = self.audit.open_account(*account.id(), account.audit_key())?;
                 self.audit.append(&opened, &done(Op::AccountRegister, caller))?;
                 chain = Some(opened);
                 Ok(())
@@ -84,7 +84,7 @@ impl Service {
         let mut chain = None;
         let recovered =
             self.vault.recover(account, &request.code, &request.new_passphrase, &mut |account: &Unlocked| {
-                let opened = self.audit.open_account(account.id(), account.audit_key())?;
+                let opened = self.audit.open_account(*account.id(), account.audit_key())?;
                 self.audit.append(&opened, &done(Op::AccountRecover, caller))?;
                 chain = Some(opened);
                 Ok(())

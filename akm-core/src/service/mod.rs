@@ -136,6 +136,11 @@ impl Service {
         self.audit.fold().map(drop)
     }
 
+    /// Writes the store's log back into its file. Call before stopping, and after removals that must leave no trace.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.vault.checkpoint()
+    }
+
     /// A session that ends by itself is an event of the account, caused by this process.
     fn note_lock(&self, uid: u32, session: &Session) {
         let caller = Caller { uid, ..this_process() };

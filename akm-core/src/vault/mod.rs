@@ -22,6 +22,7 @@ pub use account::{NewAccount, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
 pub use record::{NewKey, OpenedKey, Record};
 
+use crate::error::Result;
 use crate::host::Host;
 use crate::memory::LockedKey;
 use crate::store::{Id, Store};
@@ -37,6 +38,11 @@ impl Vault {
     /// A vault over a store. The host key counts attempts and answers for unknown accounts.
     pub fn new(store: Arc<dyn Store>, host: Host, host_key: LockedKey) -> Self {
         Vault { store, host, host_key }
+    }
+
+    /// Writes the store's log back into its file.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.store.checkpoint()
     }
 
     /// Unix milliseconds of the wall clock.

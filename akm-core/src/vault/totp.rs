@@ -45,13 +45,15 @@ pub(super) fn matching_step(secret: &[u8], code: &Secret, unix_s: i64) -> Result
         return Ok(None);
     }
     let Ok(time) = u64::try_from(unix_s) else { return Ok(None) };
+    const WRONG_LENGTH: Error = Error::corrupt("the TOTP secret has the wrong length");
+    let secret: [u8; SECRET_BYTES] = secret.try_into().map_err(|_| WRONG_LENGTH)?;
     let totp = totp_rs::Builder::new()
-        .with_secret(secret.to_vec())
+        .with_secret(secret)
         .with_digits(6)
         .with_skew(1)
         .with_step_duration(STEP_S)
         .build()
-        .map_err(|_| Error::corrupt("the TOTP secret has the wrong length"))?;
+        .map_err(|_| WRONG_LENGTH)?;
     Ok(totp.check(code, time))
 }
 

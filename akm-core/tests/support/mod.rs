@@ -1,6 +1,6 @@
 //! A service in a temporary home, with a clock that only moves when told to.
 
-#![allow(dead_code)] // Each test binary uses its part.
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -202,7 +202,7 @@ pub fn kind<T>(result: Result<T>) -> Kind {
 
 /// The code an authenticator shows for a base-32 secret.
 pub fn totp_code(base32: &str, unix_s: i64) -> String {
-    let secret = data_encoding::BASE32_NOPAD.decode(base32.as_bytes()).unwrap();
+    let secret: [u8; 20] = data_encoding::BASE32_NOPAD.decode(base32.as_bytes()).unwrap().try_into().unwrap();
     totp_rs::Builder::new()
         .with_secret(secret)
         .build()

@@ -1,0 +1,286 @@
+//! The check of a catalogue beyond what its types say: addresses, names, rules that could never fit.
+//!
+//! Invariants: a problem names record and field; what passes is canonical, so that the engine compares
+//! texts. The build script runs this check over the built-in catalogue.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::address::{BaseUrl, Host};
+use super::rules::{Match, Means, Method, StatusIs};
+use super::schema::{Auth, Placeholder, Provider, Records, SCHEMA, placeholders};
+
+/// What is wrong with a catalogue: which record, which field, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The record's id.
+    pub record: String,
+    /// The field, as a path inside the record.
+    pub field: String,
+    /// A sentence.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.record, self.field, self.what)
+    }
+}
+
+impl Records {
+    /// Checks what the types cannot say.
+    pub fn check(&self) -> Result<(), Problem> {
+        let whole = |field: &str, what| {
+            Err(Problem {
+                record: "catalogue".to_owned(),
+                field: field.to_owned(),
+                what,
+            })
+        };
+        if self.schema != SCHEMA {
+            return whole("schema", "the version is unknown");
+        }
+        if self.providers.is_empty() {
+            return whole("providers", "there are none");
+        }
+        self.unlisted.check()?;
+        let (mut names, mut variables) = (BTreeSet::new(), BTreeSet::new());
+        for provider in &self.providers {
+            provider.check()?;
+            for name in std::iter::once(&provider.id).chain(&provider.aliases) {
+                if !names.insert(name) {
+                    return provider.wrong("id", "the id or an alias stands twice");
+                }
+            }
+            if !variables.insert(&provider.env.primary) {
+                return provider.wrong("env.primary", "another provider has the same variable");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Provider {
+    fn wrong(&self, field: impl Into<String>, what: &'static str) -> Result<(), Problem> {
+        Err(Problem {
+            record: self.id.clone(),
+            field: field.into(),
+            what,
+        })
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        for name in std::iter::once(&self.id).chain(&self.aliases) {
+            let fits = (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !fits {
+                return self.wrong("id", "an id or alias has 1 to 64 of a-z, 0-9 and -");
+            }
+        }
+        if self.display_name.trim().is_empty() || self.display_name_zh.trim().is_empty() {
+            return self.wrong("display_name", "it is empty");
+        }
+        self.check_endpoints()?;
+        if let Auth::Header { header, prefix } = &self.auth
+            && (!header_name_fits(header) || !printable(prefix))
+        {
+            return self.wrong("auth", "the header is not one that may carry a key");
+        }
+        for (name, value) in &self.extra_headers {
+            let carries_key = self.auth.header() == Some(name);
+            if !header_name_fits(name) || !printable(value) || carries_key {
+                return self.wrong("extra_headers", "a header is not one that may be added");
+            }
+        }
+        self.check_test()?;
+        if let Some(list) = &self.models_list
+            && !self.address_fits(&list.url)
+        {
+            return self.wrong("models_list.url", "it is not an address");
+        }
+        self.check_env()?;
+        for pattern in &self.key_patterns {
+            if pattern.regex.is_empty() {
+                return self.wrong("key_patterns", "a pattern is empty");
+            }
+        }
+        for (field, url) in [
+            ("console_url", &self.console_url),
+            ("docs_url", &self.docs_url),
+        ] {
+            let fits = |url: &String| {
+                url.strip_prefix("https://").is_some_and(|rest| {
+                    rest.contains('.') && printable(rest) && !rest.contains(' ')
+                })
+            };
+            if !url.as_ref().is_none_or(fits) {
+                return self.wrong(field, "it is not an https address");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_endpoints(&self) -> Result<(), Problem> {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            for url in std::iter::once(&endpoint.base_url).chain(&endpoint.also) {
+                let canonical = placeholders(url).is_ok_and(|(found, filled)| {
+                    !found.contains(&Placeholder::BaseUrl)
+                        && BaseUrl::read(&filled).is_ok_and(|read| read.to_string() == filled)
+                });
+                if !canonical {
+                    let field = format!("endpoints[{index}].base_url");
+                    return self.wrong(field, "it is not an address in its one spelling");
+                }
+            }
+            let prefix = endpoint.path_prefix.as_deref();
+            if !prefix.is_none_or(|p| p.starts_with('/') && !p.ends_with('/') && printable(p)) {
+                let field = format!("endpoints[{index}].path_prefix");
+                return self.wrong(field, "it starts with a slash and does not end with one");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_test(&self) -> Result<(), Problem> {
+        let test = &self.test;
+        if !self.address_fits(&test.url) {
+            return self.wrong("test.url", "it is not an address");
+        }
+        if test.body.is_some() && test.method == Method::Get {
+            return self.wrong("test.body", "a GET has none");
+        }
+        if !test.sends_key && test.proves_key {
+            return self.wrong(
+                "test.proves_key",
+                "a request without the key proves nothing",
+            );
+        }
+        let mut decided = BTreeSet::new();
+        for (index, rule) in test.rules.iter().enumerate() {
+            let wrong = |what| self.wrong(format!("test.rules[{index}]"), what);
+            match (rule.status, &rule.body) {
+                (StatusIs::Any, None) => return wrong("a rule for any status looks at the body"),
+                (StatusIs::Code(300..=399), _) => {
+                    return wrong("a redirect is never followed or read");
+                }
+                (StatusIs::Code(code), None) => {
+                    if !decided.insert(code) {
+                        return wrong("the status is decided by an earlier rule");
+                    }
+                    if (200..=299).contains(&code) && rule.means != Means::Valid {
+                        return wrong("a success alone cannot mean a failure");
+                    }
+                }
+                (StatusIs::Code(code), Some(_)) => {
+                    if decided.contains(&code) {
+                        return wrong("the status is decided by an earlier rule");
+                    }
+                }
+                (StatusIs::Any, Some(_)) => {
+                    if !decided.is_empty() {
+                        return wrong(
+                            "a rule for any status stands before those for the status alone",
+                        );
+                    }
+                }
+            }
+            let empty = match rule.body.as_ref().map(|body| &body.is) {
+                Some(Match::Text(text) | Match::Contains(text)) => text.is_empty(),
+                Some(Match::OneOf(texts)) => texts.is_empty() || texts.iter().any(String::is_empty),
+                Some(Match::Between(first, last)) => first > last,
+                Some(Match::Bool(_)) | None => false,
+            };
+            if empty {
+                return wrong("nothing could match");
+            }
+        }
+        if !decided.contains(&200) {
+            return self.wrong("test.rules", "no rule says what a success means");
+        }
+        Ok(())
+    }
+
+    fn check_env(&self) -> Result<(), Problem> {
+        let fits = |name: &String| {
+            !name.is_empty()
+                && name.len() <= 128
+                && !name.starts_with(|c: char| c.is_ascii_digit())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if !fits(&self.env.primary) {
+            return self.wrong("env.primary", "it is not the name of a variable");
+        }
+        for (field, names) in [
+            ("env.aliases", &self.env.aliases),
+            ("env.base_url", &self.env.base_url),
+        ] {
+            let unique: BTreeSet<_> = names.iter().chain([&self.env.primary]).collect();
+            if !names.iter().all(fits) || unique.len() != names.len() + 1 {
+                return self.wrong(field, "a name is not one of a variable, or stands twice");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether text is an address of a request: an address with placeholders and perhaps a query, or
+    /// `{base_url}` and a path.
+    fn address_fits(&self, text: &str) -> bool {
+        let path_fits = |path: &str| {
+            BaseUrl::read(&format!("https://x.example{path}"))
+                .is_ok_and(|read| read.path() == path && matches!(read.host(), Host::Name(_)))
+        };
+        let (text, query) = match text.split_once('?') {
+            Some((text, query)) => (text, Some(query)),
+            None => (text, None),
+        };
+        let query_fits = query.is_none_or(|query| {
+            !query.is_empty()
+                && query
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._=&".contains(&b))
+        });
+        let address_fits = match text.strip_prefix("{base_url}") {
+            Some(path) => path_fits(path),
+            None => placeholders(text).is_ok_and(|(found, filled)| {
+                !found.contains(&Placeholder::BaseUrl)
+                    && BaseUrl::read(&filled).is_ok_and(|read| read.to_string() == filled)
+            }),
+        };
+        query_fits && address_fits
+    }
+}
+
+/// A lower-case token that is none of the headers that frame or route a request.
+fn header_name_fits(name: &str) -> bool {
+    const FRAMING: &[&str] = &[
+        "accept",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    ];
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !FRAMING.contains(&name)
+}
+
+fn printable(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..=0x7e).contains(&b))
+}

@@ -1,0 +1,368 @@
+//! Reading the answer of a connection test: status and body in, verdict out.
+//!
+//! Invariants: a verdict never claims more than the answer proves (a success must be JSON of the
+//! expected shape, a status nobody described is `unreachable`, a public endpoint is `unverifiable`); the
+//! sentence is ours and holds nothing of the body. Pure: no network, no clock.
+
+use serde_json::Value;
+
+use super::plan::{lists_models, other_region};
+use super::rules::{BodyIs, Match, Means, Rule};
+use super::schema::{ModelsList, Provider};
+use crate::protocol::Outcome;
+
+/// Most model ids that are handed on.
+const MAX_MODELS: usize = 2000;
+/// Longest model id in bytes.
+const MAX_MODEL_ID: usize = 200;
+
+/// What an answer says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) models: Option<Vec<String>>,
+    pub(super) detail: String,
+}
+
+/// Judges an answer. `at_home` says whether it came from the provider's own address: elsewhere, only a
+/// real success is one.
+pub(super) fn judge(record: &Provider, at_home: bool, status: u16, body: &[u8]) -> Verdict {
+    let body: Option<Value> = serde_json::from_slice(body).ok();
+    let rule = record
+        .test
+        .rules
+        .iter()
+        .find(|rule| rule.status.fits(status) && body_fits(rule, body.as_ref()));
+    let Some(rule) = rule else {
+        return not_described(status);
+    };
+    let success = (200..=299).contains(&status);
+    let accepted = matches!(rule.means, Means::Valid | Means::ValidButRestricted);
+    if accepted && success && !has_expected_shape(record, body.as_ref()) {
+        return unreachable(
+            "the answer does not have the shape of this provider's",
+            status,
+        );
+    }
+    if accepted && !success && rule.body.is_none() && !at_home {
+        return unreachable("the answer was not understood", status);
+    }
+    let (outcome, sentence) = meaning(rule.means);
+    if accepted && !record.test.proves_key {
+        return Verdict {
+            outcome: Outcome::Unverifiable,
+            models: models(record, body.as_ref()),
+            detail: says(
+                "the provider answers, but anybody gets this answer: it proves no key",
+                status,
+            ),
+        };
+    }
+    let mut detail = says(sentence, status);
+    if outcome == Outcome::Invalid
+        && record.test.region_bound
+        && at_home
+        && let Some(elsewhere) = other_region(record)
+    {
+        detail.push_str(
+            "; keys are bound to a region: if this one is of the other, set its base_url to ",
+        );
+        detail.push_str(elsewhere);
+    }
+    Verdict {
+        outcome,
+        models: accepted.then(|| models(record, body.as_ref())).flatten(),
+        detail,
+    }
+}
+
+fn meaning(means: Means) -> (Outcome, &'static str) {
+    match means {
+        Means::Valid => (Outcome::Valid, "the provider accepts the key"),
+        Means::ValidButRestricted => (
+            Outcome::ValidRestricted,
+            "the provider knows the key, which may not do what the test asks",
+        ),
+        Means::InvalidKey => (Outcome::Invalid, "the provider refuses the key"),
+        Means::ExpiredKey => (Outcome::Invalid, "the provider says the key has expired"),
+        Means::InvalidKeyOrWrongEndpoint => (
+            Outcome::Invalid,
+            "the provider refuses the key, or the key does not belong to this address",
+        ),
+        Means::InvalidKeyOrNoPermission => (
+            Outcome::NoPermission,
+            "the provider refuses, and does not say whether the key is bad or lacks the permission",
+        ),
+        Means::Disabled => (
+            Outcome::NoPermission,
+            "the key is switched off at the provider",
+        ),
+        Means::Blocked => (Outcome::NoPermission, "the provider has blocked the key"),
+        Means::NoPermission => (
+            Outcome::NoPermission,
+            "the provider does not allow this; the key itself may be fine",
+        ),
+        Means::QuotaExhausted => (Outcome::OutOfCredit, "there is nothing left to spend"),
+        Means::PlanExpired => (Outcome::OutOfCredit, "the subscription is over"),
+        Means::PlanOrDailyLimit => (
+            Outcome::RateLimited,
+            "the plan's allowance for now is used up and comes back by itself",
+        ),
+        Means::RateLimited => (
+            Outcome::RateLimited,
+            "too many requests for now; nothing is known about the key",
+        ),
+        Means::RateLimitedOrQuota => (
+            Outcome::RateLimited,
+            "too many requests or nothing left to spend; the provider does not say which",
+        ),
+        Means::FailedInBand => (
+            Outcome::Unreachable,
+            "the provider says inside its answer that the test failed",
+        ),
+        Means::Server => (Outcome::Unreachable, "the provider has trouble of its own"),
+    }
+}
+
+/// A status without a rule.
+fn not_described(status: u16) -> Verdict {
+    let sentence = match status {
+        300..=399 => "the answer is a redirect, which is never followed",
+        404 | 405 | 410 => "the address does not answer as this provider's",
+        407 => "a proxy asks for a password",
+        500..=599 => "the provider has trouble of its own",
+        _ => "the answer was not understood",
+    };
+    unreachable(sentence, status)
+}
+
+fn unreachable(sentence: &str, status: u16) -> Verdict {
+    Verdict {
+        outcome: Outcome::Unreachable,
+        models: None,
+        detail: says(sentence, status),
+    }
+}
+
+fn says(sentence: &str, status: u16) -> String {
+    format!("{sentence} (HTTP {status})")
+}
+
+fn has_expected_shape(record: &Provider, body: Option<&Value>) -> bool {
+    let Some(body @ (Value::Object(_) | Value::Array(_))) = body else {
+        return false;
+    };
+    record.test.expects.as_ref().is_none_or(|pointer| {
+        body.pointer(pointer.as_str())
+            .is_some_and(|found| !found.is_null())
+    })
+}
+
+fn body_fits(rule: &Rule, body: Option<&Value>) -> bool {
+    let Some(BodyIs { at, is }) = &rule.body else {
+        return true;
+    };
+    let Some(found) = body.and_then(|body| body.pointer(at.as_str())) else {
+        return false;
+    };
+    let written = match found {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    match is {
+        Match::Bool(wanted) => found.as_bool() == Some(*wanted),
+        Match::Text(wanted) => written.as_deref() == Some(wanted),
+        Match::OneOf(wanted) => written.is_some_and(|text| wanted.contains(&text)),
+        Match::Contains(part) => found.as_str().is_some_and(|text| text.contains(part)),
+        Match::Between(first, last) => written
+            .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|text| text.parse::<i64>().ok())
+            .is_some_and(|number| (*first..=*last).contains(&number)),
+    }
+}
+
+/// The ids in an answer that is the models list.
+fn models(record: &Provider, body: Option<&Value>) -> Option<Vec<String>> {
+    let list: &ModelsList = record.models_list.as_ref()?;
+    if !lists_models(record) {
+        return None;
+    }
+    let rows = body?.pointer(list.array.as_str())?.as_array()?;
+    let prefix = list.strip_prefix.as_deref().unwrap_or_default();
+    let ids = rows
+        .iter()
+        .filter_map(|row| row.get(&list.id_field)?.as_str())
+        .map(|id| id.strip_prefix(prefix).unwrap_or(id))
+        .filter(|id| {
+            (1..=MAX_MODEL_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+        })
+        .take(MAX_MODELS)
+        .map(str::to_owned)
+        .collect();
+    Some(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Catalogue;
+
+    /// A record of our own, with a rule of every kind.
+    fn record() -> Provider {
+        serde_json::from_str(
+            r#"{"id": "ours", "display_name": "Ours", "display_name_zh": "Ours", "status": "active",
+                "kind": "gateway", "auth": {"style": "bearer"}, "env": {"primary": "OURS"}, "verified": false,
+                "test": {"method": "GET", "url": "https://ours.example/models", "proves_key": true,
+                    "cost": "none", "verified": false, "expects": "/data", "rules": [
+                        {"status": "any", "body": {"at": "/code", "is": {"text": "700"}}, "means": "plan_expired"},
+                        {"status": 400, "body": {"at": "/code", "is": {"between": [10, 19]}}, "means": "invalid_key"},
+                        {"status": 400, "body": {"at": "/code", "is": {"one_of": ["a", "b"]}}, "means": "disabled"},
+                        {"status": 400, "body": {"at": "/why", "is": {"contains": "scope"}}, "means": "valid_but_restricted"},
+                        {"status": 200, "body": {"at": "/ok", "is": {"bool": false}}, "means": "failed_in_band"},
+                        {"status": 200, "means": "valid"},
+                        {"status": 422, "means": "valid"},
+                        {"status": 401, "means": "invalid_key"}]},
+                "models_list": {"url": "https://ours.example/models", "array": "/data", "id_field": "id",
+                    "strip_prefix": "models/", "public": false, "verified": false}}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_match_decides_and_the_first_rule_wins() {
+        let record = record();
+        let outcome = |status, body: &str| judge(&record, true, status, body.as_bytes()).outcome;
+        for (status, body, expected) in [
+            (200, r#"{"data": []}"#, Outcome::Valid),
+            (200, r#"{"data": [], "ok": true}"#, Outcome::Valid),
+            (200, r#"{"data": [], "ok": false}"#, Outcome::Unreachable),
+            (200, r#"{"data": [], "ok": "false"}"#, Outcome::Valid),
+            (200, r#"{"data": [], "code": 700}"#, Outcome::OutOfCredit),
+            (200, r#"{"data": [], "code": "700"}"#, Outcome::OutOfCredit),
+            (503, r#"{"code": "700"}"#, Outcome::OutOfCredit),
+            (503, r#"{"code": "7000"}"#, Outcome::Unreachable),
+            (400, r#"{"code": 9}"#, Outcome::Unreachable),
+            (400, r#"{"code": 10}"#, Outcome::Invalid),
+            (400, r#"{"code": "19"}"#, Outcome::Invalid),
+            (400, r#"{"code": 20}"#, Outcome::Unreachable),
+            (400, r#"{"code": -10}"#, Outcome::Unreachable),
+            (400, r#"{"code": 10.5}"#, Outcome::Unreachable),
+            (400, r#"{"code": "+15"}"#, Outcome::Unreachable),
+            (400, r#"{"code": ""}"#, Outcome::Unreachable),
+            (400, r#"{"code": "a"}"#, Outcome::NoPermission),
+            (400, r#"{"code": "b"}"#, Outcome::NoPermission),
+            (400, r#"{"code": "a|b"}"#, Outcome::Unreachable),
+            (
+                400,
+                r#"{"why": "a scope is missing"}"#,
+                Outcome::ValidRestricted,
+            ),
+            (400, r#"{"why": ["scope"]}"#, Outcome::Unreachable),
+            (401, "", Outcome::Invalid),
+            (401, "<html>", Outcome::Invalid),
+        ] {
+            assert_eq!(outcome(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_success_of_another_shape_is_none() {
+        let record = record();
+        for body in [
+            "",
+            "OK",
+            "<html>welcome</html>",
+            "{}",
+            "[]",
+            "null",
+            "true",
+            r#"{"data": null}"#,
+        ] {
+            let verdict = judge(&record, true, 200, body.as_bytes());
+            assert_eq!(verdict.outcome, Outcome::Unreachable, "{body}");
+        }
+        let deep = format!("{{\"data\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(
+            judge(&record, true, 200, deep.as_bytes()).outcome,
+            Outcome::Unreachable
+        );
+    }
+
+    #[test]
+    fn what_nobody_described_is_unreachable() {
+        let record = record();
+        for status in [
+            100, 204, 206, 301, 302, 307, 308, 402, 404, 405, 407, 410, 418, 500, 502, 503, 529,
+        ] {
+            let verdict = judge(&record, true, status, br#"{"data": []}"#);
+            assert_eq!(verdict.outcome, Outcome::Unreachable, "{status}");
+            assert!(verdict.detail.ends_with(&format!("(HTTP {status})")));
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_means_yes_counts_only_at_home() {
+        let record = record();
+        assert_eq!(judge(&record, true, 422, b"{}").outcome, Outcome::Valid);
+        assert_eq!(
+            judge(&record, false, 422, b"{}").outcome,
+            Outcome::Unreachable
+        );
+        assert_eq!(
+            judge(&record, false, 200, br#"{"data": []}"#).outcome,
+            Outcome::Valid
+        );
+    }
+
+    #[test]
+    fn a_public_endpoint_proves_nothing() {
+        let mut record = record();
+        record.test.proves_key = false;
+        let verdict = judge(&record, true, 200, br#"{"data": [{"id": "m"}]}"#);
+        assert_eq!(verdict.outcome, Outcome::Unverifiable);
+        assert_eq!(verdict.models.as_deref(), Some(&["m".to_owned()][..]));
+        assert_eq!(judge(&record, true, 401, b"").outcome, Outcome::Invalid);
+    }
+
+    #[test]
+    fn model_ids_are_read_and_bounded() {
+        let record = record();
+        let models = |body: &str| judge(&record, true, 200, body.as_bytes()).models;
+        assert_eq!(
+            models(
+                r#"{"data": [{"id": "models/a"}, {"id": "b"}, {"id": 7}, {"name": "c"}, "d", {"id": ""}]}"#
+            ),
+            Some(vec!["a".to_owned(), "b".to_owned()])
+        );
+        let long = "x".repeat(MAX_MODEL_ID + 1);
+        assert_eq!(
+            models(&format!(
+                r#"{{"data": [{{"id": "{long}"}}, {{"id": "e\u001b[2J"}}, {{"id": "f"}}]}}"#
+            )),
+            Some(vec!["f".to_owned()])
+        );
+        let many = vec![r#"{"id": "m"}"#; MAX_MODELS + 5].join(",");
+        assert_eq!(
+            models(&format!(r#"{{"data": [{many}]}}"#)).unwrap().len(),
+            MAX_MODELS
+        );
+        assert_eq!(models(r#"{"data": {}}"#), None);
+        // A refusal lists nothing, whatever it carries.
+        assert_eq!(
+            judge(&record, true, 401, br#"{"data": [{"id": "a"}]}"#).models,
+            None
+        );
+    }
+
+    #[test]
+    fn no_sentence_holds_anything_of_the_answer() {
+        let body = r#"{"error": {"message": "canary", "code": "canary", "type": "canary"}, "canary": "canary"}"#;
+        for record in Catalogue::builtin().providers() {
+            for status in [200, 302, 400, 401, 402, 403, 404, 422, 429, 432, 500, 529] {
+                let verdict = judge(record, true, status, body.as_bytes());
+                assert!(!verdict.detail.contains("canary"), "{}", record.id);
+            }
+        }
+    }
+}

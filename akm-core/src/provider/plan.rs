@@ -1,0 +1,209 @@
+//! The request of a connection test: from a record and a `base_url` to one address, or the reason why
+//! there is none.
+//!
+//! Invariants: the address is read by the same strict parser as a typed one, so what is compared with
+//! the sealed destinations is what is connected to; a part that only the owner knows is never guessed.
+
+use super::address::BaseUrl;
+use super::rules::Method;
+use super::schema::{Provider, placeholders};
+
+/// Where to send a test, and what.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Scheme, host, port and path.
+    pub(super) address: BaseUrl,
+    /// What follows the `?`.
+    pub(super) query: Option<String>,
+    /// The method.
+    pub(super) method: Method,
+    /// The header that carries the key.
+    pub(super) header: String,
+}
+
+impl Plan {
+    /// The whole address as it is requested.
+    pub(super) fn url(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.address),
+            None => self.address.to_string(),
+        }
+    }
+}
+
+/// Plans the test of a key; the error is a sentence for its owner.
+pub(super) fn plan(record: &Provider, base_url: Option<&BaseUrl>) -> Result<Plan, &'static str> {
+    const OWNER: &str = "the address is known to the owner of the key alone: give its base_url";
+    let Some(header) = record.auth.header() else {
+        return Err("this provider takes keys in the address, where they would be logged");
+    };
+    let (template, query) = match record.test.url.split_once('?') {
+        Some((template, query)) => (template, Some(query.to_owned())),
+        None => (record.test.url.as_str(), None),
+    };
+    let text = match (template.strip_prefix("{base_url}"), base_url) {
+        (Some(path), Some(base_url)) => format!("{base_url}{path}"),
+        (Some(path), None) => {
+            let default = record.endpoints.first().ok_or(OWNER)?;
+            format!("{}{path}", default.base_url)
+        }
+        (None, Some(base_url)) => rebase(record, template, base_url),
+        (None, None) => template.to_owned(),
+    };
+    let (found, _) = placeholders(&text)?;
+    if !found.is_empty() {
+        return Err(OWNER);
+    }
+    let address = BaseUrl::read(&text).map_err(|refusal| refusal.message())?;
+    Ok(Plan {
+        address,
+        query,
+        method: record.test.method,
+        header: header.to_owned(),
+    })
+}
+
+/// The test's address below a `base_url`: the longest endpoint it starts with is replaced, else its origin.
+fn rebase(record: &Provider, template: &str, base_url: &BaseUrl) -> String {
+    let rest = record
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| std::iter::once(&endpoint.base_url).chain(&endpoint.also))
+        .filter_map(|endpoint| template.strip_prefix(endpoint.as_str()))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .min_by_key(|rest| rest.len());
+    match rest {
+        Some(rest) => format!("{base_url}{rest}"),
+        None => {
+            let after = template
+                .split_once("://")
+                .map_or(template, |(_, rest)| rest);
+            let path = after.find('/').map_or("", |slash| &after[slash..]);
+            format!("{}{path}", base_url.origin())
+        }
+    }
+}
+
+/// The endpoint of another region that a region-bound key may belong to.
+pub(super) fn other_region(record: &Provider) -> Option<&str> {
+    let home = record.endpoints.first()?;
+    record
+        .endpoints
+        .iter()
+        .find(|other| {
+            other.region != home.region
+                && other.protocol == home.protocol
+                && other.plan.is_none()
+                && !other.legacy
+                && placeholders(&other.base_url).is_ok_and(|(found, _)| found.is_empty())
+        })
+        .map(|other| other.base_url.as_str())
+}
+
+/// Whether a test's address is that of the models list, so that its answer is the list.
+pub(super) fn lists_models(record: &Provider) -> bool {
+    record.test.method == Method::Get
+        && record
+            .models_list
+            .as_ref()
+            .is_some_and(|list| list.url == record.test.url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Catalogue;
+
+    fn planned(id: &str, base_url: Option<&str>) -> Result<String, &'static str> {
+        let record = Catalogue::builtin().provider(id).unwrap();
+        let base_url = base_url.map(|text| BaseUrl::read(text).unwrap());
+        plan(record, base_url.as_ref()).map(|plan| plan.url())
+    }
+
+    #[test]
+    fn without_a_base_url_the_record_decides() {
+        for (id, url) in [
+            ("openai", "https://api.openai.com/v1/models"),
+            ("anthropic", "https://api.anthropic.com/v1/models?limit=1"),
+            (
+                "google",
+                "https://generativelanguage.googleapis.com/v1beta/models?pageSize=1",
+            ),
+            ("moonshot", "https://api.moonshot.cn/v1/users/me/balance"),
+            ("ollama", "http://127.0.0.1:11434/api/tags"),
+        ] {
+            assert_eq!(planned(id, None).unwrap(), url);
+        }
+        for id in ["azure-openai", "bedrock"] {
+            assert!(planned(id, None).unwrap_err().contains("base_url"), "{id}");
+        }
+        assert!(plan(Catalogue::builtin().unlisted(), None).is_err());
+        // Every other record has a test that can be sent.
+        for record in Catalogue::builtin().providers() {
+            let needs_owner = ["azure-openai", "bedrock"].contains(&record.id.as_str());
+            assert_eq!(plan(record, None).is_err(), needs_owner, "{}", record.id);
+        }
+    }
+
+    #[test]
+    fn a_base_url_replaces_the_longest_endpoint_else_the_origin() {
+        let gateway = "https://gw.example.com/x";
+        for (id, url) in [
+            ("openai", "https://gw.example.com/x/models"),
+            ("anthropic", "https://gw.example.com/x/v1/models?limit=1"),
+            ("google", "https://gw.example.com/x/models?pageSize=1"),
+            ("deepseek", "https://gw.example.com/x/user/balance"),
+            ("moonshot", "https://gw.example.com/x/users/me/balance"),
+            // /api and /v1 are both endpoints: the test is below the longer.
+            ("ollama", "https://gw.example.com/x/tags"),
+            // No endpoint is a part of the test's address: its origin is replaced, path for path.
+            ("huggingface", "https://gw.example.com/api/whoami-v2"),
+            ("cohere", "https://gw.example.com/v1/check-api-key"),
+            ("novita", "https://gw.example.com/v3/user/balance"),
+        ] {
+            assert_eq!(planned(id, Some(gateway)).unwrap(), url, "{id}");
+        }
+        assert_eq!(
+            planned(
+                "azure-openai",
+                Some("https://mine.openai.azure.com/openai/v1")
+            )
+            .unwrap(),
+            "https://mine.openai.azure.com/openai/models?api-version=2024-10-21"
+        );
+        assert_eq!(
+            planned("openai", Some("http://127.0.0.1:8080")).unwrap(),
+            "http://127.0.0.1:8080/models"
+        );
+        let unlisted = Catalogue::builtin().unlisted();
+        let there = BaseUrl::read(gateway).unwrap();
+        assert_eq!(
+            plan(unlisted, Some(&there)).unwrap().url(),
+            "https://gw.example.com/x/models"
+        );
+        // Every record can be tested below a base_url.
+        for record in Catalogue::builtin().providers() {
+            let plan = plan(record, Some(&there)).unwrap();
+            assert_eq!(
+                plan.address.origin(),
+                "https://gw.example.com:443",
+                "{}",
+                record.id
+            );
+        }
+    }
+
+    #[test]
+    fn a_region_bound_record_names_another_region() {
+        for record in Catalogue::builtin().providers() {
+            if record.test.region_bound {
+                assert!(other_region(record).is_some(), "{}", record.id);
+            }
+        }
+        let alibaba = Catalogue::builtin().provider("alibaba").unwrap();
+        assert_eq!(
+            other_region(alibaba),
+            Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+        );
+    }
+}
