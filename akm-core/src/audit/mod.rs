@@ -241,11 +241,7 @@ impl Audit {
     }
 
     /// Folds what there is, and says where the given chains ended at the moment up to which it was folded.
-    fn fold_held(
-        &self,
-        folder: &mut Folder,
-        chains: &[&ChainKeys],
-    ) -> Result<(usize, Vec<Head>)> {
+    fn fold_held(&self, folder: &mut Folder, chains: &[&ChainKeys]) -> Result<(usize, Vec<Head>)> {
         let mut events = self.fold_left(folder)?;
         let heads = self.rotate(folder, chains)?;
         events += self.fold_left(folder)?;
@@ -304,7 +300,8 @@ impl Audit {
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
         };
-        let report = |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);
+        let report =
+            |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);
         if folded.torn {
             report(UNCLEAN, Outcome::Ok)?;
         }
