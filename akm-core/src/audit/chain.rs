@@ -21,7 +21,7 @@ use super::event::{self, Detail};
 pub const SYSTEM: Id = [0; 16];
 
 /// How many events [`walk`] reads at a time.
-const PAGE: u32 = 500;
+const PAGE: u32 = 64;
 
 /// An event on its way, borrowed: what the MAC covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -155,6 +155,18 @@ impl Segment {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn exchange_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
+    /// As a write that failed half-way and could not be taken back.
+    #[cfg(test)]
+    pub(super) fn tear(&mut self, half: &[u8]) {
+        (&self.file).write_all(half).expect("half a record");
+        self.torn = true;
+    }
+
     /// Reads the segment from its first record on.
     pub(super) fn read(&self) -> Result<Reader<'_>> {
         // What somebody else appended stands between our records, so all of it is read.

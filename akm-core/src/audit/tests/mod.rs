@@ -8,7 +8,7 @@ mod memory_store;
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,8 +19,8 @@ use crate::name::{AccountName, KeyName};
 use crate::protocol::Op;
 use memory_store::MemoryStore;
 
-pub(super) const ACCOUNT: Id = [7; 16];
-pub(super) const VAULT: Id = [9; 16];
+const ACCOUNT: Id = [7; 16];
+const VAULT: Id = [9; 16];
 
 thread_local! {
     static CRASH_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -34,7 +34,7 @@ pub(super) fn crash_point(name: &'static str) {
     }
 }
 
-pub(super) struct TestClock(pub(super) AtomicI64);
+struct TestClock(AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
@@ -57,15 +57,15 @@ impl Random for Counter {
 }
 
 /// A vault's audit in a temporary directory; opening it again is what the next process does.
-pub(super) struct Room {
-    pub(super) dir: tempfile::TempDir,
-    pub(super) store: Arc<MemoryStore>,
-    pub(super) clock: Arc<TestClock>,
+struct Room {
+    dir: tempfile::TempDir,
+    store: Arc<MemoryStore>,
+    clock: Arc<TestClock>,
     random: Arc<Counter>,
 }
 
 impl Room {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Room {
             dir: tempfile::tempdir().unwrap(),
             store: Arc::new(MemoryStore::default()),
@@ -74,11 +74,11 @@ impl Room {
         }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.dir.path().join("audit.journal")
     }
 
-    pub(super) fn host(&self) -> Host {
+    fn host(&self) -> Host {
         Host {
             clock: self.clock.clone(),
             random: self.random.clone(),
@@ -86,11 +86,11 @@ impl Room {
         }
     }
 
-    pub(super) fn open(&self) -> (Audit, AccountChain) {
+    fn open(&self) -> (Audit, AccountChain) {
         self.try_open().unwrap()
     }
 
-    pub(super) fn try_open(&self) -> Result<(Audit, AccountChain)> {
+    fn try_open(&self) -> Result<(Audit, AccountChain)> {
         let audit = Audit::open(
             &self.path(),
             self.store.clone(),
@@ -103,7 +103,7 @@ impl Room {
     }
 
     /// What lies in the directory.
-    pub(super) fn files(&self) -> Vec<String> {
+    fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -113,18 +113,18 @@ impl Room {
     }
 
     /// The actions in the system's chain.
-    pub(super) fn system_actions(&self) -> Vec<String> {
+    fn system_actions(&self) -> Vec<String> {
         let rows = self.store.rows.lock().unwrap();
         let system = rows.values().filter(|row| row.chain == SYSTEM);
         system.map(|row| row.action.clone()).collect()
     }
 }
 
-pub(super) fn key(byte: u8) -> LockedKey {
+fn key(byte: u8) -> LockedKey {
     LockedKey::from_bytes(&mut [byte; 32])
 }
 
-pub(super) fn caller() -> Caller {
+fn caller() -> Caller {
     Caller {
         uid: 1000,
         pid: 4242,
@@ -133,11 +133,11 @@ pub(super) fn caller() -> Caller {
 }
 
 /// The `index`-th of a series of different events.
-pub(super) fn append(audit: &Audit, chain: &AccountChain, index: u8) {
+fn append(audit: &Audit, chain: &AccountChain, index: u8) {
     try_append(audit, chain, index).unwrap();
 }
 
-pub(super) fn try_append(audit: &Audit, chain: &AccountChain, index: u8) -> Result<()> {
+fn try_append(audit: &Audit, chain: &AccountChain, index: u8) -> Result<()> {
     let name = KeyName::parse(&format!("openai/k{index}"), "name").unwrap();
     let event = Event {
         op: Op::KeyGet,
@@ -149,7 +149,7 @@ pub(super) fn try_append(audit: &Audit, chain: &AccountChain, index: u8) -> Resu
     audit.append(chain, &event)
 }
 
-pub(super) fn append_system(audit: &Audit) {
+fn append_system(audit: &Audit) {
     let event = Event {
         op: Op::AgentUnlock,
         outcome: Outcome::Failed(Kind::WrongCredentials),
@@ -161,7 +161,7 @@ pub(super) fn append_system(audit: &Audit) {
 }
 
 /// What `verify` says: how many events are good, or the chain and position of the first bad one.
-pub(super) fn verdict(audit: &Audit, chain: &AccountChain) -> Result<u64, (String, u64)> {
+fn verdict(audit: &Audit, chain: &AccountChain) -> Result<u64, (String, u64)> {
     let found = audit.verify(chain).unwrap();
     assert_eq!(found.ok, found.first_bad.is_none());
     match found.first_bad {
@@ -170,7 +170,7 @@ pub(super) fn verdict(audit: &Audit, chain: &AccountChain) -> Result<u64, (Strin
     }
 }
 
-pub(super) fn bad<T>(chain: &str, seq: u64) -> Result<T, (String, u64)> {
+fn bad<T>(chain: &str, seq: u64) -> Result<T, (String, u64)> {
     Err((chain.to_owned(), seq))
 }
 
@@ -255,6 +255,7 @@ fn an_account_has_no_chain_with_the_systems_id() {
     assert_eq!(error.kind(), Kind::Internal);
 }
 
-pub(super) fn account_name() -> AccountName {
+/// As it is shown.
+fn account_name() -> AccountName {
     AccountName::parse("default", "account").unwrap()
 }
