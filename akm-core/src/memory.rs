@@ -18,7 +18,6 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::mman::{
@@ -93,13 +92,13 @@ impl fmt::Debug for LockedKey {
     }
 }
 
-/// Whether the system refused to lock key pages (`ulimit -l`), so that keys could reach swap.
+/// Whether the system refused to lock key pages (`ulimit -l`), so that keys could reach swap. Known once the first
+/// key exists.
 pub fn lock_refused() -> bool {
-    LOCK_REFUSED.load(Ordering::Relaxed)
+    arena().refused
 }
 
-static LOCK_REFUSED: AtomicBool = AtomicBool::new(false);
-static ARENA: Mutex<Arena> = Mutex::new(Arena { free: Vec::new() });
+static ARENA: Mutex<Arena> = Mutex::new(Arena::new());
 
 fn arena() -> MutexGuard<'static, Arena> {
     // A panic cannot leave the list half changed, so a poisoned lock is as good as any.
@@ -110,6 +109,10 @@ fn arena() -> MutexGuard<'static, Arena> {
 /// outside those pages: a forked child, which sees them zeroed, still has a sound list.
 struct Arena {
     free: Vec<NonNull<[u8; LockedKey::LEN]>>,
+    /// All slots there are, free or taken.
+    slots: usize,
+    /// Whether pages could not be locked, ever.
+    refused: bool,
 }
 
 // SAFETY: the list owns its slots, and they may be written from any thread.
@@ -119,13 +122,21 @@ impl Arena {
     /// Bytes mapped and locked at a time: 2048 keys.
     const CHUNK: usize = PAGE;
 
+    const fn new() -> Self {
+        Arena {
+            free: Vec::new(),
+            slots: 0,
+            refused: false,
+        }
+    }
+
     /// A slot of zeros.
     fn take(&mut self) -> NonNull<[u8; LockedKey::LEN]> {
         loop {
             if let Some(slot) = self.free.pop() {
                 return slot;
             }
-            self.grow();
+            self.grow(Mapping::lock);
         }
     }
 
@@ -134,15 +145,17 @@ impl Arena {
         self.free.push(slot);
     }
 
-    fn grow(&mut self) {
-        let pages = Mapping::new(Self::CHUNK, Guard::Yes);
-        if !pages.lock() {
-            LOCK_REFUSED.store(true, Ordering::Relaxed);
-        }
+    /// Maps one more chunk, and goes on without the lock if it is refused.
+    fn grow(&mut self, lock: impl FnOnce(&Mapping) -> bool) {
+        // As for every other allocation: without memory there is no way on.
+        let pages = Mapping::new(Self::CHUNK, Guard::Yes)
+            .unwrap_or_else(|| std::alloc::handle_alloc_error(Layout::new::<[u8; Self::CHUNK]>()));
+        self.refused |= !lock(&pages);
         let start = pages.start.cast::<[u8; LockedKey::LEN]>();
-        // Room for every slot there will be, so that giving one back never allocates.
         let slots = Self::CHUNK / LockedKey::LEN;
-        self.free.reserve(self.free.capacity() + slots);
+        self.slots += slots;
+        // Room for every slot there is, so that giving one back never allocates.
+        self.free.reserve_exact(self.slots - self.free.len());
         for index in (0..slots).rev() {
             // SAFETY: `index` slots of 32 bytes lie within the chunk.
             self.free.push(unsafe { start.add(index) });
@@ -166,20 +179,15 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn new(len: usize, guard: Guard) -> Self {
-        let len = len.next_multiple_of(PAGE);
+    /// `None` when the system has no memory to give.
+    fn new(len: usize, guard: Guard) -> Option<Self> {
+        let len = len.checked_next_multiple_of(PAGE)?;
         let margin = match guard {
             Guard::Yes => PAGE,
             Guard::No => 0,
         };
-        let mapped = Self::map(len, margin);
-        // As for every other allocation: without memory there is no way on.
-        mapped.unwrap_or_else(|| {
-            std::alloc::handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))
-        })
-    }
-
-    fn map(len: usize, margin: usize) -> Option<Self> {
+        #[cfg(test)]
+        tests::MAPPED.set(tests::MAPPED.get() + len);
         let whole = NonZeroUsize::new(len.checked_add(2 * margin)?)?;
         // SAFETY: a new anonymous mapping at a place of the kernel's choice touches nobody's memory.
         let base =
@@ -234,11 +242,11 @@ pub(crate) struct WorkArea<T: Copy> {
 
 #[cfg(feature = "vault")]
 impl<T: Copy> WorkArea<T> {
-    /// `count` times `value`.
-    pub(crate) fn filled(count: usize, value: T) -> Self {
+    /// `count` times `value`; `None` when the system has no memory to give.
+    pub(crate) fn filled(count: usize, value: T) -> Option<Self> {
         assert!(align_of::<T>() <= 4096, "pages are aligned enough");
-        let bytes = count.saturating_mul(size_of::<T>()).max(1);
-        let pages = Mapping::new(bytes, Guard::No);
+        let bytes = count.checked_mul(size_of::<T>())?.max(1);
+        let pages = Mapping::new(bytes, Guard::No)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         // SAFETY: the range is the mapping. Fewer, larger page faults; a refusal costs time only.
         let _ = unsafe { madvise(pages.address(), pages.len, MmapAdvise::MADV_HUGEPAGE) };
@@ -247,11 +255,11 @@ impl<T: Copy> WorkArea<T> {
             // SAFETY: `count` values fit into the mapping, which is aligned for them.
             unsafe { start.add(index).write(value) };
         }
-        WorkArea {
+        Some(WorkArea {
             pages,
             count,
             kind: std::marker::PhantomData,
-        }
+        })
     }
 
     /// The area.
@@ -265,11 +273,11 @@ impl<T: Copy> WorkArea<T> {
 impl<T: Copy> Drop for WorkArea<T> {
     fn drop(&mut self) {
         #[cfg(test)]
-        let dirty = self.bytes_in_use();
+        tests::watch_before(&self.pages);
         // SAFETY: the mapping is owned by `self`; `T: Copy` has no drop to run.
         unsafe { wipe(self.pages.start.as_ptr(), self.pages.len) };
         #[cfg(test)]
-        tests::WORK_AREA.set(Some((dirty, self.bytes_in_use())));
+        tests::watch_after(&self.pages);
     }
 }
 
@@ -382,4 +390,4 @@ unsafe fn wipe(start: *mut u8, len: usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

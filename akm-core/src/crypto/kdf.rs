@@ -350,3 +350,46 @@ impl Drop for Place<'_> {
         gate.left.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn no_more_derive_at_once_than_there_are_cores() {
+        let gate = Gate::new();
+        let places = Gate::places();
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        // All places are used: this many threads can meet inside, and the barrier would hang otherwise.
+        let meeting = Barrier::new(places);
+        std::thread::scope(|scope| {
+            for _ in 0..places {
+                scope.spawn(|| {
+                    let _place = gate.enter();
+                    meeting.wait();
+                });
+            }
+        });
+        // And no more than all: each thread stays long enough for the others to follow if they could.
+        std::thread::scope(|scope| {
+            for _ in 0..places + 6 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _place = gate.enter();
+                        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        for _ in 0..50 {
+                            std::thread::yield_now();
+                        }
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!((1..=places).contains(&most.load(Ordering::SeqCst)));
+        assert_eq!(*gate.inside.lock().unwrap(), 0, "everybody left");
+    }
+}

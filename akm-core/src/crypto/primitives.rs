@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::memory::{LockedKey, WorkArea};
 
 /// Length of an AES-GCM tag.
@@ -124,7 +124,10 @@ pub(super) fn argon2id(
         params,
     )
     .map_err(refused)?;
-    let mut memory = WorkArea::filled(blocks, argon2::Block::new());
+    let mut memory = WorkArea::filled(blocks, argon2::Block::new()).ok_or(Error::new(
+        Kind::Unavailable,
+        "there is no memory to stretch the passphrase with",
+    ))?;
     hasher
         .hash_password_into_with_memory(input.password, input.salt, out, memory.as_mut_slice())
         .map_err(refused)
