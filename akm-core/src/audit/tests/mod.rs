@@ -5,6 +5,7 @@ mod concurrency;
 mod faults;
 mod listing;
 mod memory_store;
+mod real;
 
 use std::cell::Cell;
 use std::path::PathBuf;
