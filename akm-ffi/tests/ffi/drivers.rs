@@ -34,7 +34,11 @@ pub(crate) trait Way {
 
 fn code_fits(code: i32, error: &Value) {
     let kind = error["kind"].as_str().and_then(Kind::from_token);
-    assert_eq!(kind.map(Kind::code), Some(code), "the code and the kind agree in {error}");
+    assert_eq!(
+        kind.map(Kind::code),
+        Some(code),
+        "the code and the kind agree in {error}"
+    );
 }
 
 /// A program that speaks the protocol of `driver.c`.
@@ -54,7 +58,12 @@ impl Program {
             .unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
         let input = child.stdin.take().expect("the input is piped");
         let output = BufReader::new(child.stdout.take().expect("the output is piped"));
-        Program { embedded, child, input, output }
+        Program {
+            embedded,
+            child,
+            input,
+            output,
+        }
     }
 
     fn ask(&mut self, words: &[&str]) -> (i32, String) {
@@ -62,8 +71,13 @@ impl Program {
         assert!(!line.contains('\n'), "a step is one line");
         writeln!(self.input, "{line}").expect("the program reads");
         let mut answer = String::new();
-        self.output.read_line(&mut answer).expect("the program writes UTF-8");
-        let (code, answer) = answer.trim_end_matches('\n').split_once('\t').expect("an answer has a code");
+        self.output
+            .read_line(&mut answer)
+            .expect("the program writes UTF-8");
+        let (code, answer) = answer
+            .trim_end_matches('\n')
+            .split_once('\t')
+            .expect("an answer has a code");
         (code.parse().expect("a code is a number"), answer.to_owned())
     }
 }
@@ -135,7 +149,11 @@ impl Way for Embedded {
     fn call(&mut self, op: &str, request: &Value) -> Answer {
         let op = Op::from_name(op).expect("the case names an operation");
         let service = self.service.as_ref().expect("a session was begun");
-        let caller = Caller { uid: nix::unistd::getuid().as_raw(), pid: 1, exe: "/test".into() };
+        let caller = Caller {
+            uid: nix::unistd::getuid().as_raw(),
+            pid: 1,
+            exe: "/test".into(),
+        };
         let answer = Request::decode(op, request.to_string().as_bytes())
             .and_then(|request| service.call(&caller, request))
             .and_then(|response| response.to_json());
@@ -170,7 +188,11 @@ impl Way for Connected {
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
         let client = self.client.as_mut().expect("a session was begun");
-        json_answer(client.call_raw(op, request.to_string().as_bytes()).map(|bytes| bytes.to_vec()))
+        json_answer(
+            client
+                .call_raw(op, request.to_string().as_bytes())
+                .map(|bytes| bytes.to_vec()),
+        )
     }
 
     fn end(&mut self) {
@@ -204,11 +226,21 @@ impl Http {
     /// The status and body of any request.
     pub(crate) fn exchange(&mut self, head: &str, body: &str) -> (u16, Vec<u8>) {
         let stream = self.stream.as_mut().expect("a session was begun");
-        let request = format!("{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        stream.get_mut().write_all(request.as_bytes()).expect("the agent reads");
+        let request = format!(
+            "{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream
+            .get_mut()
+            .write_all(request.as_bytes())
+            .expect("the agent reads");
         let mut line = String::new();
         stream.read_line(&mut line).expect("the agent answers");
-        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("an answer has a status");
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .expect("an answer has a status");
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -222,7 +254,9 @@ impl Http {
             }
         }
         let mut body = vec![0; length];
-        stream.read_exact(&mut body).expect("the agent answers whole");
+        stream
+            .read_exact(&mut body)
+            .expect("the agent answers whole");
         (status, body)
     }
 }
@@ -234,16 +268,26 @@ impl Way for Http {
 
     fn begin(&mut self, place: &Path) {
         self.count += 1;
-        self.stream = Some(BufReader::new(UnixStream::connect(place).expect("the agent listens")));
+        self.stream = Some(BufReader::new(
+            UnixStream::connect(place).expect("the agent listens"),
+        ));
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
-        let place = self.stream.as_ref().and_then(|stream| stream.get_ref().peer_addr().ok());
+        let place = self
+            .stream
+            .as_ref()
+            .and_then(|stream| stream.get_ref().peer_addr().ok());
         if op == "agent.lock" {
             // The agent may close connections when it locks: ask on one, go on with another.
             let answer = self.ask(op, request);
-            let path = place.as_ref().and_then(|place| place.as_pathname()).expect("the socket has a path");
-            self.stream = Some(BufReader::new(UnixStream::connect(path).expect("the agent listens")));
+            let path = place
+                .as_ref()
+                .and_then(|place| place.as_pathname())
+                .expect("the socket has a path");
+            self.stream = Some(BufReader::new(
+                UnixStream::connect(path).expect("the agent listens"),
+            ));
             return answer;
         }
         self.ask(op, request)
@@ -267,8 +311,15 @@ impl Http {
             return Ok(body["result"].clone());
         }
         let error = body["error"].clone();
-        let kind = error["kind"].as_str().and_then(Kind::from_token).expect("an error has a kind");
-        assert_eq!(status, kind.http_status(), "the status and the kind agree in {error}");
+        let kind = error["kind"]
+            .as_str()
+            .and_then(Kind::from_token)
+            .expect("an error has a kind");
+        assert_eq!(
+            status,
+            kind.http_status(),
+            "the status and the kind agree in {error}"
+        );
         Err(error)
     }
 }

@@ -24,7 +24,10 @@ impl Provider {
     /// The key decides the answer: `sk-invalid…` is refused, `sk-limited…` asks too often, all others are valid.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
-        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let port = listener
+            .local_addr()
+            .expect("a bound listener has an address")
+            .port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         thread::spawn(move || {
@@ -50,7 +53,12 @@ impl Provider {
 /// An address where nothing listens.
 pub(crate) fn closed_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
-    format!("http://{}", listener.local_addr().expect("a bound listener has an address"))
+    format!(
+        "http://{}",
+        listener
+            .local_addr()
+            .expect("a bound listener has an address")
+    )
 }
 
 fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
@@ -101,12 +109,25 @@ fn request(reader: &mut impl BufRead) -> Option<(Seen, Vec<u8>)> {
         lines.push(line);
     }
     let header = |name: &str| {
-        lines.iter().skip(1).filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
+        lines
+            .iter()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(key, value)| {
+                key.eq_ignore_ascii_case(name)
+                    .then(|| value.trim().to_owned())
+            })
     };
-    let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length = header("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((Seen { line: lines.first()?.clone(), authorization: header("authorization") }, body))
+    Some((
+        Seen {
+            line: lines.first()?.clone(),
+            authorization: header("authorization"),
+        },
+        body,
+    ))
 }
