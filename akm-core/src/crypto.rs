@@ -1,12 +1,74 @@
-//! Skeleton.
+//! Keys and ciphertexts: derive, wrap and unwrap (keys), seal and open (data).
+//!
+//! Invariants: associated data names every blob's place and version, so that no blob opens anywhere else;
+//! a blob commits to its key, so that none opens under two; every seal draws a fresh salt, from which key
+//! and nonce are derived, so that nonces never run out; an unknown version or algorithm is refused
+//! and nothing is tried instead; derivation parameters from a file are checked against compiled-in floors and
+//! ceilings before any memory is allocated; keys live in [`LockedKey`]s.
+//!
+//! Deliberately absent: choices. One cipher, one hash, one way to stretch a passphrase; a second one would
+//! come with a number of its own. Cipher crates are named in `primitives` alone.
 
-/// What trying one passphrase costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KdfCost;
+mod ad;
+mod blob;
+mod kdf;
+mod primitives;
 
-impl KdfCost {
-    /// The standard.
-    pub const fn standard() -> Self {
-        KdfCost
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+pub use ad::{Ad, Field};
+pub use blob::{open, open_padded, seal, seal_padded, unwrap, wrap};
+pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
+pub use primitives::{equal, x25519};
+
+use crate::host::Random;
+use crate::memory::LockedKey;
+
+/// What every label begins with.
+const PREFIX: &[u8] = b"akm/v1/";
+
+/// A subkey: `HKDF-Expand(PRK = key, info = "akm/v1/" ‖ label, L = 32)` with SHA-256 (RFC 5869 §2.3).
+///
+/// The key must be uniformly random, as every [`LockedKey`] of the hierarchy is. A label is used for one purpose.
+pub fn derive(key: &LockedKey, label: &'static str) -> LockedKey {
+    // One block of output is one HMAC: T(1) = HMAC(PRK, info ‖ 1).
+    let mut block = primitives::HmacSha256::new(key.expose());
+    for piece in [PREFIX, label.as_bytes(), &[1]] {
+        block.update(piece);
     }
+    LockedKey::from_bytes(&mut block.finish())
+}
+
+/// A keyed tag: `HMAC-SHA256(key, len(p₁) ‖ p₁ ‖ len(p₂) ‖ p₂ ‖ …)`, lengths as 64 bits big-endian (RFC 2104).
+///
+/// Can share its key with [`derive()`]: no part is as long as `"akm/v1/…"` reads as a length.
+pub fn tag(key: &LockedKey, parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = primitives::HmacSha256::new(key.expose());
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finish()
+}
+
+/// A digest: `SHA-256(len(p₁) ‖ p₁ ‖ len(p₂) ‖ p₂ ‖ …)`, lengths as 64 bits big-endian (FIPS 180-4).
+pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut digest = primitives::Sha256::new();
+    for part in parts {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finish()
+}
+
+/// A new X25519 key pair (RFC 7748 §6.1): the private key and `X25519(private, 9)`.
+pub fn x25519_pair(random: &dyn Random) -> (LockedKey, [u8; 32]) {
+    let private = LockedKey::generate(random);
+    let public = primitives::x25519_public(&private);
+    (private, public)
 }

@@ -468,13 +468,19 @@ wire! {
         status: KeyStatus,
         /// First and last characters, `sk-a…wxyz`.
         preview: String,
-        /// The environment variable `akm run` sets.
+        /// The environment variable `akm run` sets: the key's own, else the provider's standard one.
         env: Option<String>,
         /// Whether it is only ever used, never handed out.
         use_only: bool,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
+        /// Origins the secret may be sent to, `https://host:port`; sealed with it.
+        #[serde(default)]
+        hosts: Vec<String>,
+        /// The header that carries it there.
+        #[serde(default)]
+        header: Option<String>,
         /// Free text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         notes: Option<String>,

@@ -1,1 +1,165 @@
-fn main() {}
+//! `akm-agent`, with ssh-agent's flags in ssh-agent's meaning.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use akm_agent::daemon::{self, Launch};
+use akm_agent::lifetime::Lifetime;
+use akm_core::error::{Error, Kind, Result};
+use akm_core::paths::Places;
+use clap::Parser;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[global_allocator]
+static ALLOCATOR: akm_core::memory::WipingAllocator = akm_core::memory::WipingAllocator;
+
+/// Holds the vault open for programs of this user, as ssh-agent does for SSH keys.
+///
+/// Without a command it goes to the background and prints what a shell is to evaluate:
+///
+///     eval "$(akm-agent)"
+#[derive(Parser)]
+#[command(name = "akm-agent", version, verbatim_doc_comment)]
+struct Arguments {
+    /// Print C shell commands (default if SHELL looks like one)
+    #[arg(short = 'c', conflicts_with = "sh")]
+    csh: bool,
+    /// Print Bourne shell commands
+    #[arg(short = 's')]
+    sh: bool,
+    /// Stay in the foreground
+    #[arg(short = 'D')]
+    foreground: bool,
+    /// Stay in the foreground, as -D: there is no more to see, requests are never printed
+    #[arg(short = 'd')]
+    debug: bool,
+    /// End the agent that AKM_AGENT_PID names
+    #[arg(short = 'k', conflicts_with_all = ["foreground", "debug", "address", "lifetime", "command"])]
+    kill: bool,
+    /// Listen on this socket
+    #[arg(short = 'a', value_name = "ADDR")]
+    address: Option<PathBuf>,
+    /// Lock by itself after this time (600, 8h, 1d), unless an unlock says otherwise
+    #[arg(short = 't', value_name = "LIFE")]
+    lifetime: Option<String>,
+    /// Run this command with the agent, which ends when the command does
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, conflicts_with_all = ["foreground", "debug"])]
+    command: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = daemon::reexecuted() {
+        return code;
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            daemon::report(&error);
+            ExitCode::from(if error.kind() == Kind::InvalidInput {
+                64
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let csh = match (arguments.csh, arguments.sh) {
+        (true, _) => true,
+        (_, true) => false,
+        _ => std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh")),
+    };
+    if arguments.kill {
+        return end(csh);
+    }
+    let launch = Launch {
+        socket: arguments.address,
+        lifetime: arguments
+            .lifetime
+            .as_deref()
+            .map(Lifetime::parse)
+            .transpose()?,
+        bound_to_parent: !arguments.command.is_empty(),
+    };
+    if arguments.foreground || arguments.debug {
+        let pid = Pid::this().as_raw();
+        return daemon::serve(&launch, |socket| print(&announce(csh, socket, pid)));
+    }
+    let mut places = Places::from_env()?;
+    if let Some(socket) = &launch.socket {
+        places.socket = std::path::absolute(socket).map_err(|error| Error::from_io(&error))?;
+    }
+    let launch = Launch {
+        socket: launch.socket.as_ref().map(|_| places.socket.clone()),
+        ..launch
+    };
+    let pid = daemon::start(&places, &launch)?;
+    let Some((program, rest)) = arguments.command.split_first() else {
+        return print(&announce(csh, &places.socket, pid));
+    };
+    // The command takes this process's place: its exit code and its signals are its own.
+    let error = Command::new(program)
+        .args(rest)
+        .env("AKM_AGENT_SOCK", &places.socket)
+        .env("AKM_AGENT_PID", pid.to_string())
+        .exec();
+    Err(Error::from_io(&error))
+}
+
+fn end(csh: bool) -> Result<()> {
+    let pid = std::env::var("AKM_AGENT_PID")
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+        // 0 and negative numbers are groups, 1 is nobody's agent.
+        .filter(|pid: &i32| *pid > 1)
+        .ok_or_else(|| Error::new(Kind::NoAgent, "AKM_AGENT_PID does not name an agent"))?;
+    kill(Pid::from_raw(pid), Signal::SIGTERM)
+        .map_err(|_| Error::new(Kind::NoAgent, "the agent of AKM_AGENT_PID cannot be ended"))?;
+    let unset = if csh { "unsetenv" } else { "unset" };
+    print(&format!(
+        "{unset} AKM_AGENT_SOCK;\n{unset} AKM_AGENT_PID;\necho Agent pid {pid} killed;\n"
+    ))
+}
+
+fn announce(csh: bool, socket: &Path, pid: i32) -> String {
+    let socket = quoted(&socket.to_string_lossy());
+    if csh {
+        format!(
+            "setenv AKM_AGENT_SOCK {socket};\nsetenv AKM_AGENT_PID {pid};\necho Agent pid {pid};\n"
+        )
+    } else {
+        format!(
+            "AKM_AGENT_SOCK={socket}; export AKM_AGENT_SOCK;\nAKM_AGENT_PID={pid}; export AKM_AGENT_PID;\n\
+             echo Agent pid {pid};\n"
+        )
+    }
+}
+
+/// As one word of a shell: the output is made to be evaluated.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::from_io(&error))
+}

@@ -1,17 +1,42 @@
-//! Skeleton.
+//! The door: authorise, act, audit. Every way into akm, embedded or over a socket, comes through
+//! [`Service::call`].
+//!
+//! Invariants: the locked gate stands before dispatch. A secret leaves only after its event is written; a
+//! change commits only after its event is written (inside the same transaction, just before the commit).
+//! A failed attempt leaves an event with the kind of its error. No guard on a session is held during a
+//! key derivation or on the network.
+//!
+//! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
+
+mod accounts;
+mod keys;
+mod session;
+mod shape;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::Caller;
-use crate::error::{Error, Result};
+use crate::audit::{Audit, Caller, Event, Filter, Outcome};
+use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::protocol::{Request, Response};
+use crate::name::KeyName;
+use crate::protocol::{self, Authority, Cost, Op, Request, Response};
+use crate::store::{Id, SqliteStore, Store};
+use crate::vault::{self, Vault};
+
+use session::{Session, Sessions};
+
+/// The account of a local vault, where none is named.
+pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// Where a service finds its files and what bounds it.
 pub struct Options {
-    /// The vault file.
+    /// The vault file; its directory must exist and be private.
     pub vault: PathBuf,
-    /// The state directory (host key, epoch anchor).
+    /// The audit journal.
+    pub journal: PathBuf,
+    /// The state directory (host key); must exist and be private.
     pub state: PathBuf,
     /// Time, chance, cost.
     pub host: Host,
@@ -22,40 +47,261 @@ pub struct Options {
     pub outbound: crate::provider::Outbound,
 }
 
-/// The only door.
-pub struct Service {}
+/// One vault, and the sessions on it.
+pub struct Service {
+    host: Host,
+    vault: Vault,
+    audit: Audit,
+    sessions: Sessions,
+    key_limit: Option<u64>,
+    path: PathBuf,
+    #[cfg(feature = "providers")]
+    outbound: crate::provider::Outbound,
+}
 
 impl Service {
-    /// Opens or creates the vault and takes its ownership lock (`conflict` if another process has it).
-    pub fn open(_options: Options) -> Result<Service> {
-        Err(Error::internal("skeleton"))
+    /// Opens or creates the vault and takes its ownership lock: `conflict` if another process has it.
+    pub fn open(options: Options) -> Result<Service> {
+        let Options { vault: path, journal, state, host, key_limit, .. } = options;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let host_key = vault::load_host_key(&state, &*host.random)?;
+        let audit = Audit::open(&journal, Arc::clone(&store), host.clone(), &host_key, store.vault_id())?;
+        Ok(Service {
+            vault: Vault::new(store, host.clone(), host_key),
+            audit,
+            sessions: Sessions::default(),
+            key_limit,
+            path,
+            host,
+            #[cfg(feature = "providers")]
+            outbound: options.outbound,
+        })
     }
-    /// Authorises, acts, audits. May block for a key derivation, a commit or the network.
-    pub fn call(&self, _caller: &Caller, _request: Request) -> Result<Response> {
-        Err(Error::internal("skeleton"))
+
+    /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
+    pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        match request.op().authority() {
+            Authority::Anyone => self.without_session(caller, request),
+            Authority::Session => {
+                // The gate: nothing is looked at before somebody is known to be unlocked.
+                self.sessions.read().live(caller.uid, &*self.host.clock)?;
+                self.with_session(caller, request)
+            }
+        }
     }
-    /// As `call` for `Cost::Quick` operations, without ever waiting: hands the request back if it would have to.
-    pub fn try_call(
-        &self,
-        _caller: &Caller,
-        request: Request,
-    ) -> std::result::Result<Result<Response>, Request> {
-        Err(request)
+
+    /// As [`Service::call`] for operations of [`Cost::Quick`], without ever waiting for slow work: where it
+    /// would have to, the request comes back.
+    #[allow(clippy::result_large_err)] // The error is the request itself, not a failure.
+    pub fn try_call(&self, caller: &Caller, request: Request) -> Result<Result<Response>, Request> {
+        if request.op().cost() != Cost::Quick {
+            return Err(request);
+        }
+        if request.op().authority() == Authority::Anyone {
+            return Ok(self.without_session(caller, request));
+        }
+        let Some(table) = self.sessions.try_read() else { return Err(request) };
+        Ok(table
+            .live(caller.uid, &*self.host.clock)
+            .and_then(|session| self.audited(session, caller, request.op(), || self.quick(session, caller, &request))))
     }
+
     /// Records in the system chain that a foreign uid was turned away.
-    pub fn record_foreign_peer(&self, _caller: &Caller) -> Result<()> {
-        Err(Error::internal("skeleton"))
+    pub fn record_foreign_peer(&self, caller: &Caller) -> Result<()> {
+        self.audit.append_system(&failed(Op::AgentStatus, caller, Kind::Denied))
     }
+
     /// Boot time (`Clock::boot`) at which the next session ends by itself.
     pub fn next_deadline(&self) -> Option<Duration> {
-        None
+        self.sessions.next_deadline()
     }
-    /// Ends the sessions whose time is over.
-    pub fn expire(&self) {}
+
+    /// Ends the sessions whose time is over; returns after the wipe.
+    pub fn expire(&self) {
+        self.sessions.close_expired(self.host.clock.boot(), &mut |uid, session| self.note_lock(uid, session));
+    }
+
     /// Ends every session; returns after the wipe.
-    pub fn lock_all(&self) {}
-    /// Folds the audit journal into the store. Call every few seconds and at shutdown.
-    pub fn fold(&self) -> Result<()> {
-        Ok(())
+    pub fn lock_all(&self) {
+        self.sessions.close_where(&|_| true, &mut |uid, session| self.note_lock(uid, session));
     }
+
+    /// How many audit events wait in the journal.
+    pub fn pending_events(&self) -> usize {
+        self.audit.pending()
+    }
+
+    /// Folds the audit journal into the store. Call every few seconds and at the end.
+    pub fn fold(&self) -> Result<()> {
+        self.audit.fold().map(drop)
+    }
+
+    /// Writes the store's log back into its file. Call before stopping, and after removals that must leave no trace.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.vault.checkpoint()
+    }
+
+    /// A session that ends by itself is an event of the account, caused by this process.
+    fn note_lock(&self, uid: u32, session: &Session) {
+        let caller = Caller { uid, ..this_process() };
+        // Locking must not fail: without room for its event the keys are wiped all the same.
+        let _ = self.audit.append(&session.chain, &done(Op::AgentLock, &caller));
+    }
+
+    /// Operations that need no session.
+    fn without_session(&self, caller: &Caller, request: Request) -> Result<Response> {
+        let op = request.op();
+        let answer = match request {
+            Request::AgentStatus(_) => return self.status(caller).map(Response::AgentStatus),
+            Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
+            Request::AgentUnlock(request) => self.unlock(caller, &request).map(Response::AgentUnlock),
+            Request::AccountRegister(request) => self.register(caller, &request).map(Response::AccountRegister),
+            Request::AccountRecover(request) => self.recover(caller, &request).map(Response::AccountRecover),
+            _ => Err(Error::internal("the table and the service disagree about an authority")),
+        };
+        if let Err(error) = &answer {
+            // The refusal stands whether or not its event could be written.
+            let _ = self.audit.append_system(&failed(op, caller, error.kind()));
+        }
+        answer
+    }
+
+    /// Operations on the unlocked account.
+    fn with_session(&self, caller: &Caller, request: Request) -> Result<Response> {
+        let op = request.op();
+        match request {
+            Request::AccountPassphrase(request) => {
+                self.stepped_up(caller, op, &request.passphrase, |session, step_up| {
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
+                    self.vault.change_passphrase(step_up, &request.new_passphrase, &mut event)
+                })?;
+                self.end_other_sessions(caller);
+                Ok(Response::AccountPassphrase(protocol::Empty {}))
+            }
+            Request::TotpEnable(request) => self
+                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
+                    let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
+                    Ok(protocol::TotpSecret { totp_secret, totp_uri })
+                })
+                .map(Response::TotpEnable),
+            Request::TotpDisable(request) => self
+                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
+                    self.vault.disable_totp(step_up, &mut event)
+                })
+                .map(|()| Response::TotpDisable(protocol::Empty {})),
+            Request::TotpCodes(request) => self
+                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
+                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
+                    self.vault.replace_codes(step_up, &mut event)
+                })
+                .map(|recovery_codes| Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })),
+            Request::KeyUpdate(mut request) => match request.passphrase.take() {
+                Some(passphrase) => self.stepped_up(caller, op, &passphrase, |session, _proof| {
+                    self.update_key(session, caller, &request, true)
+                }),
+                None => self.open_session(caller, op, |session| self.update_key(session, caller, &request, false)),
+            }
+            .map(Response::KeyUpdate),
+            Request::ProviderTest(request) => self.provider_test(caller, &request).map(Response::ProviderTest),
+            request => self.open_session(caller, op, |session| match request.op().cost() {
+                Cost::Quick => self.quick(session, caller, &request),
+                Cost::Slow => self.slow(session, caller, request),
+            }),
+        }
+    }
+
+    /// Quick operations: one indexed read and one journal write at most.
+    fn quick(&self, session: &Session, caller: &Caller, request: &Request) -> Result<Response> {
+        match request {
+            Request::KeyGet(request) => self.get_key(session, caller, request).map(Response::KeyGet),
+            Request::KeyShow(request) => self.show_key(session, request).map(Response::KeyShow),
+            _ => Err(Error::internal("the table and the service disagree about a cost")),
+        }
+    }
+
+    /// Slow operations that need nothing but the session.
+    fn slow(&self, session: &Session, caller: &Caller, request: Request) -> Result<Response> {
+        match request {
+            Request::TotpConfirm(request) => {
+                let mut event = || self.audit.append(&session.chain, &done(Op::TotpConfirm, caller));
+                self.vault.confirm_totp(&session.account, &request.code, &mut event)?;
+                Ok(Response::TotpConfirm(protocol::Empty {}))
+            }
+            Request::KeyAdd(request) => self.add_key(session, caller, request).map(Response::KeyAdd),
+            Request::KeyList(request) => self.list_keys(session, &request).map(Response::KeyList),
+            Request::KeyRotate(request) => self.rotate_key(session, caller, &request).map(Response::KeyRotate),
+            Request::KeyRemove(request) => self.remove_key(session, caller, &request).map(Response::KeyRemove),
+            Request::KeyHistory(request) => self.key_history(session, &request).map(Response::KeyHistory),
+            Request::AuditList(request) => {
+                let filter = Filter::parse(&request)?;
+                self.audit.list(&session.chain, session.account.name(), true, &filter).map(Response::AuditList)
+            }
+            Request::AuditVerify(_) => self.audit.verify(&session.chain).map(Response::AuditVerify),
+            _ => Err(Error::internal("the table and the service disagree about an operation")),
+        }
+    }
+
+    /// Runs `act` on the caller's session; a failure leaves its event.
+    fn open_session<T>(&self, caller: &Caller, op: Op, act: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        let table = self.sessions.read();
+        let session = table.live(caller.uid, &*self.host.clock)?;
+        self.audited(session, caller, op, || act(session))
+    }
+
+    /// Confirms the passphrase without holding the session, then runs `act` if the session is still the same.
+    fn stepped_up<T>(
+        &self,
+        caller: &Caller,
+        op: Op,
+        passphrase: &crate::Secret,
+        act: impl FnOnce(&Session, &vault::StepUp) -> Result<T>,
+    ) -> Result<T> {
+        let (name, seen) = {
+            let table = self.sessions.read();
+            let session = table.live(caller.uid, &*self.host.clock)?;
+            (session.account.name().clone(), session.generation())
+        };
+        let proof = self.vault.confirm_passphrase(&name, passphrase);
+        let table = self.sessions.read();
+        let session = table.live(caller.uid, &*self.host.clock)?;
+        if session.generation() != seen {
+            return Err(Error::locked());
+        }
+        self.audited(session, caller, op, || act(session, &proof?))
+    }
+
+    /// A failed operation leaves an event of its own; a successful one wrote it on the way.
+    fn audited<T>(&self, session: &Session, caller: &Caller, op: Op, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let answer = act();
+        if let Err(error) = &answer
+            && op.audit() == protocol::Audit::Audited
+        {
+            // The refusal stands whether or not its event could be written.
+            let _ = self.audit.append(&session.chain, &failed(op, caller, error.kind()));
+        }
+        answer
+    }
+
+    /// The event of an operation on a key.
+    fn key_event(&self, session: &Session, caller: &Caller, op: Op, id: &Id, name: &KeyName) -> Result<()> {
+        self.audit.append(&session.chain, &Event { record: Some(*id), key: Some(name), ..done(op, caller) })
+    }
+}
+
+/// The event of an operation that is being done: written before its effect.
+const fn done(op: Op, caller: &Caller) -> Event<'_> {
+    Event { op, outcome: Outcome::Ok, record: None, key: None, caller }
+}
+
+/// The event of an operation that failed.
+const fn failed(op: Op, caller: &Caller, kind: Kind) -> Event<'_> {
+    Event { op, outcome: Outcome::Failed(kind), record: None, key: None, caller }
+}
+
+/// This process as the cause of an event nobody asked for.
+fn this_process() -> Caller {
+    let exe = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    Caller { uid: nix::unistd::geteuid().as_raw(), pid: nix::unistd::getpid().as_raw(), exe }
 }

@@ -1,0 +1,104 @@
+//! `akm account`: more accounts in one vault, another passphrase, and the way back without one.
+
+use akm_core::protocol::{AccountPassphrase, AccountRecover};
+use clap::{Args, Subcommand};
+
+use super::output::{self, Result};
+use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::{connect, init, totp};
+
+/// Accounts in this vault.
+#[derive(Args)]
+pub(crate) struct Account {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create another account and leave it unlocked
+    #[command(after_help = "Example:\n  akm account register work")]
+    Register {
+        /// Name of the account
+        name: String,
+        /// Do without codes from an authenticator
+        #[arg(long)]
+        no_totp: bool,
+        #[command(flatten)]
+        passphrase: PassphraseFlags,
+    },
+    /// Change the passphrase of the unlocked account (from stdin: the current one, then the new one)
+    #[command(after_help = "Example:\n  akm account passphrase")]
+    Passphrase {
+        #[command(flatten)]
+        passphrase: PassphraseFlags,
+    },
+    /// Set a new passphrase with a recovery code (from stdin: the code, then the new passphrase)
+    #[command(after_help = "Example:\n  akm account recover --account work")]
+    Recover {
+        /// The account; `default` if absent
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseFlags,
+    },
+}
+
+pub(crate) fn account(args: Account, json: bool) -> Result<()> {
+    match args.command {
+        Command::Register {
+            name,
+            no_totp,
+            passphrase,
+        } => {
+            let asker = Asker::new(&passphrase, &SecretFlags::default())?;
+            asker.require_passphrase()?;
+            init::register(&mut connect()?, &asker, &name, !no_totp, json)
+        }
+        Command::Passphrase { passphrase } => {
+            let asker = Asker::new(&passphrase, &SecretFlags::default())?;
+            asker.require_passphrase()?;
+            let mut client = connect()?;
+            let result = client.call(&AccountPassphrase {
+                passphrase: asker.passphrase("current passphrase: ")?,
+                new_passphrase: asker.new_passphrase("new passphrase: ")?,
+            })?;
+            if json {
+                return output::json(&result);
+            }
+            output::note("the passphrase is changed");
+            Ok(())
+        }
+        Command::Recover {
+            account,
+            passphrase,
+        } => {
+            let asker = Asker::new(&passphrase, &SecretFlags::default())?;
+            asker.require_passphrase()?;
+            let mut client = super::agent::connect_or_start()?;
+            let recovered = client.call(&AccountRecover {
+                account,
+                code: asker.recovery_code()?,
+                new_passphrase: asker.new_passphrase("new passphrase: ")?,
+            })?;
+            if json {
+                output::json(&recovered)?;
+            } else {
+                output::note(&format!(
+                    "{} has a new passphrase and is unlocked; {} recovery codes are left",
+                    output::clean(&recovered.account),
+                    recovered.codes_left
+                ));
+            }
+            match (&recovered.totp_secret, &recovered.totp_uri) {
+                (Some(secret), Some(uri)) => {
+                    if !json {
+                        totp::show(secret, uri)?;
+                    }
+                    totp::confirm_first(&mut client, &asker)
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `akm agent`: starting and stopping the agent; `init` and `unlock` start it by themselves.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use akm_core::client::Client;
+use akm_core::paths::Places;
+use akm_core::{Error, Kind};
+use clap::{Args, Subcommand};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use super::output::{self, Result};
+use super::{check_vault, connect};
+use crate::daemon::{self, Launch};
+use crate::lifetime::Lifetime;
+
+/// How long an agent may take to finish answers, wipe and fold its journal.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The agent.
+#[derive(Args)]
+pub(crate) struct Agent {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the agent, locked; one that runs already stays
+    #[command(after_help = "Example:\n  akm agent start -t 8h")]
+    Start {
+        /// Lock sessions after this time that do not say otherwise: 600 (seconds), 8h, 1d
+        #[arg(short = 't', long = "lifetime", value_name = "LIFE", value_parser = parse_lifetime)]
+        lifetime_s: Option<u64>,
+    },
+    /// Stop the agent; it locks first
+    #[command(after_help = "Example:\n  akm agent stop")]
+    Stop,
+}
+
+/// An agent that was started or stopped.
+#[derive(Serialize)]
+struct Which {
+    pid: i32,
+    socket: PathBuf,
+}
+
+pub(crate) fn agent(args: Agent, json: bool) -> Result<()> {
+    let (what, which) = match args.command {
+        Command::Start { lifetime_s } => ("runs", start(lifetime_s)?),
+        Command::Stop => ("is stopped", stop()?),
+    };
+    if json {
+        return output::json(&which);
+    }
+    output::note(&format!("the agent {what} (pid {})", which.pid));
+    Ok(())
+}
+
+fn start(lifetime_s: Option<u64>) -> Result<Which> {
+    let places = Places::from_env()?;
+    let pid = match lifetime_s {
+        None => daemon::spawn(&places)?,
+        // One that runs already has a lifetime of its own, so it is a conflict here.
+        Some(seconds) => daemon::start(
+            &places,
+            &Launch {
+                lifetime: Some(Lifetime::from_secs(seconds)?),
+                ..Launch::default()
+            },
+        )?,
+    };
+    let socket = places.socket;
+    Ok(Which { pid, socket })
+}
+
+fn stop() -> Result<Which> {
+    let socket = Places::socket_from_env()?;
+    let pid = daemon::running(&socket).ok_or_else(no_agent)?;
+    kill(Pid::from_raw(pid), Signal::SIGTERM)
+        .map_err(|_| Error::new(Kind::Denied, "the agent cannot be told to stop"))?;
+    let end = Instant::now() + PATIENCE;
+    while !is_gone(pid) {
+        if Instant::now() > end {
+            return Err(Error::new(Kind::Timeout, "the agent does not stop")
+                .with_hint("its log is agent.log in the state directory")
+                .into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(Which { pid, socket })
+}
+
+/// Ended, even if its parent has not asked about it yet.
+fn is_gone(pid: i32) -> bool {
+    match std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) {
+        Ok(stat) => stat
+            .rsplit_once(')')
+            .is_none_or(|(_, after)| after.trim_start().starts_with(['Z', 'X'])),
+        Err(_) => kill(Pid::from_raw(pid), None).is_err(),
+    }
+}
+
+fn no_agent() -> Error {
+    Error::new(Kind::NoAgent, "no agent is running")
+}
+
+/// The running agent, or a new one. Never a new one where `AKM_AGENT_SOCK` says which to use.
+pub(crate) fn connect_or_start() -> Result<Client> {
+    let mut client = match Client::connect(None) {
+        Err(error) if error.kind() == Kind::NoAgent => {
+            if std::env::var_os("AKM_AGENT_SOCK").is_some_and(|path| !path.is_empty()) {
+                return Err(no_agent()
+                    .with_hint(
+                        "AKM_AGENT_SOCK says which agent to use: start that one, or unset it",
+                    )
+                    .into());
+            }
+            daemon::spawn(&Places::from_env()?)?;
+            return connect();
+        }
+        connected => connected?,
+    };
+    check_vault(&mut client)?;
+    Ok(client)
+}
+
+/// A lifetime as ssh-agent writes it, in seconds.
+pub(crate) fn parse_lifetime(text: &str) -> Result<u64, String> {
+    Lifetime::parse(text)
+        .map(Lifetime::as_secs)
+        .map_err(|error| error.message().to_owned())
+}

@@ -1,0 +1,415 @@
+//! One key: `add get show edit mv rm disable enable rotate history`.
+
+use akm_core::name::KeyName;
+use akm_core::protocol::{
+    Key, KeyAdd, KeyGet, KeyHistory, KeyRemove, KeyResult, KeyRotate, KeyShow, KeyStatus,
+    KeyUpdate, ProviderTest, TestResult,
+};
+use clap::{ArgGroup, Args, ValueEnum};
+use serde::Serialize;
+
+use super::output::{self, Fail, Result};
+use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
+use super::{check, connect};
+
+/// Stores a key.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  akm add openai\n  akm add openai/work --category work --expires 2027-01-31 --test\n  pass show openai | akm add openai/ci --secret-stdin"
+)]
+pub(crate) struct Add {
+    /// provider/label; a provider alone is its default key
+    name: String,
+    /// The model the key is meant for
+    #[arg(long, value_name = "M")]
+    model: Option<String>,
+    /// A category of your own; may be repeated
+    #[arg(long = "category", value_name = "C")]
+    categories: Vec<String>,
+    /// Free text, at most 4 KiB
+    #[arg(long, value_name = "T")]
+    notes: Option<String>,
+    /// A date or RFC 3339 time after which the key is not handed out
+    #[arg(long, value_name = "DATE")]
+    expires: Option<String>,
+    /// The variable that akm run sets, if not the provider's standard one
+    #[arg(long, value_name = "VAR")]
+    env: Option<String>,
+    /// Never hand the secret out; only use it
+    #[arg(long)]
+    use_only: bool,
+    /// Where the provider is reached, if not at its standard address
+    #[arg(long, value_name = "U")]
+    base_url: Option<String>,
+    /// Test the key against its provider right away; exit 1 if it fails
+    #[arg(long)]
+    test: bool,
+    #[command(flatten)]
+    secret: SecretFlags,
+}
+
+pub(crate) fn add(args: Add, json: bool) -> Result<()> {
+    // Before the secret is asked for: nobody should paste one twice because of a typo in the name.
+    let name = KeyName::parse(&args.name, "name")?;
+    let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
+    asker.require_secret()?;
+    let mut client = connect()?;
+    let added = client.call(&KeyAdd {
+        name: args.name,
+        secret: asker.secret(&format!("secret of {}: ", output::clean(&name.to_string())))?,
+        model: args.model,
+        categories: args.categories,
+        notes: args.notes,
+        expires_at: args.expires,
+        env: args.env,
+        use_only: args.use_only.then_some(true),
+        base_url: args.base_url,
+    })?;
+    if !args.test {
+        return changed(&added, "is stored", json);
+    }
+    if !json {
+        changed(&added, "is stored", false)?;
+    }
+    let test = client.call(&ProviderTest {
+        name: added.key.name.clone(),
+    })?;
+    let passed = check::passes(test.outcome);
+    if json {
+        #[derive(Serialize)]
+        struct AddedAndTested {
+            key: Key,
+            test: TestResult,
+        }
+        let key = added.key;
+        output::json(&AddedAndTested { key, test })?;
+    } else {
+        check::show(&[check::Tested::Done(test)])?;
+    }
+    if passed { Ok(()) } else { Err(Fail::Exit(1)) }
+}
+
+/// Prints a secret.
+#[derive(Args)]
+#[command(after_help = "Example:\n  export OPENAI_API_KEY=\"$(akm get openai)\"")]
+pub(crate) struct Get {
+    /// provider/label; a provider alone is its default key
+    name: String,
+    /// An older version, as akm history counts them
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+}
+
+pub(crate) fn get(args: Get, json: bool) -> Result<()> {
+    let answer = connect()?.call(&KeyGet {
+        name: args.name,
+        version: args.version,
+    })?;
+    if json {
+        output::json(&answer)
+    } else {
+        output::secret(&answer.secret)
+    }
+}
+
+/// Describes a key.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm show openai/work")]
+pub(crate) struct Show {
+    /// provider/label; a provider alone is its default key
+    name: String,
+}
+
+pub(crate) fn show(args: Show, json: bool) -> Result<()> {
+    let shown = connect()?.call(&KeyShow { name: args.name })?;
+    if json {
+        return output::json(&shown);
+    }
+    let key = shown.key;
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let mut fields = vec![
+        ("name", key.name),
+        ("status", key.status.token().to_owned()),
+        ("secret", key.preview),
+        ("version", key.version.to_string()),
+        ("model", or_dash(key.model)),
+        (
+            "categories",
+            or_dash((!key.categories.is_empty()).then(|| key.categories.join(", "))),
+        ),
+        ("variable", or_dash(key.env)),
+        (
+            "use only",
+            if key.use_only { "yes" } else { "no" }.to_owned(),
+        ),
+        ("address", or_dash(key.base_url)),
+        ("created", key.created_at),
+        ("changed", key.updated_at),
+        ("last used", or_dash(key.last_used_at)),
+        ("expires", or_dash(key.expires_at)),
+    ];
+    if let Some(notes) = key.notes {
+        // A note may have lines of its own; each is cleaned and stands under the first.
+        for (index, line) in notes.lines().enumerate() {
+            fields.push((if index == 0 { "notes" } else { "" }, line.to_owned()));
+        }
+    }
+    output::fields(&fields)
+}
+
+/// A status that can be set.
+#[derive(Clone, Copy, ValueEnum)]
+enum Settable {
+    Active,
+    Disabled,
+    Burned,
+}
+
+impl From<Settable> for KeyStatus {
+    fn from(status: Settable) -> Self {
+        match status {
+            Settable::Active => KeyStatus::Active,
+            Settable::Disabled => KeyStatus::Disabled,
+            Settable::Burned => KeyStatus::Burned,
+        }
+    }
+}
+
+/// Changes a key.
+#[derive(Args)]
+#[command(
+    group(ArgGroup::new("change").required(true).multiple(true).args([
+        "model", "categories", "notes", "expires", "env", "use_only", "no_use_only", "base_url", "status",
+    ])),
+    after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only asks for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
+)]
+pub(crate) struct Edit {
+    /// provider/label; a provider alone is its default key
+    name: String,
+    /// The model the key is meant for
+    #[arg(long, value_name = "M")]
+    model: Option<String>,
+    /// All categories, replacing the old ones; may be repeated
+    #[arg(long = "category", value_name = "C")]
+    categories: Option<Vec<String>>,
+    /// Free text, at most 4 KiB
+    #[arg(long, value_name = "T")]
+    notes: Option<String>,
+    /// A date or RFC 3339 time after which the key is not handed out
+    #[arg(long, value_name = "DATE")]
+    expires: Option<String>,
+    /// The variable that akm run sets
+    #[arg(long, value_name = "VAR")]
+    env: Option<String>,
+    /// Never hand the secret out; only use it
+    #[arg(long, conflicts_with = "no_use_only")]
+    use_only: bool,
+    /// Hand the secret out again; asks for the passphrase
+    #[arg(long)]
+    no_use_only: bool,
+    /// Where the provider is reached; asks for the secret again
+    #[arg(long, value_name = "U")]
+    base_url: Option<String>,
+    /// Whether the key may be handed out; burned: it was found in the open
+    #[arg(long, value_name = "S")]
+    status: Option<Settable>,
+    #[command(flatten)]
+    passphrase: PassphraseFlags,
+    #[command(flatten)]
+    secret: SecretFlags,
+}
+
+pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
+    let asker = Asker::new(&args.passphrase, &args.secret)?;
+    let needs_secret = args.base_url.is_some();
+    if args.no_use_only {
+        asker.require_passphrase()?;
+    }
+    if needs_secret {
+        asker.require_secret()?;
+    }
+    let mut client = connect()?;
+    let passphrase = match args.no_use_only {
+        true => Some(asker.passphrase("passphrase: ")?),
+        false => None,
+    };
+    let secret = match needs_secret {
+        true => Some(asker.secret("secret of the key: ")?),
+        false => None,
+    };
+    let use_only = match (args.use_only, args.no_use_only) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let edited = client.call(&KeyUpdate {
+        name: args.name,
+        new_name: None,
+        model: args.model,
+        // `--category ''` alone leaves none.
+        categories: args
+            .categories
+            .map(|all| all.into_iter().filter(|one| !one.is_empty()).collect()),
+        notes: args.notes,
+        expires_at: args.expires,
+        env: args.env,
+        use_only,
+        base_url: args.base_url,
+        status: args.status.map(KeyStatus::from),
+        passphrase,
+        secret,
+    })?;
+    changed(&edited, "is changed", json)
+}
+
+/// Renames a key.
+#[derive(Args)]
+#[command(
+    after_help = "A key that moves to another provider goes to other hosts, so its secret is asked for again.\n\nExample:\n  akm mv openai openai/personal"
+)]
+pub(crate) struct Mv {
+    /// The key
+    old: String,
+    /// Its new name
+    new: String,
+    #[command(flatten)]
+    secret: SecretFlags,
+}
+
+pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
+    let old = KeyName::parse(&args.old, "name")?;
+    let new = KeyName::parse(&args.new, "new_name")?;
+    let secret = if old.provider() == new.provider() {
+        None
+    } else {
+        let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
+        asker.require_secret()?;
+        Some(asker.secret("secret of the key: ")?)
+    };
+    let moved = connect()?.call(&KeyUpdate {
+        name: args.old,
+        new_name: Some(args.new),
+        secret,
+        ..KeyUpdate::default()
+    })?;
+    changed(&moved, "is its name now", json)
+}
+
+/// Removes a key.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm rm openai/old")]
+pub(crate) struct Rm {
+    /// provider/label; a provider alone is its default key
+    name: String,
+    /// Do not ask on the terminal
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(crate) fn rm(args: Rm, json: bool) -> Result<()> {
+    let name = KeyName::parse(&args.name, "name")?.to_string();
+    let mut client = connect()?;
+    let question = format!("remove {} and its history? [y/N] ", output::clean(&name));
+    if !args.yes && !prompt::confirm(&question)? {
+        output::note("nothing is removed");
+        return Err(Fail::Exit(1));
+    }
+    let removed = client.call(&KeyRemove { name: args.name })?;
+    changed(&removed, "is removed", json)
+}
+
+/// Switches a key off.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm disable openai/work")]
+pub(crate) struct Disable {
+    /// provider/label; a provider alone is its default key
+    name: String,
+}
+
+pub(crate) fn disable(args: Disable, json: bool) -> Result<()> {
+    set_status(args.name, KeyStatus::Disabled, "is switched off", json)
+}
+
+/// Switches a key on.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm enable openai/work")]
+pub(crate) struct Enable {
+    /// provider/label; a provider alone is its default key
+    name: String,
+}
+
+pub(crate) fn enable(args: Enable, json: bool) -> Result<()> {
+    set_status(args.name, KeyStatus::Active, "is switched on", json)
+}
+
+fn set_status(name: String, status: KeyStatus, what: &str, json: bool) -> Result<()> {
+    let result = connect()?.call(&KeyUpdate {
+        name,
+        status: Some(status),
+        ..KeyUpdate::default()
+    })?;
+    changed(&result, what, json)
+}
+
+/// Replaces a secret.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm rotate openai/work\n  akm get openai/work --version 1")]
+pub(crate) struct Rotate {
+    /// provider/label; a provider alone is its default key
+    name: String,
+    #[command(flatten)]
+    secret: SecretFlags,
+}
+
+pub(crate) fn rotate(args: Rotate, json: bool) -> Result<()> {
+    let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
+    asker.require_secret()?;
+    let mut client = connect()?;
+    let rotated = client.call(&KeyRotate {
+        name: args.name,
+        secret: asker.secret("new secret: ")?,
+    })?;
+    changed(&rotated, "has a new secret", json)
+}
+
+/// Lists versions.
+#[derive(Args)]
+#[command(after_help = "Example:\n  akm history openai/work")]
+pub(crate) struct History {
+    /// provider/label; a provider alone is its default key
+    name: String,
+}
+
+pub(crate) fn history(args: History, json: bool) -> Result<()> {
+    let history = connect()?.call(&KeyHistory { name: args.name })?;
+    if json {
+        return output::json(&history);
+    }
+    let rows: Vec<Vec<String>> = history
+        .versions
+        .into_iter()
+        .map(|version| {
+            vec![
+                version.version.to_string(),
+                version.preview,
+                version.created_at,
+                version.replaced_at.unwrap_or_else(|| "current".to_owned()),
+            ]
+        })
+        .collect();
+    output::table(&["VERSION", "SECRET", "STORED", "REPLACED"], &rows)
+}
+
+/// Says what became of a key: the record with `--json`, else a sentence on stderr.
+fn changed(result: &KeyResult, what: &str, json: bool) -> Result<()> {
+    if json {
+        return output::json(result);
+    }
+    let key = &result.key;
+    output::note(&format!(
+        "{} ({}) {what}",
+        output::clean(&key.name),
+        output::clean(&key.preview)
+    ));
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The `akm` command: one file per noun, each a set of flags and a function that builds a request.
+//!
+//! Reading order: this file (the table of commands), [`output`] (the only room that prints), [`prompt`]
+//! (where secrets come from), then the nouns. A new command is a variant of `Command`, a function, and a
+//! session in `tests/cli_sessions/`.
+//!
+//! Invariants: data on stdout, everything else on stderr; exit 0 done, 1 failed, 2 no agent, 3 locked,
+//! 64 usage; `akm run` exits as its command does and with 125 to 127 for itself. Only `init` and `unlock`
+//! (and `agent start`, and the demo in a home of its own) start an agent.
+//!
+//! Deliberately absent: any opinion about keys. The agent decides; the CLI asks and shows.
+
+mod account;
+mod agent;
+mod check;
+mod demo;
+mod doctor;
+mod init;
+mod key;
+mod list;
+mod log;
+mod output;
+mod prompt;
+mod run;
+mod session;
+mod totp;
+mod usage;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use akm_core::client::Client;
+use akm_core::paths::Places;
+use akm_core::protocol::{AgentStatus, KeyGet};
+use akm_core::{Error, Kind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use output::Result;
+
+/// Keys for language models and other services, in one encrypted vault; programs get them from an agent
+#[derive(Parser)]
+#[command(
+    name = "akm",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example:\n  akm init\n  akm add openai\n  akm run -- python app.py"
+)]
+struct Cli {
+    /// Print the result as JSON, and a failure as a JSON object on stderr
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create the vault and its first account, and leave it unlocked
+    Init(init::Init),
+    /// Unlock an account; starts the agent if none is running
+    Unlock(session::Unlock),
+    /// Lock: the agent forgets every key it holds
+    #[command(after_help = "Example:\n  akm lock")]
+    Lock,
+    /// Show whether the agent is unlocked, for whom and for how long
+    #[command(after_help = "Example:\n  akm status --json")]
+    Status,
+    /// Store a new key; its secret is asked for, never an argument
+    Add(key::Add),
+    /// Print the secret of a key
+    Get(key::Get),
+    /// List keys, without their secrets
+    #[command(visible_alias = "list")]
+    Ls(list::Ls),
+    /// Show what is known of a key, without its secret
+    Show(key::Show),
+    /// Change what is known of a key
+    Edit(key::Edit),
+    /// Rename a key
+    Mv(key::Mv),
+    /// Remove a key and its history
+    Rm(key::Rm),
+    /// Switch a key off: it is kept and not handed out
+    Disable(key::Disable),
+    /// Switch a key on again
+    Enable(key::Enable),
+    /// Replace the secret of a key; the old one is kept, sealed
+    Rotate(key::Rotate),
+    /// List the versions of a key
+    History(key::History),
+    /// Test keys against their providers; exit 1 if any fails
+    Test(check::Test),
+    /// Run a command with keys in its environment
+    Run(run::Run),
+    /// Show who asked for what, or verify that nothing was changed
+    Log(log::Log),
+    /// Two-factor codes for unlocking
+    Totp(totp::Totp),
+    /// Accounts in this vault
+    Account(account::Account),
+    /// Start or stop the agent
+    Agent(agent::Agent),
+    /// Measure where things are and whether they work
+    #[command(after_help = "Example:\n  akm doctor")]
+    Doctor,
+    /// Run the whole job once, in a temporary home that is removed again
+    Demo(demo::Demo),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  akm completions bash > ~/.local/share/bash-completion/completions/akm"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process and says how it ended.
+pub fn main() -> ExitCode {
+    let core_limit = no_core();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The path that programs take, thousands of times: no parser is built for it.
+    if let [_, get, name] = arguments.as_slice()
+        && get == "get"
+        && let Some(name) = name.to_str()
+        && !name.starts_with('-')
+    {
+        return finish(get_secret(name), false);
+    }
+    let as_json = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json");
+    let is_run = arguments
+        .iter()
+        .skip(1)
+        .find(|argument| !argument.as_encoded_bytes().starts_with(b"-"))
+        .is_some_and(|argument| argument == "run");
+    match Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
+        Ok(cli) => finish(dispatch(cli, core_limit), as_json),
+        Err(error) => match usage::explain(&error) {
+            // The command's own codes begin below 125, so those of a usage error would be taken for its.
+            Err(fail) if is_run => {
+                output::report(&fail, as_json);
+                ExitCode::from(run::OWN_FAILURE)
+            }
+            result => finish(result, as_json),
+        },
+    }
+}
+
+/// The limit on core files that this process was started with: soft and hard.
+type CoreLimit = (u64, u64);
+
+/// No core file of a process that holds a secret. One byte, not none: where cores go to a program, the kernel
+/// ignores the limit but for this one value. The process stays readable for its own user otherwise: what is
+/// not dumpable cannot be looked at by the agent either, and the audit would not know who asks.
+fn no_core() -> Option<CoreLimit> {
+    let before = getrlimit(Resource::RLIMIT_CORE).ok()?;
+    setrlimit(Resource::RLIMIT_CORE, before.1.min(1), before.1).ok()?;
+    Some(before)
+}
+
+fn finish(result: Result<()>, as_json: bool) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            output::report(&fail, as_json);
+            ExitCode::from(fail.code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
+    let json = cli.json;
+    match cli.command {
+        Command::Init(args) => init::init(&args, json),
+        Command::Unlock(args) => session::unlock(&args, json),
+        Command::Lock => session::lock(json),
+        Command::Status => session::status(json),
+        Command::Add(args) => key::add(args, json),
+        Command::Get(args) => key::get(args, json),
+        Command::Ls(args) => list::ls(args, json),
+        Command::Show(args) => key::show(args, json),
+        Command::Edit(args) => key::edit(args, json),
+        Command::Mv(args) => key::mv(args, json),
+        Command::Rm(args) => key::rm(args, json),
+        Command::Disable(args) => key::disable(args, json),
+        Command::Enable(args) => key::enable(args, json),
+        Command::Rotate(args) => key::rotate(args, json),
+        Command::History(args) => key::history(args, json),
+        Command::Test(args) => check::test(args, json),
+        Command::Run(args) => run::run(args, core_limit, json),
+        Command::Log(args) => log::log(args, json),
+        Command::Totp(args) => totp::totp(args, json),
+        Command::Account(args) => account::account(args, json),
+        Command::Agent(args) => agent::agent(args, json),
+        Command::Doctor => doctor::doctor(json),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "akm", &mut script);
+            output::raw(&script)
+        }
+    }
+}
+
+/// The agent of this environment.
+fn connect() -> Result<Client> {
+    let mut client = Client::connect(None)?;
+    check_vault(&mut client)?;
+    Ok(client)
+}
+
+/// Who names a vault must not get another one's keys, nor add keys to it.
+fn check_vault(client: &mut Client) -> Result<()> {
+    if std::env::var_os("AKM_VAULT").is_none_or(|path| path.is_empty()) {
+        return Ok(());
+    }
+    let wanted = Places::from_env()?.vault;
+    let held = client.call(&AgentStatus {})?.vault.map(PathBuf::from);
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    if held.as_ref().map(real) == Some(real(&wanted)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        "the running agent holds another vault than AKM_VAULT names",
+    )
+    .with_hint("run akm agent stop, or set AKM_AGENT_SOCK for a second agent")
+    .into())
+}
+
+fn get_secret(name: &str) -> Result<()> {
+    let answer = connect()?.call(&KeyGet {
+        name: name.to_owned(),
+        version: None,
+    })?;
+    output::secret(&answer.secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            if !command.has_subcommands() || path == "akm" {
+                let help = command.get_after_help().map(ToString::to_string);
+                assert!(
+                    help.is_some_and(|text| text.contains("Example") && text.contains(path)),
+                    "{path} has no example"
+                );
+            }
+            for child in command.get_subcommands() {
+                walk(child, &format!("{path} {}", child.get_name()));
+            }
+        }
+        walk(&Cli::command(), "akm");
+    }
+
+    #[test]
+    fn no_command_takes_a_passphrase_or_a_secret_as_an_argument() {
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                let takes_text = argument.get_action().takes_values() && name != "passphrase_fd";
+                assert!(
+                    !(takes_text && (name.contains("passphrase") || name.contains("secret"))),
+                    "{} {name}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn what_was_typed_does_not_come_back() {
+        for line in [
+            &["akm", "add", "openai", "sk-canary"][..],
+            &["akm", "add", "openai", "--secret=sk-canary"],
+            &["akm", "sk-canary"],
+            &["akm", "ls", "--status", "sk-canary"],
+            &["akm", "unlock", "-t", "sk-canary"],
+            &["akm", "add", "openai", "-sk-canary"],
+            &["akm", "unlock", "--passphrase-fd", "sk-canary"],
+            &["akm", "unlock", "--passphrase-stdin=sk-canary"],
+        ] {
+            let Err(error) = Cli::command()
+                .try_get_matches_from(line)
+                .and_then(|matches| Cli::from_arg_matches(&matches))
+            else {
+                panic!("{line:?} was accepted");
+            };
+            let fail = usage::explain(&error).unwrap_err();
+            assert_eq!(fail.code(), 64);
+            assert!(!format!("{fail:?}").contains("canary"), "{fail:?}");
+        }
+    }
+}

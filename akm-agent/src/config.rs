@@ -1,0 +1,268 @@
+//! `config.toml`: what a person decides about the agent.
+//!
+//! Invariants: an unknown key is an error, because a misspelt limit must not be no limit; errors name
+//! the key or the line, never the value (a proxy's address may hold a password); the file is believed
+//! only if it is the user's or root's and others cannot write it. A file that is not there is the default.
+//!
+//! ```toml
+//! [agent]
+//! lifetime = "8h"              # of a session that does not say; until locked if absent
+//! [limits]
+//! keys_per_account = 1000      # none if absent
+//! [outbound]
+//! ca_file = "/etc/ssl/corp.pem"
+//! proxy = "http://proxy.corp:3128"
+//! timeout_s = 30
+//! ```
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use akm_core::error::{Error, Kind, Result};
+use akm_core::provider;
+use toml::{Table, Value};
+
+use crate::lifetime::Lifetime;
+
+/// Largest file that is read.
+const MAX_CONFIG: u64 = 64 * 1024;
+/// Longest `timeout_s`: a client of the agent waits a minute.
+const MAX_TIMEOUT_S: u64 = 50;
+
+/// The configuration.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Lifetime of a session that does not ask for one.
+    pub lifetime: Option<Lifetime>,
+    /// Most keys per account.
+    pub keys_per_account: Option<u64>,
+    /// How providers are reached.
+    pub outbound: Outbound,
+}
+
+/// How providers are reached; all of it from this file, none of it from the environment.
+#[derive(Default, PartialEq, Eq)]
+pub struct Outbound {
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Address of an HTTP proxy.
+    pub proxy: Option<String>,
+    /// Seconds one request may take.
+    pub timeout_s: Option<u64>,
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound")
+            .field("ca_file", &self.ca_file)
+            .field("proxy", &self.proxy.as_ref().map(|_| ".."))
+            .field("timeout_s", &self.timeout_s)
+            .finish()
+    }
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// Errors: `invalid_input` for its content, `denied` if others could have written it, `io`.
+    pub fn load(path: &Path) -> Result<Config> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Config::default());
+            }
+            Err(error) => return Err(Error::from_io(&error)),
+        };
+        let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
+        let euid = nix::unistd::geteuid().as_raw();
+        if !meta.is_file() || (meta.uid() != euid && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
+            return Err(Error::new(
+                Kind::Denied,
+                "the configuration could have been written by others",
+            ));
+        }
+        let mut text = String::new();
+        file.take(MAX_CONFIG + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::InvalidData => bad("the configuration is not UTF-8"),
+                _ => Error::from_io(&error),
+            })?;
+        if text.len() as u64 > MAX_CONFIG {
+            return Err(bad("the configuration is too large"));
+        }
+        Config::parse(&text)
+    }
+
+    /// How providers are reached, as the provider room wants to know it.
+    pub fn outbound(&self) -> provider::Outbound {
+        let default = provider::Outbound::default();
+        provider::Outbound {
+            ca_file: self.outbound.ca_file.clone(),
+            proxy: self.outbound.proxy.clone(),
+            timeout: self
+                .outbound
+                .timeout_s
+                .map_or(default.timeout, Duration::from_secs),
+            ..default
+        }
+    }
+
+    /// Reads the text of the file.
+    pub fn parse(text: &str) -> Result<Config> {
+        let table: Table = toml::from_str(text).map_err(|error: toml::de::Error| {
+            // The error's own text quotes the line.
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(start).filter(|b| *b == b'\n').count() + 1;
+            bad("the configuration is not valid TOML").with_hint(format!("look at line {line}"))
+        })?;
+        let mut config = Config::default();
+        for (section, value) in table {
+            let Value::Table(entries) = value else {
+                return Err(unknown());
+            };
+            for (key, value) in entries {
+                match (section.as_str(), key.as_str()) {
+                    ("agent", "lifetime") => {
+                        config.lifetime = Some(lifetime(&value, "agent.lifetime")?);
+                    }
+                    ("limits", "keys_per_account") => {
+                        config.keys_per_account =
+                            Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
+                    }
+                    ("outbound", "ca_file") => {
+                        let path = PathBuf::from(string(&value, "outbound.ca_file")?);
+                        if !path.is_absolute() {
+                            return Err(
+                                bad("a path is not absolute").with_field("outbound.ca_file")
+                            );
+                        }
+                        config.outbound.ca_file = Some(path);
+                    }
+                    ("outbound", "proxy") => {
+                        config.outbound.proxy = Some(string(&value, "outbound.proxy")?);
+                    }
+                    ("outbound", "timeout_s") => {
+                        config.outbound.timeout_s =
+                            Some(number(&value, "outbound.timeout_s", 1..=MAX_TIMEOUT_S)?);
+                    }
+                    _ => return Err(unknown()),
+                }
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn lifetime(value: &Value, key: &'static str) -> Result<Lifetime> {
+    match value {
+        Value::String(text) => Lifetime::parse(text),
+        Value::Integer(seconds) => Lifetime::from_secs(u64::try_from(*seconds).unwrap_or(0)),
+        _ => Err(wrong_type()),
+    }
+    .map_err(|error| error.with_field(key))
+}
+
+fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Result<u64> {
+    value
+        .as_integer()
+        .and_then(|number| u64::try_from(number).ok())
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| wrong_type().with_field(key))
+}
+
+fn string(value: &Value, key: &'static str) -> Result<String> {
+    match value.as_str() {
+        Some(text) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(wrong_type().with_field(key)),
+    }
+}
+
+const fn bad(message: &'static str) -> Error {
+    Error::new(Kind::InvalidInput, message)
+}
+
+const fn wrong_type() -> Error {
+    bad("a value of the configuration has the wrong type or range")
+}
+
+fn unknown() -> Error {
+    bad("the configuration has an unknown key").with_hint(
+        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy and outbound.timeout_s",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn reads_every_key() {
+        let config = Config::parse(
+            "[agent]\nlifetime = \"8h\"\n[limits]\nkeys_per_account = 10\n\
+             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n",
+        )
+        .unwrap();
+        assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
+        assert_eq!(config.keys_per_account, Some(10));
+        assert_eq!(
+            config.outbound.ca_file.as_deref(),
+            Some(Path::new("/ca.pem"))
+        );
+        assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
+        assert_eq!(config.outbound.timeout_s, Some(5));
+        assert_eq!(config.outbound().timeout, Duration::from_secs(5));
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn errors_name_the_key_and_never_the_value() {
+        for (text, field) in [
+            ("[agent]\nlifetime = \"canary\"", Some("agent.lifetime")),
+            ("[agent]\nlifetime = 0", Some("agent.lifetime")),
+            (
+                "[limits]\nkeys_per_account = \"canary\"",
+                Some("limits.keys_per_account"),
+            ),
+            (
+                "[limits]\nkeys_per_account = -1",
+                Some("limits.keys_per_account"),
+            ),
+            ("[outbound]\nca_file = \"canary\"", Some("outbound.ca_file")),
+            ("[outbound]\nproxy = [\"canary\"]", Some("outbound.proxy")),
+            ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),
+            ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
+            ("[agent]\ncanary = 1", None),
+            ("canary = 1", None),
+            ("[canary]\nx = 1", None),
+            ("[agent]\nlifetime = canary", None),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidInput, "{text}");
+            assert_eq!(error.field(), field, "{text}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+        let error = Config::parse("[agent]\n\nlifetime = canary").unwrap_err();
+        assert_eq!(error.hint(), Some("look at line 3"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused_and_none_is_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        assert_eq!(Config::load(&path).unwrap(), Config::default());
+        std::fs::write(&path, "[limits]\nkeys_per_account = 3\n").unwrap();
+        assert_eq!(Config::load(&path).unwrap().keys_per_account, Some(3));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(Config::load(&path).unwrap_err().kind(), Kind::Denied);
+        let large = " ".repeat(MAX_CONFIG as usize + 1);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&path, large).unwrap();
+        assert_eq!(Config::load(&path).unwrap_err().kind(), Kind::InvalidInput);
+    }
+}

@@ -1,0 +1,311 @@
+//! The agent as a process: started, ready, told to stop.
+//!
+//! A program that wants an agent runs itself again ([`spawn`]) with a hidden first argument, which its
+//! `main` hands to [`reexecuted`]. The new process detaches, and says on its standard output, a pipe, that it
+//! is ready or why not: whoever started it waits for that and never for a time. Two that start together
+//! both end with the one agent that got the socket.
+//!
+//! Invariants: hardened before the first thread and before the vault is opened; the socket listens before
+//! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
+//! answers under way finish, every session is wiped, events are folded, the socket goes, exit 0. SIGUSR1
+//! locks. SIGHUP changes nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use akm_core::error::{Error, Kind, Result};
+use akm_core::host::Host;
+use akm_core::memory;
+use akm_core::paths::{Places, accept_dir, ensure_dir};
+use akm_core::service::{Options, Service};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::Config;
+use crate::harden;
+use crate::lifetime::Lifetime;
+use crate::server::{self, Server};
+use crate::socket::{self, Directory};
+
+/// The hidden first argument of a program that runs itself again as the agent.
+const REEXEC: &str = "__serve";
+/// What a ready agent says; anything else is an error object.
+const READY: &[u8] = b"ready\n";
+/// Most bytes that a starter reads.
+const MAX_WORD: u64 = 8 * 1024;
+/// The log starts anew beyond this size.
+const MAX_LOG: u64 = 1024 * 1024;
+
+/// How an agent is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// A socket in place of the default one.
+    pub socket: Option<PathBuf>,
+    /// Lifetime of sessions that do not ask for one; overrides the configuration.
+    pub lifetime: Option<Lifetime>,
+    /// End when the process that started the agent ends.
+    pub bound_to_parent: bool,
+}
+
+/// Starts an agent in the background and returns its process id when it is ready. If one serves the socket
+/// already, that is the one. The process is a child of this one, which reaps it if it lives that long.
+///
+/// Errors: what the agent failed with; `unavailable` if it ended without a word.
+pub fn spawn(places: &Places) -> Result<i32> {
+    match start(places, &Launch::default()) {
+        Err(error) if error.kind() == Kind::Conflict => running(&places.socket).ok_or(error),
+        started => started,
+    }
+}
+
+/// As [`spawn`] with options; an agent that serves the socket already is `conflict`.
+pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
+    let io = |error: std::io::Error| Error::from_io(&error);
+    let mut child = Command::new(this_program())
+        .arg0("akm-agent")
+        .arg(REEXEC)
+        .args(launch.arguments())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file(places).map_or_else(|_| Stdio::null(), Stdio::from))
+        .spawn()
+        .map_err(io)?;
+    let pid =
+        i32::try_from(child.id()).map_err(|_| Error::internal("a process id is too large"))?;
+    let mut word = Vec::new();
+    if let Some(out) = child.stdout.take() {
+        out.take(MAX_WORD).read_to_end(&mut word).map_err(io)?;
+    }
+    if word == READY {
+        return Ok(pid);
+    }
+    // It is ending; nothing of it is left behind.
+    let _ = child.wait();
+    Err(serde_json::from_slice(&word).unwrap_or_else(|_| {
+        Error::new(Kind::Unavailable, "the agent ended before it was ready")
+            .with_hint("its log is agent.log in the state directory")
+    }))
+}
+
+/// The process id of the agent that serves a socket, if it is our own user's.
+pub fn running(socket: &Path) -> Option<i32> {
+    let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
+    let peer = akm_core::peer::of(&stream).ok()?;
+    (peer.uid == nix::unistd::geteuid().as_raw())
+        .then_some(peer.pid)
+        .flatten()
+}
+
+/// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
+/// serves to the end and returns the exit code.
+pub fn reexecuted() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != REEXEC {
+        return None;
+    }
+    harden::close_inherited();
+    let served = Launch::from_arguments(arguments).and_then(|launch| {
+        // Fails only for a process that leads a session already, which is as good.
+        let _ = nix::unistd::setsid();
+        serve(&launch, say_ready)
+    });
+    if let Err(error) = served {
+        report(&error);
+        let word = serde_json::to_vec(&error).unwrap_or_default();
+        // A starter that has gone away does not want to know.
+        let _ = std::io::stdout().write_all(&word);
+        return Some(ExitCode::FAILURE);
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+fn say_ready(_: &Path) -> Result<()> {
+    let io = |error: std::io::Error| Error::from_io(&error);
+    let mut out = std::io::stdout();
+    out.write_all(READY)
+        .and_then(|()| out.flush())
+        .map_err(io)?;
+    // The starter reads to the end of the pipe.
+    let null = File::options().write(true).open("/dev/null").map_err(io)?;
+    nix::unistd::dup2_stdout(&null).map_err(|errno| io(errno.into()))
+}
+
+/// Serves in this process until told to stop. `ready` is called with the socket's path once clients may come.
+///
+/// Errors: whatever stops the agent from starting; once it serves, none.
+pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    harden::agent()?;
+    if launch.bound_to_parent {
+        bind_to_parent()?;
+    }
+    let mut places = Places::from_env()?;
+    let named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let mut directory = match named("AKM_AGENT_SOCK") {
+        true => Directory::Given,
+        false => Directory::Own,
+    };
+    if let Some(path) = &launch.socket
+        && *path != places.socket
+    {
+        places.socket = std::path::absolute(path).map_err(|error| Error::from_io(&error))?;
+        directory = Directory::Given;
+    }
+    let config = Config::load(&places.config)?;
+    let vault_dir = places
+        .vault
+        .parent()
+        .ok_or_else(|| Error::new(Kind::InvalidInput, "the path of the vault names no file"))?;
+    match named("AKM_VAULT") {
+        true => accept_dir(vault_dir)?,
+        false => ensure_dir(vault_dir)?,
+    }
+    ensure_dir(&places.state)?;
+    let (listener, bound) = socket::bind(&places.socket, directory)?;
+    let served = open(&places, &config).and_then(|service| {
+        if memory::lock_refused() {
+            note("the system refused to lock memory: keys could reach swap, see ulimit -l");
+        }
+        let lifetime = launch.lifetime.or(config.lifetime);
+        let runtime = server::runtime()?;
+        let served = runtime.block_on(async {
+            let server = Server::new(Arc::clone(&service), lifetime);
+            let signals = Signals::new()?;
+            ready(&places.socket)?;
+            server.run(listener, signals.until_stop(&server)).await
+        });
+        service.lock_all();
+        memory::scrub_stack();
+        if let Err(error) = service.fold() {
+            // The journal keeps them; the next start folds them.
+            report(&error);
+        }
+        // A provider test may still wait for its answer; the process does not wait for it.
+        runtime.shutdown_background();
+        served
+    });
+    let removed = bound.remove();
+    served.and(removed)
+}
+
+fn open(places: &Places, config: &Config) -> Result<Arc<Service>> {
+    Service::open(Options {
+        vault: places.vault.clone(),
+        journal: places.journal.clone(),
+        state: places.state.clone(),
+        host: Host::real(),
+        key_limit: config.keys_per_account,
+        outbound: config.outbound(),
+    })
+    .map(Arc::new)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    lock: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let catch = |kind| signal(kind).map_err(|error| Error::from_io(&error));
+        Ok(Signals {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            lock: catch(SignalKind::user_defined1())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
+    }
+
+    async fn until_stop(mut self, server: &Server) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.lock.recv() => server.lock_all().await,
+                _ = self.hang_up.recv() => {}
+            }
+        }
+    }
+}
+
+/// Asks the kernel for SIGTERM when the process that started this one ends, whatever it has become by then.
+fn bind_to_parent() -> Result<()> {
+    let parent = nix::unistd::getppid();
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|errno| Error::from_io(&errno.into()))?;
+    // It may have ended before the kernel was asked.
+    if nix::unistd::getppid() != parent || parent.as_raw() == 1 {
+        return Err(Error::new(
+            Kind::Unavailable,
+            "the command ended before the agent was ready",
+        ));
+    }
+    Ok(())
+}
+
+impl Launch {
+    fn arguments(&self) -> [OsString; 3] {
+        [
+            self.socket.clone().unwrap_or_default().into(),
+            self.lifetime
+                .map_or_else(String::new, |lifetime| lifetime.as_secs().to_string())
+                .into(),
+            if self.bound_to_parent { "bound" } else { "" }.into(),
+        ]
+    }
+
+    fn from_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Launch> {
+        let mut next = || arguments.next().filter(|text| !text.is_empty());
+        Ok(Launch {
+            socket: next().map(PathBuf::from),
+            lifetime: next()
+                .map(|text| Lifetime::parse(&text.to_string_lossy()))
+                .transpose()?,
+            bound_to_parent: next().as_deref() == Some(OsStr::new("bound")),
+        })
+    }
+}
+
+/// This program, also when its file was replaced since.
+fn this_program() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+}
+
+fn log_file(places: &Places) -> Result<File> {
+    ensure_dir(&places.state)?;
+    let io = |error: std::io::Error| Error::from_io(&error);
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(places.state.join("agent.log"))
+        .map_err(io)?;
+    if file.metadata().map_err(io)?.len() > MAX_LOG {
+        file.set_len(0).map_err(io)?;
+    }
+    Ok(file)
+}
+
+fn note(text: &str) {
+    // There is nobody to tell that telling failed.
+    let _ = writeln!(std::io::stderr(), "akm-agent: {text}");
+}
+
+/// Says on standard error what went wrong.
+pub fn report(error: &Error) {
+    note(error.message());
+    if let Some(hint) = error.hint() {
+        note(&format!("hint: {hint}"));
+    }
+}

@@ -1,0 +1,135 @@
+//! What the process gives up before it touches a secret. The only room of the agent with `unsafe`.
+//!
+//! Invariants: called before a second thread exists (changing the environment is not safe later); every
+//! step that the system refuses is reported, and only the ones that protect secrets from other processes
+//! are errors. `LD_PRELOAD` has done its work before the first line of ours runs: it is out of scope,
+//! and only cleared so that nothing below inherits it.
+
+use std::ffi::{OsStr, OsString};
+
+use akm_core::error::{Error, Kind, Result};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// Most descriptors that are asked for: two for each connection and some of our own.
+const MAX_DESCRIPTORS: u64 = 65_536;
+
+/// Everything for the agent: not dumpable, no core, no new privileges, private files, clean environment.
+///
+/// Errors: `internal` if a second thread exists already, `io` if the system refuses.
+#[allow(unsafe_code)]
+pub fn agent() -> Result<()> {
+    if threads() != Some(1) {
+        return Err(Error::internal("hardening came after the first thread"));
+    }
+    umask(Mode::from_bits_truncate(0o077));
+    no_dump()?;
+    let refused = |_| Error::new(Kind::Io, "the system refused to protect the process");
+    prctl::set_no_new_privs().map_err(refused)?;
+    // SAFETY: this is the only thread, as counted above, and it starts no other in between.
+    unsafe { clear_environment() };
+    few_arenas();
+    raise_descriptors();
+    Ok(())
+}
+
+fn threads() -> Option<usize> {
+    std::fs::read_dir("/proc/self/task")
+        .ok()
+        .map(Iterator::count)
+}
+
+/// No core file, and no reading of this process's memory by others of the same user.
+pub fn no_dump() -> Result<()> {
+    let refused = |_| {
+        Error::new(
+            Kind::Io,
+            "the system refused to protect the process's memory",
+        )
+    };
+    prctl::set_dumpable(false).map_err(refused)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(refused)
+}
+
+/// Whether a variable could send the agent's traffic or trust elsewhere, or load code into a child.
+fn is_dangerous(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let name = name.to_ascii_uppercase();
+    name.starts_with("SSL_")
+        || name.starts_with("LD_")
+        || name.starts_with("DYLD_")
+        || name.starts_with("GLIBC_TUNABLES")
+        || name.ends_with("_PROXY")
+        || name == "SSLKEYLOGFILE"
+}
+
+/// # Safety
+///
+/// There is no second thread.
+#[allow(unsafe_code)]
+unsafe fn clear_environment() {
+    let names: Vec<OsString> = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| is_dangerous(name))
+        .collect();
+    for name in names {
+        // SAFETY: the caller vouches that there is no second thread.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+/// One heap for all threads: each further one costs memory at rest and scatters freed pages.
+#[allow(unsafe_code)]
+fn few_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: plain integers in; the only effect is on allocations to come.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
+        // Give back what a big answer or a key derivation took.
+        nix::libc::mallopt(nix::libc::M_TRIM_THRESHOLD, 256 * 1024);
+    }
+}
+
+/// Closes what a careless parent left open: a pipe that the daemon held would keep its reader waiting.
+/// Called first thing in a daemon, before it opens anything.
+#[allow(unsafe_code)]
+pub fn close_inherited() {
+    // SAFETY: no descriptor above standard error belongs to anything in this process yet.
+    unsafe {
+        nix::libc::close_range(3, nix::libc::c_uint::MAX, 0);
+    }
+}
+
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(MAX_DESCRIPTORS).max(soft);
+        // Fewer descriptors mean fewer connections, which the server counts; nothing to report.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dangerous_variables_are_known_in_either_case() {
+        for name in [
+            "SSL_CERT_FILE",
+            "SSLKEYLOGFILE",
+            "https_proxy",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+        ] {
+            assert!(is_dangerous(OsStr::new(name)), "{name}");
+        }
+        for name in ["AKM_HOME", "HOME", "PATH", "OLD_HOME", "PROXY_HOST"] {
+            assert!(!is_dangerous(OsStr::new(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The rooms of the daemon, shared by its two binaries: `akm-agent`, and `akm`, which runs itself again
+//! as the agent.
+//!
+//! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
+//! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts.
+//!
+//! Every binary that links this library declares
+//! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
+
+pub mod caller;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod harden;
+pub mod lifetime;
+pub mod server;
+pub mod socket;

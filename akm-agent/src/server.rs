@@ -1,0 +1,344 @@
+//! The agent's HTTP server: who may connect, how much they may send, and where each operation runs.
+//!
+//! Invariants: the peer is known before a byte of it is parsed, and a foreign one is closed unread; quick
+//! operations run on the one thread that read the request (a hand-off to another thread costs more than
+//! the operation), slow ones never on it; every wait on a client has an end; whatever ends a session also
+//! closes the connections whose buffers held its secrets.
+//!
+//! Only the agent's own user may connect. That excludes root: root can read this process's memory anyway,
+//! but a `sudo akm get` that silently used somebody's keys would be an accident waiting to happen.
+//!
+//! `run` gets a listener and a future that says when to stop; who binds and who catches signals is in
+//! [`crate::daemon`], so a test binds anything. Deliberately absent: TCP, which needs bearer tokens first.
+
+mod connection;
+mod housekeeping;
+mod route;
+
+use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use akm_core::audit::Caller;
+use akm_core::error::{Error, Result};
+use akm_core::memory::scrub_stack;
+use akm_core::peer;
+use akm_core::service::Service;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::caller::Process;
+use crate::lifetime::Lifetime;
+
+/// Most connections at a time; fewer if the descriptors do not last.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Descriptors of a connection: its socket, and its process's directory.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// Descriptors for everything else: the store, the journal, threads, provider tests.
+const RESERVED_DESCRIPTORS: u64 = 64;
+/// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a whole body after its head.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time a client may leave an answer unread in a full socket.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest head in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most header lines.
+const MAX_HEADERS: usize = 32;
+/// Threads for slow operations.
+const MAX_SLOW: usize = 32;
+/// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
+const MAX_DERIVING: usize = 4;
+/// Of these, for operations that wait for a provider.
+const MAX_OUTBOUND: usize = 16;
+/// Time for answers under way when the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// First and longest pause of the accept loop when descriptors run out.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Foreign peers that are recorded at once, and how long until one more may be.
+const FOREIGN_BURST: u32 = 16;
+const FOREIGN_EVERY: Duration = Duration::from_secs(10);
+
+/// A server in front of one service.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What every connection sees.
+struct Shared {
+    service: Arc<Service>,
+    /// Who may connect.
+    uid: u32,
+    /// For unlocks that do not say how long.
+    lifetime: Option<Lifetime>,
+    phase: watch::Sender<Phase>,
+    /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
+    work: Notify,
+    /// Whether an operation ran since housekeeping last looked.
+    dirty: AtomicBool,
+    deriving: Semaphore,
+    outbound: Semaphore,
+    foreign: Mutex<Bucket>,
+}
+
+/// What connections wait for beside their client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    /// Counts the ends of sessions.
+    locks: u64,
+    stopping: bool,
+}
+
+impl Server {
+    /// A server; `lifetime` is for unlocks that do not say how long.
+    pub fn new(service: Arc<Service>, lifetime: Option<Lifetime>) -> Server {
+        let phase = Phase {
+            locks: 0,
+            stopping: false,
+        };
+        Server {
+            shared: Arc::new(Shared {
+                service,
+                uid: nix::unistd::geteuid().as_raw(),
+                lifetime,
+                phase: watch::Sender::new(phase),
+                work: Notify::new(),
+                dirty: AtomicBool::new(false),
+                deriving: Semaphore::new(MAX_DERIVING),
+                outbound: Semaphore::new(MAX_OUTBOUND),
+                foreign: Mutex::new(Bucket::new(Instant::now())),
+            }),
+        }
+    }
+
+    /// Serves until `shutdown` is ready, then lets answers under way finish for a few seconds. Sessions
+    /// stay open: the caller ends them.
+    ///
+    /// Errors: `io` if the listener cannot be watched.
+    pub async fn run(
+        &self,
+        listener: UnixListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<()> {
+        let io = |error: io::Error| Error::from_io(&error);
+        listener.set_nonblocking(true).map_err(io)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
+        let limit = connection_limit();
+        let slots = Arc::new(Semaphore::new(limit));
+        let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
+
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = self.accept(&listener, &slots) => {}
+        }
+
+        drop(listener);
+        self.shared.phase.send_modify(|phase| phase.stopping = true);
+        let drained = slots.acquire_many(limit as u32);
+        // What is not answered by then is cut off by the end of the process.
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+        housekeeper.abort();
+        Ok(())
+    }
+
+    /// Ends every session, off this thread, and closes the connections that held secrets.
+    pub async fn lock_all(&self) {
+        let shared = Arc::clone(&self.shared);
+        shared
+            .blocking(|shared| {
+                shared.service.lock_all();
+                shared.locked();
+            })
+            .await;
+        scrub_stack();
+    }
+
+    async fn accept(&self, listener: &tokio::net::UnixListener, slots: &Arc<Semaphore>) {
+        let mut pause = BACKOFF.0;
+        loop {
+            let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
+                return; // Never: nobody closes it.
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    pause = BACKOFF.0;
+                    self.admit(stream, slot);
+                }
+                // The client went away before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Out of descriptors or memory: the queue keeps the client, asking again at once would spin.
+                Err(_) => {
+                    drop(slot);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    /// Decides by what the kernel says, before anything is read. A stream that is not admitted is closed.
+    fn admit(&self, stream: tokio::net::UnixStream, slot: OwnedSemaphorePermit) {
+        // The room that asks the kernel speaks of plain streams.
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        let Ok(peer) = peer::of(&stream) else {
+            return;
+        };
+        let process = Process::pin(&stream, peer);
+        if peer.uid != self.shared.uid {
+            drop(stream);
+            self.note_foreign(process.caller(), slot);
+            return;
+        }
+        let Ok(stream) = tokio::net::UnixStream::from_std(stream) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            connection::serve(shared, stream, process).await;
+            drop(slot);
+        });
+    }
+
+    /// One event per foreign attempt, but no faster than the bucket fills: the audit is not for others to fill.
+    fn note_foreign(&self, caller: Caller, slot: OwnedSemaphorePermit) {
+        let mut bucket = self
+            .shared
+            .foreign
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !bucket.take(Instant::now()) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            shared
+                .blocking(move |shared| {
+                    // Refused all the same if it cannot be recorded.
+                    let _ = shared.service.record_foreign_peer(&caller);
+                })
+                .await;
+            shared.touched();
+            // Held until here, so that a stop waits for the event.
+            drop(slot);
+        });
+    }
+}
+
+impl Shared {
+    /// Runs slow work on another thread, which leaves nothing on its stack. `None` if it panicked.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Option<T> {
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&shared)));
+            scrub_stack();
+            done.ok()
+        })
+        .await
+        .ok()
+        .flatten()
+    }
+
+    /// A session ended: the buffers of every connection may hold its secrets.
+    fn locked(&self) {
+        self.phase.send_modify(|phase| phase.locks += 1);
+    }
+
+    /// An operation ran: an event may wait in the journal.
+    fn touched(&self) {
+        if !self.dirty.swap(true, Ordering::Relaxed) {
+            self.work.notify_one();
+        }
+    }
+}
+
+/// How many connections the process's descriptors allow.
+fn connection_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit};
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    let fit = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
+    usize::try_from(fit)
+        .unwrap_or(MAX_CONNECTIONS)
+        .clamp(1, MAX_CONNECTIONS)
+}
+
+/// A token bucket for the events of foreign peers.
+struct Bucket {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Bucket {
+        Bucket {
+            tokens: FOREIGN_BURST,
+            filled: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let earned = now.duration_since(self.filled).as_secs() / FOREIGN_EVERY.as_secs();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(FOREIGN_BURST);
+            self.tokens = self.tokens.saturating_add(earned).min(FOREIGN_BURST);
+            self.filled = now;
+        }
+        match self.tokens.checked_sub(1) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The runtime that a server runs on: one thread for the sockets, a bounded number for slow work.
+///
+/// Errors: `io` if the system has no descriptors left.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_SLOW)
+        .thread_name("akm-slow")
+        .build()
+        .map_err(|error| Error::from_io(&error))
+}
+
+/// Waits for a future that a pinned borrow of it will finish, or for the phase to change.
+async fn until_changed<F: Future>(
+    mut work: std::pin::Pin<&mut F>,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<F::Output> {
+    let changed = pin!(phase.changed());
+    tokio::select! {
+        biased;
+        done = work.as_mut() => Some(done),
+        _ = changed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_peers_cannot_fill_the_audit() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        let taken = (0..1000).filter(|_| bucket.take(start)).count();
+        assert_eq!(taken, FOREIGN_BURST as usize);
+        assert!(bucket.take(start + FOREIGN_EVERY));
+        assert!(!bucket.take(start + FOREIGN_EVERY));
+    }
+}

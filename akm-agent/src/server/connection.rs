@@ -1,0 +1,134 @@
+//! One connection, from its first byte to its end.
+//!
+//! hyper's buffers exist only once the client has sent something, so a client that connects and waits
+//! costs little. Answers leave as one vectored write: head and body are never copied together, and the
+//! body, which may hold a secret, is freed (and wiped by the allocator) once written.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::UnixStream;
+use tokio::time::Sleep;
+
+use super::{HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Shared, WRITE_TIMEOUT, route, until_changed};
+use crate::caller::Process;
+
+pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Process) {
+    let mut phase = shared.phase.subscribe();
+    let spoke = tokio::select! {
+        ready = tokio::time::timeout(HEAD_TIMEOUT, stream.readable()) => matches!(ready, Ok(Ok(()))),
+        _ = phase.wait_for(|phase| phase.stopping) => false,
+    };
+    if !spoke {
+        return;
+    }
+    // A lock before the first byte is none of this connection's business.
+    let stopping = phase.borrow_and_update().stopping;
+    let service = service_fn(|request| {
+        let (shared, process) = (&shared, &process);
+        async move { Ok::<_, Infallible>(route::answer(shared, process, request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .auto_date_header(false)
+            .writev(true)
+            .serve_connection(Io::new(stream), service)
+    );
+    if stopping {
+        connection.as_mut().graceful_shutdown();
+    }
+    // A lock or a stop lets an answer under way finish and closes an idle connection at once.
+    while until_changed(connection.as_mut(), &mut phase)
+        .await
+        .is_none()
+    {
+        connection.as_mut().graceful_shutdown();
+    }
+}
+
+/// A socket whose writes may not wait for ever. Reads are bounded by hyper and by `route`.
+struct Io {
+    stream: TokioIo<UnixStream>,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Io {
+    fn new(stream: UnixStream) -> Io {
+        Io {
+            stream: TokioIo::new(stream),
+            stalled: None,
+        }
+    }
+
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Read for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.bounded(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

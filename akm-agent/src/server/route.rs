@@ -1,0 +1,251 @@
+//! From an HTTP request to an operation and back.
+//!
+//! `POST /v1/OPERATION` is the table of `akm_core::protocol`; nothing here knows an operation's content but
+//! which kind of slow work it is and whether it carries a credential. After one that does, the
+//! connection is closed: its read buffer still holds the passphrase, and closing is what frees it.
+
+use std::sync::Arc;
+
+use akm_core::audit::Caller;
+use akm_core::error::{Error, Kind};
+use akm_core::protocol::{self, Cost, MAX_REQUEST, Op, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use super::{BODY_TIMEOUT, Shared};
+use crate::caller::Process;
+
+type Http = hyper::Response<Full<Bytes>>;
+
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    process: &Process,
+    request: hyper::Request<Incoming>,
+) -> Http {
+    let path = request.uri().path();
+    if let Some(name) = path.strip_prefix("/v1/")
+        && let Some(op) = Op::from_name(name)
+    {
+        if request.method() != Method::POST {
+            return wrong_method("POST");
+        }
+        return operation(shared, process, op, request.into_body()).await;
+    }
+    let document = match path {
+        "/healthz" => br#"{"ok":true,"result":{}}"#.to_vec(),
+        "/v1/openapi.json" => protocol::openapi::document().into_bytes(),
+        _ => return failure(&Error::new(Kind::NotFound, "there is no such operation")),
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return wrong_method("GET");
+    }
+    http(StatusCode::OK, document)
+}
+
+async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incoming) -> Http {
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(refusal) => return closing(refusal),
+    };
+    let decoded = Request::decode(op, &body);
+    drop(body);
+    let mut request = match decoded {
+        Ok(request) => request,
+        Err(error) => return failure(&error),
+    };
+    if let Request::AgentUnlock(unlock) = &mut request
+        && unlock.lifetime_s.is_none()
+    {
+        unlock.lifetime_s = shared.lifetime.map(|lifetime| lifetime.as_secs());
+    }
+    let caller = process.caller();
+    let request = match op.cost() {
+        Cost::Quick => match shared.service.try_call(&caller, request) {
+            Ok(answer) => {
+                shared.touched();
+                return envelope(&answer);
+            }
+            Err(request) => request,
+        },
+        Cost::Slow => request,
+    };
+    let answer = slow(shared, caller, request).await;
+    if holds_credential(op) {
+        closing(answer)
+    } else {
+        answer
+    }
+}
+
+/// Runs an operation on another thread. It ends there even if the client has gone.
+async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
+    let op = request.op();
+    let lane = match lane(op) {
+        Lane::Store => None,
+        Lane::Deriving => Some(&shared.deriving),
+        Lane::Outbound => Some(&shared.outbound),
+    };
+    let _place = match lane {
+        // Nobody closes it; without a place is better than not at all.
+        Some(lane) => lane.acquire().await.ok(),
+        None => None,
+    };
+    let answer = shared
+        .blocking(move |shared| {
+            let answer = shared.service.call(&caller, request);
+            // Before the answer is on its way: whoever reads that it is locked finds it so.
+            if ends_session(op) && answer.is_ok() {
+                shared.locked();
+            }
+            envelope(&answer)
+        })
+        .await;
+    shared
+        .dirty
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    shared.work.notify_one();
+    if ends_session(op) {
+        // Lets the other connections notice first: they are in the queue before us.
+        tokio::task::yield_now().await;
+        akm_core::memory::scrub_stack();
+    }
+    answer.unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")))
+}
+
+/// Which resource a slow operation waits for.
+enum Lane {
+    Store,
+    Deriving,
+    Outbound,
+}
+
+const fn lane(op: Op) -> Lane {
+    match op {
+        Op::AgentUnlock
+        | Op::AccountRegister
+        | Op::AccountPassphrase
+        | Op::AccountRecover
+        | Op::TotpEnable
+        | Op::TotpDisable
+        | Op::TotpCodes => Lane::Deriving,
+        Op::ProviderTest => Lane::Outbound,
+        Op::AgentStatus
+        | Op::AgentLock
+        | Op::TotpConfirm
+        | Op::KeyAdd
+        | Op::KeyGet
+        | Op::KeyShow
+        | Op::KeyList
+        | Op::KeyUpdate
+        | Op::KeyRotate
+        | Op::KeyRemove
+        | Op::KeyHistory
+        | Op::AuditList
+        | Op::AuditVerify => Lane::Store,
+    }
+}
+
+/// Whether a request or its answer holds what opens an account.
+const fn holds_credential(op: Op) -> bool {
+    match op {
+        Op::AgentUnlock
+        | Op::AgentLock
+        | Op::AccountRegister
+        | Op::AccountPassphrase
+        | Op::AccountRecover
+        | Op::TotpEnable
+        | Op::TotpConfirm
+        | Op::TotpDisable
+        | Op::TotpCodes
+        | Op::KeyUpdate => true,
+        Op::AgentStatus
+        | Op::KeyAdd
+        | Op::KeyGet
+        | Op::KeyShow
+        | Op::KeyList
+        | Op::KeyRotate
+        | Op::KeyRemove
+        | Op::KeyHistory
+        | Op::ProviderTest
+        | Op::AuditList
+        | Op::AuditVerify => false,
+    }
+}
+
+/// Whether success ends a session that was open.
+const fn ends_session(op: Op) -> bool {
+    matches!(
+        op,
+        Op::AgentLock | Op::AgentUnlock | Op::AccountRegister | Op::AccountRecover
+    )
+}
+
+/// The whole body, or the refusal.
+async fn read(body: Incoming) -> Result<Bytes, Http> {
+    let too_large = || {
+        let mut http = failure(&Error::new(Kind::InvalidInput, "the request is too large"));
+        *http.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+        http
+    };
+    // Announced: not a byte of it is read.
+    if body.size_hint().lower() > MAX_REQUEST as u64 {
+        return Err(too_large());
+    }
+    let body = Limited::new(body, MAX_REQUEST).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(failure(&Error::new(
+            Kind::InvalidInput,
+            "the body of the request is broken",
+        ))),
+        Err(_) => Err(failure(&Error::new(
+            Kind::InvalidInput,
+            "the body of the request did not come in time",
+        ))),
+    }
+}
+
+fn envelope(answer: &akm_core::Result<Response>) -> Http {
+    let status = match answer {
+        Ok(_) => StatusCode::OK,
+        Err(error) => status(error),
+    };
+    http(status, protocol::envelope(answer))
+}
+
+fn failure(error: &Error) -> Http {
+    http(status(error), protocol::envelope(&Err(error.clone())))
+}
+
+fn wrong_method(allowed: &'static str) -> Http {
+    let mut http = failure(&Error::new(
+        Kind::InvalidInput,
+        "the method does not fit the path",
+    ));
+    *http.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    http.headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    http
+}
+
+fn status(error: &Error) -> StatusCode {
+    // Kinds that only a client raises have no status; one that got here is a defect.
+    StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn http(status: StatusCode, body: Vec<u8>) -> Http {
+    let mut http = hyper::Response::new(Full::new(Bytes::from(body)));
+    *http.status_mut() = status;
+    http.headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    http
+}
+
+fn closing(mut http: Http) -> Http {
+    http.headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    http
+}

@@ -1,0 +1,230 @@
+//! The agent's socket: bound safely, never taken from a live agent, removed only if still ours.
+//!
+//! Invariants: nobody else can write the directory before anything is bound in it; binding and removing happen under a lock file beside it,
+//! so of two agents that start together exactly one binds and the other sees it listening; a socket that
+//! somebody listens on is never unlinked; on exit the path is removed only while it is the inode that we bound.
+//!
+//! The lock file stays: removing it would let two starters lock two different files.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use akm_core::error::{Error, Kind, Result};
+use akm_core::paths::{MAX_SOCKET_PATH, accept_dir, ensure_dir};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+/// A bound path. Dropping it leaves the path alone; [`Socket::remove`] takes it away.
+pub struct Socket {
+    path: PathBuf,
+    /// Device and inode of what we bound.
+    identity: (u64, u64),
+}
+
+/// Whose directory a socket lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// One of akm's own places: made private.
+    Own,
+    /// One that the user named: checked, and left as it is.
+    Given,
+}
+
+/// Makes the directory, replaces a stale socket and listens, mode 0600.
+///
+/// In a directory that others may read, the process's umask is what keeps them out between `bind` and
+/// the mode: the agent's is 077.
+///
+/// Errors: `conflict` if an agent listens there already; `denied` if the directory is not ours alone or
+/// the path is something else than a socket; `invalid_input` for a path that is too long; `io`.
+pub fn bind(path: &Path, directory: Directory) -> Result<(UnixListener, Socket)> {
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "the path of the socket is too long, 107 bytes at most",
+        ));
+    }
+    let dir = path
+        .parent()
+        .ok_or_else(|| Error::new(Kind::InvalidInput, "the path of the socket names no file"))?;
+    match directory {
+        Directory::Own => ensure_dir(dir)?,
+        Directory::Given => accept_dir(dir)?,
+    }
+    let _lock = lock(path)?;
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path).map_err(io)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)?;
+    let identity = identity(path).map_err(io)?;
+    let socket = Socket {
+        path: path.to_owned(),
+        identity,
+    };
+    Ok((listener, socket))
+}
+
+impl Socket {
+    /// Removes the path if it is still what we bound. The listener is to be closed before.
+    pub fn remove(self) -> Result<()> {
+        let _lock = lock(&self.path)?;
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => std::fs::remove_file(&self.path).map_err(io),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether somebody listens on the path.
+///
+/// Errors: `io` if the system does not say.
+pub fn is_live(path: &Path) -> Result<bool> {
+    let os = |errno: Errno| Error::from_io(&errno.into());
+    let address = UnixAddr::new(path).map_err(os)?;
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+    .map_err(os)?;
+    match connect(fd.as_raw_fd(), &address) {
+        // Busy is alive too: its queue is full.
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(os(errno)),
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<()> {
+    let meta = match std::fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    if !meta.file_type().is_socket() {
+        return Err(Error::new(
+            Kind::Denied,
+            "the socket's path is taken by something that is not a socket",
+        ));
+    }
+    if is_live(path)? {
+        return Err(Error::new(
+            Kind::Conflict,
+            "an agent listens on this socket already",
+        ));
+    }
+    std::fs::remove_file(path).map_err(io)
+}
+
+/// Held for the time of one bind or removal, so waiting for it is short.
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(name)
+        .map_err(io)?;
+    file.lock().map_err(io)?;
+    Ok(file)
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn io(error: std::io::Error) -> Error {
+    Error::from_io(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/agent.sock");
+        (dir, path)
+    }
+
+    #[test]
+    fn binds_private_and_removes_its_own() {
+        let (_dir, path) = place();
+        let (listener, socket) = bind(&path, Directory::Own).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(listener);
+        socket.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_live_socket_is_left_alone_and_a_stale_one_replaced() {
+        let (_dir, path) = place();
+        let (listener, _first) = bind(&path, Directory::Own).unwrap();
+        let before = identity(&path).unwrap();
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Conflict
+        );
+        assert_eq!(identity(&path).unwrap(), before);
+        assert!(UnixStream::connect(&path).is_ok());
+        // As after kill -9: the path is there, nobody listens.
+        drop(listener);
+        let (_listener, _second) = bind(&path, Directory::Own).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn a_successors_socket_is_not_removed() {
+        let (_dir, path) = place();
+        let (listener, first) = bind(&path, Directory::Own).unwrap();
+        drop(listener);
+        let (_listener, _second) = bind(&path, Directory::Own).unwrap();
+        first.remove().unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_a_socket_is_not_replaced() {
+        let (_dir, path) = place();
+        ensure_dir(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            bind(&path, Directory::Own).err().unwrap().kind(),
+            Kind::Denied
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn of_many_that_start_together_one_binds() {
+        let (_dir, path) = place();
+        for _ in 0..50 {
+            let barrier = std::sync::Barrier::new(8);
+            let bound: Vec<_> = std::thread::scope(|scope| {
+                let starters: Vec<_> = (0..8)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            barrier.wait();
+                            bind(&path, Directory::Own)
+                        })
+                    })
+                    .collect();
+                starters.into_iter().map(|s| s.join().unwrap()).collect()
+            });
+            assert_eq!(bound.iter().filter(|b| b.is_ok()).count(), 1);
+            assert!(UnixStream::connect(&path).is_ok());
+            // All listeners close, the path stays: the next round starts from a stale socket.
+        }
+    }
+}

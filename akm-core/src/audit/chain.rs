@@ -1,0 +1,208 @@
+//! How events hold together: each one's MAC covers the whole event and the MAC before it.
+//!
+//! `MAC(n) = HMAC-SHA256(mac key, chain ‖ seq ‖ time ‖ action ‖ outcome ‖ record ‖ sealed ‖ MAC(n-1))`, every part
+//! length-prefixed; `MAC(0) = HMAC-SHA256(mac key, "audit/first" ‖ vault ‖ chain)`. Both keys of a chain are
+//! derived from one: the account's audit key, or the host key for the system chain.
+//!
+//! Deliberately absent: forward security. Who holds the chain's key can write another history; the chain
+//! shows what anybody else changed.
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{self, Ad, Field};
+use crate::error::{Kind, Result};
+use crate::host::Random;
+use crate::memory::LockedKey;
+use crate::store::{EventRow, Id, Store, Tag};
+
+use super::event::{self, Detail};
+
+/// The chain of events that belong to no account.
+pub const SYSTEM: Id = [0; 16];
+
+/// How many events [`walk`] reads at a time.
+const PAGE: u32 = 64;
+
+/// An event on its way, borrowed: what the MAC covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub(super) chain: &'a Id,
+    pub(super) seq: u64,
+    pub(super) time: i64,
+    pub(super) action: &'a str,
+    pub(super) outcome: &'a str,
+    pub(super) record: Option<&'a Id>,
+    pub(super) sealed: &'a [u8],
+}
+
+impl<'a> From<&'a EventRow> for Entry<'a> {
+    fn from(row: &'a EventRow) -> Self {
+        Entry {
+            chain: &row.chain,
+            seq: row.seq,
+            time: row.time,
+            action: &row.action,
+            outcome: &row.outcome,
+            record: row.record.as_ref(),
+            sealed: &row.sealed,
+        }
+    }
+}
+
+/// The last event of a chain, or its beginning (`seq` 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: u64,
+    pub(super) mac: Tag,
+}
+
+/// The keys of one chain.
+pub struct ChainKeys {
+    chain: Id,
+    vault: Id,
+    mac: LockedKey,
+    seal: LockedKey,
+}
+
+impl ChainKeys {
+    /// Derives a chain's keys from the account's audit key, or from the host key.
+    pub fn new(key: &LockedKey, chain: Id, vault: Id) -> Self {
+        ChainKeys {
+            chain,
+            vault,
+            mac: crypto::derive(key, "audit/mac"),
+            seal: crypto::derive(key, "audit/seal"),
+        }
+    }
+
+    pub(super) fn id(&self) -> &Id {
+        &self.chain
+    }
+
+    /// Where the chain begins.
+    pub(super) fn first(&self) -> Head {
+        let mac = crypto::tag(&self.mac, &[b"audit/first", &self.vault, &self.chain]);
+        Head { seq: 0, mac }
+    }
+
+    /// Where the chain stands in the store.
+    pub(super) fn stored_head(&self, store: &dyn Store) -> Result<Head> {
+        Ok(match store.last_event(&self.chain)? {
+            Some(row) => Head {
+                seq: row.seq,
+                mac: row.mac,
+            },
+            None => self.first(),
+        })
+    }
+
+    pub(super) fn mac(&self, entry: &Entry<'_>, previous: &Tag) -> Tag {
+        crypto::tag(
+            &self.mac,
+            &[
+                entry.chain,
+                &entry.seq.to_le_bytes(),
+                &entry.time.to_le_bytes(),
+                entry.action.as_bytes(),
+                entry.outcome.as_bytes(),
+                entry.record.map_or(&[], |record| &record[..]),
+                entry.sealed,
+                previous,
+            ],
+        )
+    }
+
+    pub(super) fn seal(&self, random: &dyn Random, seq: u64, plain: &[u8]) -> Result<Vec<u8>> {
+        crypto::seal(random, &self.seal, &self.ad(seq), plain)
+    }
+
+    /// Opens the sealed part of an event of this chain.
+    pub(super) fn open(&self, row: &EventRow) -> Result<Detail> {
+        let plain: Zeroizing<Vec<u8>> = crypto::open(&self.seal, &self.ad(row.seq), &row.sealed)?;
+        event::decode_detail(&plain)
+    }
+
+    fn ad(&self, seq: u64) -> Ad {
+        Ad::new(Field::Event)
+            .vault(&self.vault)
+            .account(&self.chain)
+            .seq(seq)
+    }
+
+    /// Whether an event follows `previous` and is authentic in all its parts.
+    fn follows(&self, row: &EventRow, previous: &Head) -> bool {
+        row.chain == self.chain
+            && previous.seq.checked_add(1) == Some(row.seq)
+            && crypto::equal(&self.mac(&Entry::from(row), &previous.mac), &row.mac)
+            && self.open(row).is_ok()
+    }
+}
+
+/// What a walk along a chain found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// How many events are authentic, from the first on without a gap.
+    pub(super) entries: u64,
+    /// The first position that holds no authentic event and should.
+    pub(super) bad: Option<u64>,
+}
+
+/// Checks a chain in the store from its first event up to `head`, where this process knows it must end.
+pub(super) fn walk(store: &dyn Store, keys: &ChainKeys, head: &Head) -> Result<Walk> {
+    walk_from(store, keys, keys.first(), head)
+}
+
+/// The same from behind an event that is known to be good.
+pub(super) fn walk_from(
+    store: &dyn Store,
+    keys: &ChainKeys,
+    mut at: Head,
+    head: &Head,
+) -> Result<Walk> {
+    let mut page = PAGE;
+    let end = |at: &Head, bad| {
+        Ok(Walk {
+            entries: at.seq,
+            bad,
+        })
+    };
+    loop {
+        let rows = match store.events(keys.id(), at.seq, None, None, page) {
+            Ok(rows) => rows,
+            // A row that the store cannot read is a bad entry, not the end of the check: find out which.
+            Err(error) if error.kind() == Kind::Corrupt && page > 1 => {
+                page = 1;
+                continue;
+            }
+            Err(error) if error.kind() == Kind::Corrupt => return end(&at, Some(at.seq + 1)),
+            Err(error) => return Err(error),
+        };
+        if rows.is_empty() {
+            break;
+        }
+        for row in &rows {
+            if !keys.follows(row, &at) {
+                return end(&at, Some(at.seq + 1));
+            }
+            at = Head {
+                seq: row.seq,
+                mac: row.mac,
+            };
+        }
+    }
+    // Fewer than this process wrote: the tail was cut off. The same number with another end: replaced
+    // (only by somebody with the key, or by an older copy). More cannot be authentic and was found above.
+    let bad = match at.seq.cmp(&head.seq) {
+        std::cmp::Ordering::Less => Some(at.seq + 1),
+        std::cmp::Ordering::Equal if !crypto::equal(&at.mac, &head.mac) => Some(at.seq),
+        std::cmp::Ordering::Greater => Some(head.seq + 1),
+        std::cmp::Ordering::Equal => None,
+    };
+    end(&at, bad)
+}
+
+impl std::fmt::Debug for ChainKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChainKeys(..)")
+    }
+}

@@ -1,0 +1,151 @@
+//! The primitives: the only file that names a cipher crate. Each function's doc is its formula and its standard.
+//!
+//! Sizes other than the one akm uses are refused. Nothing here knows formats, fields or policies.
+
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Digest;
+use subtle::ConstantTimeEq;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Kind, Result};
+use crate::memory::{LockedKey, WorkArea};
+
+/// Length of an AES-GCM tag.
+pub(super) const TAG: usize = 16;
+
+const SIZES: Error = Error::internal("a cipher was given a key, nonce or tag of the wrong size");
+
+/// AES-256-GCM encryption in place (NIST SP 800-38D §7.1): 256-bit key, 96-bit nonce; returns the 128-bit tag.
+pub(super) fn gcm_seal(key: &[u8], nonce: &[u8], ad: &[u8], data: &mut [u8]) -> Result<[u8; TAG]> {
+    let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| SIZES)?;
+    let nonce = <&Nonce<_>>::try_from(nonce).map_err(|_| SIZES)?;
+    cipher
+        .encrypt_inout_detached(nonce, ad, data.into())
+        .map(Into::into)
+        .map_err(|_| Error::internal("data is too long for the cipher"))
+}
+
+/// AES-256-GCM decryption in place (NIST SP 800-38D §7.2). The tag is compared in constant time before anything
+/// is decrypted; data that fails stays as it is.
+pub(super) fn gcm_open(
+    key: &[u8],
+    nonce: &[u8],
+    ad: &[u8],
+    data: &mut [u8],
+    tag: &[u8],
+) -> Result<()> {
+    let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| SIZES)?;
+    let nonce = <&Nonce<_>>::try_from(nonce).map_err(|_| SIZES)?;
+    let tag = <&Tag>::try_from(tag).map_err(|_| SIZES)?;
+    cipher
+        .decrypt_inout_detached(nonce, ad, data.into(), tag)
+        .map_err(|_| Error::corrupt("sealed data fails its authentication"))
+}
+
+/// HKDF-SHA256 (RFC 5869): `OKM = Expand(Extract(salt, IKM), info₁ ‖ info₂ ‖ …, L = okm.len())`, at most 8160 bytes.
+pub(super) fn hkdf(salt: &[u8], ikm: &[u8], info: &[&[u8]], okm: &mut [u8]) -> Result<()> {
+    Hkdf::<sha2::Sha256>::new(Some(salt), ikm)
+        .expand_multi_info(info, okm)
+        .map_err(|_| Error::internal("more was derived than HKDF yields"))
+}
+
+/// HMAC-SHA256 (RFC 2104), fed piece by piece.
+pub(super) struct HmacSha256(Hmac<sha2::Sha256>);
+
+impl HmacSha256 {
+    pub(super) fn new(key: &[u8]) -> Self {
+        HmacSha256(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+    }
+
+    pub(super) fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into_bytes().into()
+    }
+}
+
+/// SHA-256 (FIPS 180-4), fed piece by piece.
+pub(super) struct Sha256(sha2::Sha256);
+
+impl Sha256 {
+    pub(super) fn new() -> Self {
+        Sha256(sha2::Sha256::new())
+    }
+
+    pub(super) fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// Whether two byte strings are equal, in time that depends on their lengths alone.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
+/// What Argon2 hashes.
+#[derive(Default)]
+pub(super) struct Argon2Input<'a> {
+    pub(super) password: &'a [u8],
+    pub(super) salt: &'a [u8],
+    pub(super) secret: &'a [u8],
+    pub(super) ad: &'a [u8],
+}
+
+/// Argon2id, version 0x13 (RFC 9106), a tag of 32 bytes. Its work memory is akm's own: the crate leaves it full of
+/// what an attacker could start guessing from, here it is wiped and unmapped. Costs are not judged.
+pub(super) fn argon2id(
+    input: &Argon2Input<'_>,
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+    out: &mut [u8; 32],
+) -> Result<()> {
+    let refused = |_| Error::internal("argon2 refused its parameters");
+    let mut params = argon2::ParamsBuilder::new();
+    params.m_cost(memory_kib).t_cost(passes).p_cost(lanes);
+    params.output_len(out.len());
+    params.data(argon2::AssociatedData::new(input.ad).map_err(refused)?);
+    let params = params.build().map_err(refused)?;
+    let blocks = params.block_count();
+    let hasher = argon2::Argon2::new_with_secret(
+        input.secret,
+        argon2::Algorithm::Argon2id,
+        argon2::Version::V0x13,
+        params,
+    )
+    .map_err(refused)?;
+    let mut memory = WorkArea::filled(blocks, argon2::Block::new()).ok_or(Error::new(
+        Kind::Unavailable,
+        "there is no memory to stretch the passphrase with",
+    ))?;
+    hasher
+        .hash_password_into_with_memory(input.password, input.salt, out, memory.as_mut_slice())
+        .map_err(refused)
+}
+
+/// X25519 (RFC 7748 §5): the shared secret. Refuses a public key of small order, whose result is zeros whatever the
+/// private key (RFC 7748 §6.1).
+pub fn x25519(private: &LockedKey, public: &[u8; 32]) -> Result<LockedKey> {
+    let private = StaticSecret::from(*private.expose());
+    let shared = private.diffie_hellman(&PublicKey::from(*public));
+    if !shared.was_contributory() {
+        return Err(Error::corrupt("a public key is of small order"));
+    }
+    let mut shared = Zeroizing::new(shared.to_bytes());
+    Ok(LockedKey::from_bytes(&mut shared))
+}
+
+/// The public key of a private one: `X25519(private, 9)`.
+pub(super) fn x25519_public(private: &LockedKey) -> [u8; 32] {
+    PublicKey::from(&StaticSecret::from(*private.expose())).to_bytes()
+}

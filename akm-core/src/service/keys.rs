@@ -1,0 +1,321 @@
+//! The arms for keys: add, get, show, list, update, rotate, remove, history, test.
+
+use crate::audit::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, ProviderId, check_env, check_secret, check_text};
+use crate::protocol::{
+    self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate, KeySecret, KeyShow,
+    KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
+};
+use crate::provider::{BaseUrl, Catalogue, Destinations};
+use crate::vault::{NewKey, OpenedKey, Record};
+
+use super::session::Session;
+use super::{Service, shape};
+
+/// How many existing keys a `not_found` hint names.
+const HINTED_KEYS: u32 = 8;
+
+impl Service {
+    pub(super) fn add_key(&self, session: &Session, caller: &Caller, request: KeyAdd) -> Result<KeyResult> {
+        let name = KeyName::parse(&request.name, "name")?;
+        check_secret(&request.secret, "secret")?;
+        let base_url = request.base_url.as_deref().map(|text| BaseUrl::parse(text, "base_url")).transpose()?;
+        let key = NewKey {
+            destinations: destinations(name.provider(), base_url.as_ref()).encode(),
+            name,
+            secret: request.secret,
+            model: line(request.model, MAX_MODEL, "model")?,
+            categories: shape::parse_categories(request.categories)?,
+            notes: notes(request.notes)?,
+            expires_at: request.expires_at.as_deref().map(shape::parse_expiry).transpose()?,
+            env: variable(request.env)?,
+            use_only: request.use_only.unwrap_or(false),
+            base_url: base_url.map(|url| url.to_string()),
+        };
+        let mut event = |records: &[Record]| {
+            records.iter().try_for_each(|record| self.key_event(session, caller, Op::KeyAdd, &record.id, &record.name))
+        };
+        let records = self.vault.add_keys(&session.account, &[key], self.key_limit, &mut event)?;
+        let record = records.first().ok_or(Error::internal("a stored key is missing"))?;
+        self.key_result(record)
+    }
+
+    pub(super) fn get_key(&self, session: &Session, caller: &Caller, request: &KeyGet) -> Result<KeySecret> {
+        let name = KeyName::parse(&request.name, "name")?;
+        let opened = self.find(session, &name)?;
+        self.check_usable(&opened.record)?;
+        if opened.record.use_only {
+            return Err(Error::new(Kind::Denied, "the key is use-only: it is never handed out")
+                .with_hint("run akm edit NAME --no-use-only to allow it"));
+        }
+        let secret = match request.version {
+            Some(version) if version != opened.record.secret_version => self
+                .vault
+                .open_old_secret(&session.account, &opened, version)?
+                .ok_or(Error::new(Kind::NotFound, "the key has no such version").with_field("version"))?,
+            _ => self.vault.open_secret(&session.account, &opened)?,
+        };
+        // The event first; without it the secret is wiped here.
+        self.key_event(session, caller, Op::KeyGet, &opened.record.id, &name)?;
+        Ok(KeySecret { name: name.to_string(), secret })
+    }
+
+    pub(super) fn show_key(&self, session: &Session, request: &KeyShow) -> Result<KeyResult> {
+        let name = KeyName::parse(&request.name, "name")?;
+        self.key_result(&self.find(session, &name)?.record)
+    }
+
+    pub(super) fn list_keys(&self, session: &Session, request: &KeyList) -> Result<KeyPage> {
+        let provider = request.provider.as_deref().map(|text| ProviderId::parse(text, "provider")).transpose()?;
+        let limit = page_limit(request.limit)?;
+        let after = request.after.as_deref().map(parse_cursor).transpose()?;
+        let now = self.now_ms();
+        let keep = |record: &Record| {
+            request.status.is_none_or(|status| shape::status(record, now) == status)
+                && request.category.as_ref().is_none_or(|category| record.categories.contains(category))
+        };
+        let (records, next) = self.vault.list_keys(&session.account, provider.as_ref(), after, limit, &keep)?;
+        let keys = records.iter().map(|record| shape::key(record, now)).collect::<Result<_>>()?;
+        Ok(KeyPage { keys, next: next.map(|id| data_encoding::HEXLOWER.encode(&id)) })
+    }
+
+    /// `confirmed`: the passphrase came with the request and was right.
+    pub(super) fn update_key(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        request: &KeyUpdate,
+        confirmed: bool,
+    ) -> Result<KeyResult> {
+        let name = KeyName::parse(&request.name, "name")?;
+        let opened = self.find(session, &name)?;
+        let mut record = opened.record.clone();
+        if let Some(new_name) = &request.new_name {
+            record.name = KeyName::parse(new_name, "new_name")?;
+        }
+        if let Some(model) = &request.model {
+            record.model = line(Some(model.clone()), MAX_MODEL, "model")?;
+        }
+        if let Some(categories) = &request.categories {
+            record.categories = shape::parse_categories(categories.clone())?;
+        }
+        if let Some(text) = &request.notes {
+            record.notes = notes(Some(text.clone()))?;
+        }
+        if let Some(expires_at) = &request.expires_at {
+            record.expires_at = none_if_empty(expires_at).map(shape::parse_expiry).transpose()?;
+        }
+        if let Some(env) = &request.env {
+            record.env = variable(Some(env.clone()))?;
+        }
+        if let Some(status) = request.status {
+            record.status = next_status(record.status, status)?;
+        }
+        if let Some(use_only) = request.use_only {
+            if record.use_only && !use_only && !confirmed {
+                return Err(Error::new(Kind::Denied, "clearing use-only needs the passphrase").with_field("passphrase"));
+            }
+            record.use_only = use_only;
+        }
+        let base_url = match &request.base_url {
+            Some(text) => none_if_empty(text).map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
+            None => record.base_url.as_deref().map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
+        };
+        record.base_url = base_url.as_ref().map(BaseUrl::to_string);
+        // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
+        let moved = record.base_url != opened.record.base_url || record.name.provider() != name.provider();
+        if moved {
+            record.destinations = destinations(record.name.provider(), base_url.as_ref()).encode();
+            let stored = self.vault.open_secret(&session.account, &opened)?;
+            match &request.secret {
+                None => {
+                    return Err(Error::new(Kind::Denied, "sending a key elsewhere needs its secret again")
+                        .with_field("secret"));
+                }
+                Some(secret) if !secret.matches(&stored) => {
+                    return Err(Error::new(Kind::WrongCredentials, "that is not the key's secret").with_field("secret"));
+                }
+                Some(_) => {}
+            }
+        }
+        let secret = request.secret.as_ref().filter(|_| moved);
+        let mut event = || self.key_event(session, caller, Op::KeyUpdate, &record.id, &name);
+        let record = self.vault.update_key(&session.account, &opened, record.clone(), secret, &mut event)?;
+        self.key_result(&record)
+    }
+
+    pub(super) fn rotate_key(&self, session: &Session, caller: &Caller, request: &KeyRotate) -> Result<KeyResult> {
+        let name = KeyName::parse(&request.name, "name")?;
+        check_secret(&request.secret, "secret")?;
+        let opened = self.find(session, &name)?;
+        let mut record = opened.record.clone();
+        if record.status == KeyStatus::Burned {
+            // What was found in the open was the old secret.
+            record.status = KeyStatus::Active;
+        }
+        let mut event = || self.key_event(session, caller, Op::KeyRotate, &record.id, &name);
+        let record =
+            self.vault.update_key(&session.account, &opened, record.clone(), Some(&request.secret), &mut event)?;
+        self.key_result(&record)
+    }
+
+    pub(super) fn remove_key(&self, session: &Session, caller: &Caller, request: &KeyRemove) -> Result<KeyResult> {
+        let name = KeyName::parse(&request.name, "name")?;
+        let opened = self.find(session, &name)?;
+        let mut event = || self.key_event(session, caller, Op::KeyRemove, &opened.record.id, &name);
+        self.vault.remove_key(&session.account, &opened, &mut event)?;
+        self.key_result(&opened.record)
+    }
+
+    pub(super) fn key_history(&self, session: &Session, request: &KeyHistory) -> Result<History> {
+        let name = KeyName::parse(&request.name, "name")?;
+        let opened = self.find(session, &name)?;
+        let record = &opened.record;
+        let mut versions = vec![protocol::Version {
+            version: record.secret_version,
+            preview: record.preview.clone(),
+            created_at: shape::time_ms(record.secret_at),
+            replaced_at: None,
+        }];
+        versions.extend(self.vault.old_versions(&session.account, &opened)?.into_iter().map(|old| {
+            protocol::Version {
+                version: old.version,
+                preview: old.preview,
+                created_at: shape::time_ms(old.created_at),
+                replaced_at: Some(shape::time_ms(old.replaced_at)),
+            }
+        }));
+        Ok(History { name: name.to_string(), versions })
+    }
+
+    /// Takes the secret out under the session, then tests it without holding the session.
+    #[cfg(feature = "providers")]
+    pub(super) fn provider_test(&self, caller: &Caller, request: &ProviderTest) -> Result<TestResult> {
+        let (name, record, secret) = self.open_session(caller, Op::ProviderTest, |session| {
+            let name = KeyName::parse(&request.name, "name")?;
+            let opened = self.find(session, &name)?;
+            self.check_usable(&opened.record)?;
+            let secret = self.vault.open_secret(&session.account, &opened)?;
+            self.key_event(session, caller, Op::ProviderTest, &opened.record.id, &name)?;
+            Ok((name, opened.record, secret))
+        })?;
+        let destinations = Destinations::decode(&record.destinations)?;
+        let provider = Catalogue::builtin().provider(name.provider().as_str());
+        let report =
+            crate::provider::test(&self.outbound, provider, &destinations, record.base_url.as_deref(), &secret);
+        Ok(TestResult {
+            name: name.to_string(),
+            outcome: report.outcome,
+            models: report.models,
+            latency_ms: report.latency_ms,
+            detail: report.detail,
+        })
+    }
+
+    #[cfg(not(feature = "providers"))]
+    pub(super) fn provider_test(&self, _: &Caller, _: &ProviderTest) -> Result<TestResult> {
+        Err(Error::new(Kind::Unavailable, "this build has no connection tests"))
+    }
+
+    fn find(&self, session: &Session, name: &KeyName) -> Result<OpenedKey> {
+        match self.vault.find_key(&session.account, name)? {
+            Some(opened) => Ok(opened),
+            None => Err(self.not_found(session, name)),
+        }
+    }
+
+    /// `not_found` with what exists nearby: names in the vault, never what was typed.
+    fn not_found(&self, session: &Session, name: &KeyName) -> Error {
+        let error = Error::new(Kind::NotFound, "there is no key with this name").with_field("name");
+        let near = self.vault.list_keys(&session.account, Some(name.provider()), None, HINTED_KEYS, &|_| true);
+        let mut names: Vec<String> = match near {
+            Ok((records, _)) => records.iter().map(|record| record.name.to_string()).collect(),
+            Err(_) => Vec::new(),
+        };
+        names.sort();
+        match names.is_empty() {
+            true => error.with_hint("run akm ls"),
+            false => error.with_hint(format!("there is {}", names.join(", "))),
+        }
+    }
+
+    fn check_usable(&self, record: &Record) -> Result<()> {
+        match shape::status(record, self.now_ms()) {
+            KeyStatus::Active => Ok(()),
+            KeyStatus::Disabled => {
+                Err(Error::new(Kind::Denied, "the key is disabled").with_hint("run akm enable NAME"))
+            }
+            KeyStatus::Expired => Err(Error::new(Kind::Denied, "the key has expired")
+                .with_hint("run akm rotate NAME, or akm edit NAME --expires DATE")),
+            KeyStatus::Burned => {
+                Err(Error::new(Kind::Denied, "the key was found in the open").with_hint("run akm rotate NAME"))
+            }
+        }
+    }
+
+    fn key_result(&self, record: &Record) -> Result<KeyResult> {
+        Ok(KeyResult { key: shape::key(record, self.now_ms())? })
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.host.clock.now().as_millisecond()
+    }
+}
+
+/// Where a key of this provider may be sent, as of now.
+fn destinations(provider: &ProviderId, base_url: Option<&BaseUrl>) -> Destinations {
+    Destinations::of(Catalogue::builtin().provider(provider.as_str()), base_url)
+}
+
+fn next_status(now: KeyStatus, wanted: KeyStatus) -> Result<KeyStatus> {
+    match (now, wanted) {
+        (_, KeyStatus::Expired) => Err(Error::invalid("status", "expired follows from the date; it is not set")),
+        (KeyStatus::Burned, KeyStatus::Active | KeyStatus::Disabled) => {
+            Err(Error::new(Kind::Denied, "a burned key stays burned until it is rotated")
+                .with_field("status")
+                .with_hint("run akm rotate NAME"))
+        }
+        (_, wanted) => Ok(wanted),
+    }
+}
+
+fn none_if_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn line(text: Option<String>, max: usize, field: &'static str) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    check_text(&text, max, field)?;
+    if text.contains(['\n', '\t']) {
+        return Err(Error::invalid(field, "the text is one line"));
+    }
+    Ok(Some(text))
+}
+
+fn notes(text: Option<String>) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    check_text(&text, MAX_NOTES, "notes")?;
+    Ok(Some(text))
+}
+
+fn variable(name: Option<String>) -> Result<Option<String>> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    check_env(&name, "env")?;
+    Ok(Some(name))
+}
+
+fn page_limit(limit: Option<u32>) -> Result<u32> {
+    match limit.unwrap_or(100) {
+        limit @ 1..=protocol::MAX_PAGE => Ok(limit),
+        _ => Err(Error::invalid("limit", "a page has 1 to 1000 records")),
+    }
+}
+
+fn parse_cursor(text: &str) -> Result<crate::store::Id> {
+    data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(Error::invalid("after", "the cursor is not one of this agent"))
+}

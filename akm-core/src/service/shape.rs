@@ -1,0 +1,109 @@
+//! Between the wire's texts and the vault's types: times, records, fields.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use crate::error::{Error, Result};
+use crate::name::{MAX_CATEGORIES, MAX_CATEGORY, check_text};
+use crate::protocol::{Key, KeyStatus};
+use crate::provider::{Catalogue, Destinations};
+use crate::vault::Record;
+
+/// RFC 3339 UTC, to the second or millisecond as it is.
+pub(super) fn time(at: Timestamp) -> String {
+    at.to_string()
+}
+
+/// RFC 3339 UTC of Unix milliseconds.
+pub(super) fn time_ms(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// Reads a date (valid to its end, UTC) or an RFC 3339 time, as Unix milliseconds.
+pub(super) fn parse_expiry(text: &str) -> Result<i64> {
+    const FIELD: &str = "expires_at";
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at.as_millisecond());
+    }
+    text.parse::<Date>()
+        .ok()
+        .filter(|_| text.len() == 10)
+        .and_then(|date| date.at(23, 59, 59, 0).to_zoned(TimeZone::UTC).ok())
+        .map(|end| end.timestamp().as_millisecond())
+        .ok_or(Error::invalid(FIELD, "a date is 2027-01-31, a time 2027-01-31T12:00:00Z"))
+}
+
+/// Checks and orders categories.
+pub(super) fn parse_categories(mut categories: Vec<String>) -> Result<Vec<String>> {
+    const FIELD: &str = "categories";
+    if categories.len() > MAX_CATEGORIES {
+        return Err(Error::invalid(FIELD, "a key has at most 32 categories"));
+    }
+    for category in &categories {
+        check_text(category, MAX_CATEGORY, FIELD)?;
+        if category.trim() != category || category.is_empty() || category.contains(['\n', '\t']) {
+            return Err(Error::invalid(FIELD, "a category is one line of text without spaces around it"));
+        }
+    }
+    categories.sort();
+    categories.dedup();
+    Ok(categories)
+}
+
+/// What may be done with a key now: its owner's mark, or the date.
+pub(super) fn status(record: &Record, now_ms: i64) -> KeyStatus {
+    match record.status {
+        KeyStatus::Active if record.expires_at.is_some_and(|at| at <= now_ms) => KeyStatus::Expired,
+        status => status,
+    }
+}
+
+/// A record as everybody sees it.
+pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
+    let provider = record.name.provider().as_str();
+    let destinations = Destinations::decode(&record.destinations)?;
+    let standard = || Catalogue::builtin().provider(provider).map(|provider| provider.env.primary.clone());
+    Ok(Key {
+        name: record.name.to_string(),
+        provider: provider.to_owned(),
+        label: record.name.label().to_owned(),
+        model: record.model.clone(),
+        categories: record.categories.clone(),
+        status: status(record, now_ms),
+        preview: record.preview.clone(),
+        env: record.env.clone().or_else(standard),
+        use_only: record.use_only,
+        base_url: record.base_url.clone(),
+        header: Some(destinations.header).filter(|header| !header.is_empty()),
+        hosts: destinations.origins,
+        notes: record.notes.clone(),
+        version: record.secret_version,
+        created_at: time_ms(record.created_at),
+        updated_at: time_ms(record.updated_at),
+        last_used_at: record.last_used_at.map(time_ms),
+        expires_at: record.expires_at.map(time_ms),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_a_date_to_its_end_or_a_time() {
+        assert_eq!(time_ms(parse_expiry("2027-01-31").unwrap()), "2027-01-31T23:59:59Z");
+        assert_eq!(time_ms(parse_expiry("2027-01-31T12:00:00+08:00").unwrap()), "2027-01-31T04:00:00Z");
+        for bad in ["", "tomorrow", "2027-02-30", "2027-01-31 12:00", "20270131", "2027-01-31T25:00:00Z"] {
+            assert_eq!(parse_expiry(bad).unwrap_err().field(), Some("expires_at"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn categories_are_a_set() {
+        let parsed = parse_categories(vec!["b".into(), "a".into(), "b".into()]).unwrap();
+        assert_eq!(parsed, ["a", "b"]);
+        for bad in ["", " a", "a\nb", "\u{202e}"] {
+            assert!(parse_categories(vec![bad.into()]).is_err(), "{bad:?}");
+        }
+        assert!(parse_categories(vec!["x".into(); 33]).is_err());
+    }
+}

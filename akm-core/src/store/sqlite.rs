@@ -1,3 +1,0 @@
-//! Skeleton.
-/// SQLite.
-pub struct SqliteStore;

@@ -1,0 +1,256 @@
+//! Accounts, the slots that lead into them, and the counters of failed attempts.
+
+use rusqlite::{Connection, Row, Transaction};
+
+use super::values::{array, blob, execute, flag, int, number, sealed, short, sql, text, time};
+use crate::error::{Error, Kind, Result};
+use crate::store::{AccountChange, AccountRow, Attempts, Id, SlotRow, Tag};
+
+/// Most slots of an account: a passphrase and recovery codes come nowhere near; a file that claims
+/// more must not fill the memory of whoever signs in.
+const MAX_SLOTS: usize = 256;
+/// Most rows in the table of attempts.
+const MAX_ATTEMPTS: u32 = 10_000;
+
+pub(super) fn count(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM accounts")
+        .and_then(|mut statement| statement.query_row([], |row| Ok(number(row, 0))))
+        .map_err(sql)?
+}
+
+pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
+    one(
+        conn,
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, created_at
+         FROM accounts WHERE name = ?1",
+        name,
+    )
+}
+
+pub(super) fn by_id(conn: &Connection, id: &Id) -> Result<Option<AccountRow>> {
+    one(
+        conn,
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, created_at
+         FROM accounts WHERE id = ?1",
+        id,
+    )
+}
+
+fn one(
+    conn: &Connection,
+    statement: &str,
+    key: impl rusqlite::ToSql,
+) -> Result<Option<AccountRow>> {
+    let mut statement = conn.prepare_cached(statement).map_err(sql)?;
+    let mut rows = statement.query([key]).map_err(sql)?;
+    rows.next().map_err(sql)?.map(account).transpose()
+}
+
+fn account(row: &Row<'_>) -> Result<AccountRow> {
+    Ok(AccountRow {
+        id: array(row, 0)?,
+        name: text(row, 1)?,
+        role: text(row, 2)?,
+        tier: text(row, 3)?,
+        totp_active: flag(row, 4)?,
+        totp_step: number(row, 5)?,
+        keys: blob(row, 6)?,
+        profile: blob(row, 7)?,
+        profile_version: number(row, 8)?,
+        created_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn slots(conn: &Connection, account: &Id) -> Result<Vec<SlotRow>> {
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT slot, kdf, factors, commitment, wrapped FROM slots WHERE account = ?1 ORDER BY slot",
+        )
+        .map_err(sql)?;
+    let mut rows = statement.query([account]).map_err(sql)?;
+    let mut slots = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        if slots.len() == MAX_SLOTS {
+            return Err(Error::corrupt("an account has more slots than akm writes"));
+        }
+        slots.push(SlotRow {
+            slot: number(row, 0)?,
+            kdf: blob(row, 1)?,
+            factors: number(row, 2)?,
+            commit: array(row, 3)?,
+            wrapped: blob(row, 4)?,
+        });
+    }
+    Ok(slots)
+}
+
+pub(super) fn create(tx: &Transaction<'_>, row: &AccountRow, slots: &[SlotRow]) -> Result<()> {
+    let added = execute(
+        tx,
+        "INSERT INTO accounts
+         (id, name, role, tier, totp_active, totp_step, profile_version, created_at, keys, profile)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT DO NOTHING",
+        (
+            row.id,
+            short(&row.name)?,
+            short(&row.role)?,
+            short(&row.tier)?,
+            row.totp_active,
+            int(row.totp_step)?,
+            int(row.profile_version)?,
+            row.created_at,
+            sealed(&row.keys)?,
+            sealed(&row.profile)?,
+        ),
+    )?;
+    if added == 0 {
+        return Err(Error::new(Kind::Conflict, "the account exists already"));
+    }
+    put_slots(tx, &row.id, slots)
+}
+
+pub(super) fn change(tx: &Transaction<'_>, id: &Id, change: &AccountChange) -> Result<()> {
+    require(tx, id)?;
+    for slot in &change.remove_slots {
+        let removed = execute(
+            tx,
+            "DELETE FROM slots WHERE account = ?1 AND slot = ?2",
+            (id, slot),
+        )?;
+        if removed == 0 {
+            return Err(Error::new(
+                Kind::Conflict,
+                "the account's way in was changed meanwhile",
+            ));
+        }
+    }
+    put_slots(tx, id, &change.put_slots)?;
+    let Some(new) = &change.profile else {
+        return Ok(());
+    };
+    let changed = execute(
+        tx,
+        "UPDATE accounts
+         SET profile = ?3, profile_version = profile_version + 1, totp_active = ?4,
+             totp_step = max(totp_step, ?5)
+         WHERE id = ?1 AND profile_version = ?2",
+        (
+            id,
+            int(new.from_version)?,
+            sealed(&new.profile)?,
+            new.totp_active,
+            int(new.totp_step.unwrap_or(0))?,
+        ),
+    )?;
+    if changed == 0 {
+        return Err(Error::new(
+            Kind::Conflict,
+            "the account was changed meanwhile",
+        ));
+    }
+    Ok(())
+}
+
+fn put_slots(tx: &Transaction<'_>, account: &Id, slots: &[SlotRow]) -> Result<()> {
+    for slot in slots {
+        execute(
+            tx,
+            "INSERT INTO slots (account, slot, factors, kdf, commitment, wrapped)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (account, slot) DO UPDATE SET
+                 factors = excluded.factors, kdf = excluded.kdf,
+                 commitment = excluded.commitment, wrapped = excluded.wrapped",
+            (
+                account,
+                slot.slot,
+                slot.factors,
+                sealed(&slot.kdf)?,
+                slot.commit,
+                sealed(&slot.wrapped)?,
+            ),
+        )?;
+    }
+    let stored: usize = tx
+        .prepare_cached("SELECT count(*) FROM slots WHERE account = ?1")
+        .and_then(|mut statement| statement.query_row([account], |row| Ok(number(row, 0))))
+        .map_err(sql)??;
+    if stored > MAX_SLOTS {
+        return Err(Error::internal("an account would have too many slots"));
+    }
+    Ok(())
+}
+
+pub(super) fn use_totp_step(tx: &Transaction<'_>, account: &Id, step: u64) -> Result<bool> {
+    require(tx, account)?;
+    let used = execute(
+        tx,
+        "UPDATE accounts SET totp_step = ?2 WHERE id = ?1 AND totp_step < ?2",
+        (account, int(step)?),
+    )?;
+    Ok(used == 1)
+}
+
+fn require(tx: &Transaction<'_>, account: &Id) -> Result<()> {
+    let exists = tx
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1")
+        .and_then(|mut statement| statement.exists([account]))
+        .map_err(sql)?;
+    if !exists {
+        return Err(no_account());
+    }
+    Ok(())
+}
+
+pub(super) fn no_account() -> Error {
+    Error::new(Kind::NotFound, "no such account")
+}
+
+pub(super) fn change_attempts(
+    tx: &Transaction<'_>,
+    tag: &Tag,
+    decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
+) -> Result<()> {
+    let stored = attempts(tx, tag)?;
+    let Some(next) = decide(stored.unwrap_or_default()) else {
+        return Ok(());
+    };
+    // No row reads as no attempts, so a success takes its row out of the bounded table.
+    if next == Attempts::default() {
+        return execute(tx, "DELETE FROM attempts WHERE tag = ?1", [tag]).map(drop);
+    }
+    execute(
+        tx,
+        "INSERT INTO attempts (tag, failures, blocked_until) VALUES (?1, ?2, ?3)
+         ON CONFLICT (tag) DO UPDATE SET
+             failures = excluded.failures, blocked_until = excluded.blocked_until",
+        (tag, next.failures, next.blocked_until),
+    )?;
+    if stored.is_none() {
+        // The row just written stays: its attempt must count. Names nobody has cost a derivation each,
+        // so flushing a counter takes ten thousand of them.
+        execute(
+            tx,
+            "DELETE FROM attempts WHERE tag IN (
+                 SELECT tag FROM attempts WHERE tag <> ?1
+                 ORDER BY blocked_until, failures
+                 LIMIT max(0, (SELECT count(*) FROM attempts) - ?2))",
+            (tag, MAX_ATTEMPTS),
+        )?;
+    }
+    Ok(())
+}
+
+fn attempts(tx: &Transaction<'_>, tag: &Tag) -> Result<Option<Attempts>> {
+    let mut statement = tx
+        .prepare_cached("SELECT failures, blocked_until FROM attempts WHERE tag = ?1")
+        .map_err(sql)?;
+    let mut rows = statement.query([tag]).map_err(sql)?;
+    let Some(row) = rows.next().map_err(sql)? else {
+        return Ok(None);
+    };
+    Ok(Some(Attempts {
+        failures: number(row, 0)?,
+        blocked_until: time(row, 1)?,
+    }))
+}

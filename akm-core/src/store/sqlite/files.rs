@@ -1,0 +1,147 @@
+//! The vault's files before SQLite touches them: ownership, kind, modes, and the lock beside them.
+//!
+//! Invariants: nothing is followed, nothing foreign is opened, nothing shared by a hard link is opened
+//! (a planted `vault.db -> /etc/passwd` or a link to somebody's file would be written into); every file
+//! is 0600 whatever the umask; the lock is held before the first look at the vault and until the last
+//! connection is closed. The lock is a file of its own because closing any descriptor of the database
+//! drops SQLite's POSIX locks on it; for the same reason the checks here close theirs before SQLite
+//! opens its own.
+//!
+//! Deliberately absent: checking the directory. Its owner and mode are the caller's to check, and they
+//! are what makes the time between this check and SQLite's `open` harmless.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::error::{Error, Kind, Result};
+
+/// SQLite's smallest page in bytes: no database is shorter.
+const MIN_DATABASE: u64 = 512;
+
+/// A vault's files, checked, and the right to be the only one who opens them.
+pub(super) struct Claim {
+    /// The database, absolute and without a symbolic link in it.
+    pub(super) path: PathBuf,
+    /// The lock file. Closing it releases the lock; a child that inherited it by `fork` keeps it
+    /// taken, where an explicit unlock in that child would have freed the parent's.
+    pub(super) lock: File,
+}
+
+/// Takes the lock, checks every file of the vault, and creates the database empty if there is none.
+pub(super) fn claim(path: &Path) -> Result<Claim> {
+    let (directory, path) = resolve(path)?;
+    let lock = take_lock(&beside(&path, ".lock"))?;
+
+    let (length, created) = match open_private(&path, false)? {
+        Some(file) => (file.metadata()?.len(), false),
+        None => {
+            open_private(&path, true)?;
+            (0, true)
+        }
+    };
+    // SQLite would take a file of one byte for an empty one, and write over it.
+    if (1..MIN_DATABASE).contains(&length) {
+        return Err(Error::corrupt("the file is not a vault"));
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let Some(file) = open_private(&beside(&path, suffix), false)? else {
+            continue;
+        };
+        // SQLite deletes the log of an empty database. Commits that were acknowledged are in it.
+        if suffix == "-wal" && length == 0 && file.metadata()?.len() > 0 {
+            return Err(Error::corrupt("the vault is empty but its log is not"));
+        }
+    }
+    if created {
+        // The name must be durable before anything in the file is acknowledged.
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(Claim { path, lock })
+}
+
+/// The parent with every symbolic link resolved (the caller checked it), and the file in it as named:
+/// SQLite's own no-follow flag refuses links anywhere in a path. Absolute, so that no name begins with
+/// `file:`, which SQLite would read as a URI.
+fn resolve(path: &Path) -> Result<(PathBuf, PathBuf)> {
+    let path = std::path::absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(refused("the vault's path names no file"));
+    };
+    let parent = parent.canonicalize()?;
+    let file = parent.join(name);
+    Ok((parent, file))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(OsStr::new(suffix));
+    PathBuf::from(name)
+}
+
+fn take_lock(path: &Path) -> Result<File> {
+    let Some(file) = open_private(path, true)? else {
+        return Err(Error::internal("a file that was created does not exist"));
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Conflict, "the vault is in use")
+            .with_hint("another process holds this vault; go through its agent")),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Opens a regular file of this user that no other name leads to, 0600 from here on.
+/// `None` if there is none and `create` is false.
+fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
+    // Non-blocking: a planted FIFO must not hold the agent up.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) => {
+            return match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT) if !create => Ok(None),
+                Some(Errno::ELOOP) => Err(refused("a file of the vault is a symbolic link")),
+                Some(Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => {
+                    Err(refused("a file of the vault is not a regular file"))
+                }
+                _ => Err(error.into()),
+            };
+        }
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(refused("a file of the vault is not a regular file"));
+    }
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(refused("a file of the vault belongs to another user"));
+    }
+    if meta.nlink() != 1 {
+        return Err(refused("a file of the vault has a second hard link"));
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(refused("a file of the vault is writable by other users")
+            .with_hint("if its content can be trusted, take that right away with chmod 600"));
+    }
+    if mode != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(Some(file))
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::new(Kind::Denied, message)
+}

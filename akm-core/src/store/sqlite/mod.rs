@@ -1,0 +1,316 @@
+//! The vault in one SQLite file.
+//!
+//! Three connections, each behind its own lock: `reader` answers the point reads of the hot path,
+//! `scanner` reads pages, history and events, `writer` writes. In WAL mode a reader never waits for a
+//! commit, and with a lock of its own the hot path never waits for a page of a thousand rows either.
+//!
+//! Invariants: one process holds the file (the lock in `files`); every write is one immediate
+//! transaction and durable when it returns (`synchronous=FULL`); deleted content is overwritten
+//! (`secure_delete`), and `checkpoint` takes it out of the log too; nothing that rests in the file is
+//! trusted (`values`, `schema`), and nothing in it can run: no triggers, no views, no extensions, no
+//! attached files.
+//!
+//! `before_commit` runs while the write lock is held: it may read through the store, never write.
+//! If the commit itself fails after it (a full disk), its own effect stands and the change does not:
+//! an event without its change can happen, a change without its event cannot.
+//!
+//! Deliberately absent: deleting, recreating or repairing a file. A damaged vault is the user's to restore.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::{
+    AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
+    SlotRow, Store, Tag,
+};
+use crate::error::{Error, Kind, Result};
+use crate::host::{Clock, Random};
+
+mod accounts;
+mod events;
+mod files;
+mod keys;
+mod schema;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use values::sql;
+
+/// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest row or value SQLite itself will handle, in bytes: a few blobs of the longest kind.
+const MAX_ROW: i32 = 4 * values::MAX_BLOB as i32;
+/// The log is cut back to this many bytes once it was longer.
+const LOG_SIZE: i64 = 4 * 1024 * 1024;
+/// Statements kept prepared per connection: more than any of them has.
+const STATEMENTS: usize = 32;
+/// Page caches in KiB: filled as they are used, together well below what an agent at rest may take.
+const READER_CACHE: i64 = 1024;
+const SCANNER_CACHE: i64 = 256;
+const WRITER_CACHE: i64 = 512;
+
+/// A vault file, held open by this process alone.
+pub struct SqliteStore {
+    // In the order in which they are closed: the lock last.
+    reader: Mutex<Connection>,
+    scanner: Mutex<Connection>,
+    writer: Mutex<Connection>,
+    vault_id: Id,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the vault at `path`, or creates it. The directory must exist and be checked already.
+    ///
+    /// Errors: `conflict` if another process (or another store in this one) holds it; `denied` for a
+    /// symbolic link, a second hard link, another owner, a file others may write, or no regular file;
+    /// `unsupported_version` for a newer vault or another program's database; `corrupt` for anything
+    /// else that akm did not write.
+    pub fn open(path: &Path, random: &dyn Random, clock: &dyn Clock) -> Result<SqliteStore> {
+        let claim = files::claim(path)?;
+        let mut writer = connect(&claim.path, WRITER_CACHE)?;
+        let mut id = Id::default();
+        random.fill(&mut id);
+        schema::prepare(&mut writer, &id, clock.now().as_millisecond())?;
+        let vault_id = schema::vault_id(&writer)?;
+        Ok(SqliteStore {
+            reader: Mutex::new(read_only(connect(&claim.path, READER_CACHE)?)?),
+            scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
+            writer: Mutex::new(writer),
+            vault_id,
+            _lock: claim.lock,
+        })
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        hold(&self.reader)
+    }
+
+    fn scanner(&self) -> MutexGuard<'_, Connection> {
+        hold(&self.scanner)
+    }
+
+    /// One immediate transaction: all of `act`, or nothing.
+    fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = hold(&self.writer);
+        let tx = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sql)?;
+        let done = act(&tx)?;
+        tx.commit().map_err(sql)?;
+        Ok(done)
+    }
+
+    /// As `write`, for a change that ends with its event.
+    fn change(
+        &self,
+        before_commit: BeforeCommit<'_>,
+        act: impl FnOnce(&Transaction<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.write(|tx| {
+            act(tx)?;
+            before_commit()
+        })
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Whatever it cannot write back now is in the log, and is read from there next time.
+        let _ = self.checkpoint();
+    }
+}
+
+/// A panic while the lock was held rolled its transaction back: the connection is as good as before.
+fn hold(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect(path: &Path, cache_kib: i64) -> Result<Connection> {
+    // Without CREATE: the file is there, made by `files`. The lock around each connection is ours.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags).map_err(sql)?;
+    harden(&conn, cache_kib).map_err(sql)?;
+    Ok(conn)
+}
+
+fn harden(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    // Before the first statement, which reads the schema. Loading extensions is off unless turned on.
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+    ] {
+        conn.set_db_config(setting, on)?;
+    }
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    // Statement journals would lie in /tmp otherwise, with sealed rows in them.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "secure_delete", true)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
+    conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+fn read_only(conn: Connection) -> Result<Connection> {
+    conn.pragma_update(None, "query_only", true).map_err(sql)?;
+    Ok(conn)
+}
+
+impl Store for SqliteStore {
+    fn vault_id(&self) -> Id {
+        self.vault_id
+    }
+
+    fn account_count(&self) -> Result<u64> {
+        accounts::count(&self.reader())
+    }
+
+    fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>> {
+        accounts::by_name(&self.reader(), name)
+    }
+
+    fn account(&self, id: &Id) -> Result<Option<AccountRow>> {
+        accounts::by_id(&self.reader(), id)
+    }
+
+    fn slots(&self, account: &Id) -> Result<Vec<SlotRow>> {
+        accounts::slots(&self.reader(), account)
+    }
+
+    fn create_account(
+        &self,
+        account: &AccountRow,
+        slots: &[SlotRow],
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| accounts::create(tx, account, slots))
+    }
+
+    fn change_account(
+        &self,
+        id: &Id,
+        change: &AccountChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| accounts::change(tx, id, change))
+    }
+
+    fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool> {
+        self.write(|tx| accounts::use_totp_step(tx, account, step))
+    }
+
+    fn change_attempts(
+        &self,
+        tag: &Tag,
+        decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
+    ) -> Result<()> {
+        self.write(|tx| accounts::change_attempts(tx, tag, decide))
+    }
+
+    fn key_count(&self, account: &Id) -> Result<u64> {
+        keys::count(&self.reader(), account)
+    }
+
+    fn key_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<KeyRow>> {
+        keys::by_tag(&self.reader(), account, tag)
+    }
+
+    fn insert_keys(
+        &self,
+        rows: &[KeyRow],
+        limit: Option<u64>,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| keys::insert(tx, rows, limit))
+    }
+
+    fn update_key(
+        &self,
+        row: &KeyRow,
+        from_meta_version: u64,
+        history: Option<&HistoryRow>,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            keys::update(tx, row, from_meta_version, history)
+        })
+    }
+
+    fn remove_key(
+        &self,
+        account: &Id,
+        id: &Id,
+        from_meta_version: u64,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            keys::remove(tx, account, id, from_meta_version)
+        })
+    }
+
+    fn keys_page(
+        &self,
+        account: &Id,
+        provider_tag: Option<&Tag>,
+        after: Option<&Id>,
+        limit: u32,
+    ) -> Result<Vec<KeyHead>> {
+        keys::page(&self.scanner(), account, provider_tag, after, limit)
+    }
+
+    fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>> {
+        keys::history(&self.scanner(), account, key)
+    }
+
+    fn fold_events(&self, events: &[EventRow]) -> Result<()> {
+        self.write(|tx| events::fold(tx, events))
+    }
+
+    fn last_event(&self, chain: &Id) -> Result<Option<EventRow>> {
+        events::last(&self.scanner(), chain)
+    }
+
+    fn events(
+        &self,
+        chain: &Id,
+        after_seq: u64,
+        since: Option<i64>,
+        action: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        events::page(&self.scanner(), chain, after_seq, since, action, limit)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        let writer = hold(&self.writer);
+        // Waits for the readers of this process, whose statements are short.
+        let busy: bool = writer
+            .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(sql)?;
+        if busy {
+            return Err(Error::new(Kind::Unavailable, "the vault is busy"));
+        }
+        Ok(())
+    }
+}

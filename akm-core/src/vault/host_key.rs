@@ -1,0 +1,119 @@
+//! The host key: 32 random bytes in the state directory, made at first use.
+//!
+//! It keys what exists before anybody has signed in: the counters of attempts, the fake slots of unknown
+//! accounts, and the system chain of the audit. It opens nothing in the vault. Without it the counters
+//! start again and the system chain cannot be checked.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use zeroize::Zeroize;
+
+use crate::error::{Error, Kind, Result};
+use crate::host::Random;
+use crate::memory::LockedKey;
+
+const FILE: &str = "host.key";
+
+/// Reads the host key below `state`, or makes it.
+pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
+    let path = state.join(FILE);
+    if let Some(key) = load(&path)? {
+        return Ok(key);
+    }
+    // Written under another name and linked into place, so that no half-written key is ever read.
+    let draft = state.join(format!("{FILE}.{}", std::process::id()));
+    let key = LockedKey::generate(random);
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(&draft)
+        .and_then(|mut file| file.write_all(key.expose()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::hard_link(&draft, &path))
+        .and_then(|()| std::fs::File::open(state)?.sync_all());
+    let removed = std::fs::remove_file(&draft);
+    match written {
+        Ok(()) => removed.map(|()| key).map_err(Error::from),
+        // Another process was first: its key counts.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            load(&path)?.ok_or(Error::internal("the host key vanished"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn load(path: &Path) -> Result<Option<LockedKey>> {
+    let opened = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let meta = file.metadata()?;
+    let ours = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    if !ours {
+        return Err(Error::new(Kind::Denied, "the host key is not a private file of this user")
+            .with_hint("check the owner and mode of host.key in the state directory"));
+    }
+    let mut bytes = [0u8; 33];
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            n => length += n,
+        }
+    }
+    if length != 32 {
+        bytes.zeroize();
+        return Err(Error::corrupt("the host key has the wrong length"));
+    }
+    LockedKey::build(|key| {
+        key.copy_from_slice(&bytes[..32]);
+        bytes.zeroize();
+        Ok(())
+    })
+    .map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+
+    #[test]
+    fn the_key_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::real();
+        let first = load_or_create(dir.path(), &*host.random).unwrap();
+        let second = load_or_create(dir.path(), &*host.random).unwrap();
+        assert_eq!(first.expose(), second.expose());
+        assert_ne!(first.expose(), &[0; 32]);
+        let path = dir.path().join(FILE);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::real();
+        let path = dir.path().join(FILE);
+        let mut private = OpenOptions::new();
+        private.write(true).create(true).truncate(true).mode(0o600);
+        private.open(&path).unwrap().write_all(&[7; 31]).unwrap();
+        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Corrupt);
+        private.open(&path).unwrap().write_all(&[7; 33]).unwrap();
+        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Corrupt);
+        private.open(&path).unwrap().write_all(&[7; 32]).unwrap();
+        assert!(load_or_create(dir.path(), &*host.random).is_ok(), "control");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Denied);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(load_or_create(dir.path(), &*host.random).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! Time-based one-time codes (RFC 6238: SHA-1, six digits, 30 seconds, one step either side).
+//!
+//! A code is exactly six ASCII digits; nothing is trimmed or folded. This room says which step a code
+//! belongs to; that a step is used once is the store's atomic promise.
+
+use data_encoding::BASE32_NOPAD;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::host::Random;
+use crate::name::AccountName;
+use crate::secret::Secret;
+
+/// Length of a step in seconds.
+pub(super) const STEP_S: u64 = 30;
+/// Bytes of a new secret: the 160 bits RFC 4226 recommends.
+const SECRET_BYTES: usize = 20;
+
+/// A new secret.
+pub(super) fn generate(random: &dyn Random) -> Zeroizing<Vec<u8>> {
+    let mut secret = Zeroizing::new(vec![0; SECRET_BYTES]);
+    random.fill(&mut secret);
+    secret
+}
+
+/// The secret as a person types it.
+pub(super) fn base32(secret: &[u8]) -> Secret {
+    Secret::new(BASE32_NOPAD.encode(secret))
+}
+
+/// The secret as an authenticator scans it. Account names need no escaping: their alphabet is safe.
+pub(super) fn uri(account: &AccountName, secret: &[u8]) -> Secret {
+    let base32 = base32(secret);
+    Secret::new(format!(
+        "otpauth://totp/akm:{}?secret={}&issuer=akm&algorithm=SHA1&digits=6&period={STEP_S}",
+        account.as_str(),
+        base32.expose()
+    ))
+}
+
+/// The step that `code` belongs to at `unix_s`, if it is one of the three steps in reach.
+pub(super) fn matching_step(secret: &[u8], code: &Secret, unix_s: i64) -> Result<Option<u64>> {
+    let code = code.expose();
+    if code.len() != 6 || !code.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let Ok(time) = u64::try_from(unix_s) else { return Ok(None) };
+    const WRONG_LENGTH: Error = Error::corrupt("the TOTP secret has the wrong length");
+    let secret: [u8; SECRET_BYTES] = secret.try_into().map_err(|_| WRONG_LENGTH)?;
+    let totp = totp_rs::Builder::new()
+        .with_secret(secret)
+        .with_digits(6)
+        .with_skew(1)
+        .with_step_duration(STEP_S)
+        .build()
+        .map_err(|_| WRONG_LENGTH)?;
+    Ok(totp.check(code, time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn data(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn seed() -> Vec<u8> {
+        b"12345678901234567890".to_vec()
+    }
+
+    #[test]
+    fn rfc_4226_appendix_d() {
+        let file = data(include_str!("../../tests/vectors/rfc/hotp_rfc4226.json"));
+        let tests = file["tests"].as_array().unwrap();
+        assert_eq!(tests.len(), 10);
+        for case in tests {
+            let counter = case["counter"].as_u64().unwrap();
+            let code = Secret::new(case["code"].as_str().unwrap().to_owned());
+            let time = i64::try_from(counter * STEP_S).unwrap();
+            assert_eq!(matching_step(&seed(), &code, time).unwrap(), Some(counter), "{case}");
+        }
+    }
+
+    #[test]
+    fn rfc_6238_appendix_b() {
+        let file = data(include_str!("../../tests/vectors/rfc/totp_rfc6238.json"));
+        let tests = file["tests"].as_array().unwrap();
+        let mut ran = 0;
+        for case in tests.iter().filter(|case| case["alg"] == "sha1") {
+            let time = case["time"].as_i64().unwrap();
+            let code = Secret::new(case["otp6"].as_str().unwrap().to_owned());
+            let step = u64::try_from(time).unwrap() / STEP_S;
+            assert_eq!(matching_step(&seed(), &code, time).unwrap(), Some(step), "{case}");
+            ran += 1;
+        }
+        assert_eq!(ran, 6);
+    }
+
+    #[test]
+    fn the_uri_has_what_an_authenticator_needs() {
+        let uri = uri(&AccountName::parse("alice", "account").unwrap(), &seed());
+        assert_eq!(
+            uri.expose(),
+            "otpauth://totp/akm:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=akm&algorithm=SHA1&digits=6&period=30"
+        );
+    }
+}
