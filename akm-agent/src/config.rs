@@ -17,16 +17,21 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
+use akm_core::provider;
 use toml::{Table, Value};
 
 use crate::lifetime::Lifetime;
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
+/// Longest `timeout_s`: a client of the agent waits a minute.
+const MAX_TIMEOUT_S: u64 = 50;
 
 /// The configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,7 +47,7 @@ pub struct Config {
 /// How providers are reached; all of it from this file, none of it from the environment.
 #[derive(Default, PartialEq, Eq)]
 pub struct Outbound {
-    /// Certificates to trust instead of the system's.
+    /// Certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Address of an HTTP proxy.
     pub proxy: Option<String>,
@@ -93,6 +98,20 @@ impl Config {
         Config::parse(&text)
     }
 
+    /// How providers are reached, as the provider room wants to know it.
+    pub fn outbound(&self) -> provider::Outbound {
+        let default = provider::Outbound::default();
+        provider::Outbound {
+            ca_file: self.outbound.ca_file.clone(),
+            proxy: self.outbound.proxy.clone(),
+            timeout: self
+                .outbound
+                .timeout_s
+                .map_or(default.timeout, Duration::from_secs),
+            ..default
+        }
+    }
+
     /// Reads the text of the file.
     pub fn parse(text: &str) -> Result<Config> {
         let table: Table = toml::from_str(text).map_err(|error: toml::de::Error| {
@@ -113,7 +132,7 @@ impl Config {
                     }
                     ("limits", "keys_per_account") => {
                         config.keys_per_account =
-                            Some(number(&value, "limits.keys_per_account", 0)?);
+                            Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
                     }
                     ("outbound", "ca_file") => {
                         let path = PathBuf::from(string(&value, "outbound.ca_file")?);
@@ -128,7 +147,8 @@ impl Config {
                         config.outbound.proxy = Some(string(&value, "outbound.proxy")?);
                     }
                     ("outbound", "timeout_s") => {
-                        config.outbound.timeout_s = Some(number(&value, "outbound.timeout_s", 1)?);
+                        config.outbound.timeout_s =
+                            Some(number(&value, "outbound.timeout_s", 1..=MAX_TIMEOUT_S)?);
                     }
                     _ => return Err(unknown()),
                 }
@@ -147,11 +167,11 @@ fn lifetime(value: &Value, key: &'static str) -> Result<Lifetime> {
     .map_err(|error| error.with_field(key))
 }
 
-fn number(value: &Value, key: &'static str, least: u64) -> Result<u64> {
+fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Result<u64> {
     value
         .as_integer()
         .and_then(|number| u64::try_from(number).ok())
-        .filter(|number| *number >= least)
+        .filter(|number| range.contains(number))
         .ok_or_else(|| wrong_type().with_field(key))
 }
 
@@ -196,6 +216,7 @@ mod tests {
         );
         assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
         assert_eq!(config.outbound.timeout_s, Some(5));
+        assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
 
@@ -215,6 +236,7 @@ mod tests {
             ("[outbound]\nca_file = \"canary\"", Some("outbound.ca_file")),
             ("[outbound]\nproxy = [\"canary\"]", Some("outbound.proxy")),
             ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),
+            ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

@@ -200,7 +200,7 @@ fn open(places: &Places, config: &Config) -> Result<Arc<Service>> {
         state: places.state.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        outbound: akm_core::provider::Outbound::default(),
+        outbound: config.outbound(),
     })
     .map(Arc::new)
 }

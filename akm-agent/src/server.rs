@@ -28,7 +28,7 @@ use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer;
 use akm_core::service::Service;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
 use crate::lifetime::Lifetime;
@@ -72,6 +72,8 @@ pub struct Server {
 /// What every connection sees.
 struct Shared {
     service: Arc<Service>,
+    /// Who may connect.
+    uid: u32,
     /// For unlocks that do not say how long.
     lifetime: Option<Lifetime>,
     phase: watch::Sender<Phase>,
@@ -102,6 +104,7 @@ impl Server {
         Server {
             shared: Arc::new(Shared {
                 service,
+                uid: nix::unistd::geteuid().as_raw(),
                 lifetime,
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
@@ -165,13 +168,7 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     pause = BACKOFF.0;
-                    if let Some((stream, process)) = self.admit(stream) {
-                        let shared = Arc::clone(&self.shared);
-                        tokio::spawn(async move {
-                            connection::serve(shared, stream, process).await;
-                            drop(slot);
-                        });
-                    }
+                    self.admit(stream, slot);
                 }
                 // The client went away before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -186,22 +183,32 @@ impl Server {
     }
 
     /// Decides by what the kernel says, before anything is read. A stream that is not admitted is closed.
-    fn admit(&self, stream: tokio::net::UnixStream) -> Option<(tokio::net::UnixStream, Process)> {
+    fn admit(&self, stream: tokio::net::UnixStream, slot: OwnedSemaphorePermit) {
         // The room that asks the kernel speaks of plain streams.
-        let stream = stream.into_std().ok()?;
-        let peer = peer::of(&stream).ok()?;
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        let Ok(peer) = peer::of(&stream) else {
+            return;
+        };
         let process = Process::pin(&stream, peer);
-        if peer.uid != nix::unistd::geteuid().as_raw() {
+        if peer.uid != self.shared.uid {
             drop(stream);
-            self.note_foreign(process.caller());
-            return None;
+            self.note_foreign(process.caller(), slot);
+            return;
         }
-        let stream = tokio::net::UnixStream::from_std(stream).ok()?;
-        Some((stream, process))
+        let Ok(stream) = tokio::net::UnixStream::from_std(stream) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            connection::serve(shared, stream, process).await;
+            drop(slot);
+        });
     }
 
     /// One event per foreign attempt, but no faster than the bucket fills: the audit is not for others to fill.
-    fn note_foreign(&self, caller: Caller) {
+    fn note_foreign(&self, caller: Caller, slot: OwnedSemaphorePermit) {
         let mut bucket = self
             .shared
             .foreign
@@ -219,6 +226,8 @@ impl Server {
                 })
                 .await;
             shared.touched();
+            // Held until here, so that a stop waits for the event.
+            drop(slot);
         });
     }
 }

@@ -46,7 +46,7 @@ pub fn derive(key: &LockedKey, label: &'static str) -> LockedKey {
 
 /// A keyed tag: `HMAC-SHA256(key, len(p₁) ‖ p₁ ‖ len(p₂) ‖ p₂ ‖ …)`, lengths as 64 bits big-endian (RFC 2104).
 ///
-/// Can share its key with [`derive`]: no part is as long as `"akm/v1/…"` reads as a length.
+/// Can share its key with [`derive()`]: no part is as long as `"akm/v1/…"` reads as a length.
 pub fn tag(key: &LockedKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = primitives::HmacSha256::new(key.expose());
     for part in parts {

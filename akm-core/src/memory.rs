@@ -18,7 +18,6 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::mman::{
@@ -93,13 +92,13 @@ impl fmt::Debug for LockedKey {
     }
 }
 
-/// Whether the system refused to lock key pages (`ulimit -l`), so that keys could reach swap.
+/// Whether the system refused to lock key pages (`ulimit -l`), so that keys could reach swap. Known once the first
+/// key exists.
 pub fn lock_refused() -> bool {
-    LOCK_REFUSED.load(Ordering::Relaxed)
+    arena().refused
 }
 
-static LOCK_REFUSED: AtomicBool = AtomicBool::new(false);
-static ARENA: Mutex<Arena> = Mutex::new(Arena { free: Vec::new() });
+static ARENA: Mutex<Arena> = Mutex::new(Arena::new());
 
 fn arena() -> MutexGuard<'static, Arena> {
     // A panic cannot leave the list half changed, so a poisoned lock is as good as any.
@@ -110,6 +109,10 @@ fn arena() -> MutexGuard<'static, Arena> {
 /// outside those pages: a forked child, which sees them zeroed, still has a sound list.
 struct Arena {
     free: Vec<NonNull<[u8; LockedKey::LEN]>>,
+    /// All slots there are, free or taken.
+    slots: usize,
+    /// Whether pages could not be locked, ever.
+    refused: bool,
 }
 
 // SAFETY: the list owns its slots, and they may be written from any thread.
@@ -119,15 +122,21 @@ impl Arena {
     /// Bytes mapped and locked at a time: 2048 keys.
     const CHUNK: usize = PAGE;
 
+    const fn new() -> Self {
+        Arena {
+            free: Vec::new(),
+            slots: 0,
+            refused: false,
+        }
+    }
+
     /// A slot of zeros.
     fn take(&mut self) -> NonNull<[u8; LockedKey::LEN]> {
         loop {
             if let Some(slot) = self.free.pop() {
                 return slot;
             }
-            if !self.grow(Mapping::lock) {
-                LOCK_REFUSED.store(true, Ordering::Relaxed);
-            }
+            self.grow(Mapping::lock);
         }
     }
 
@@ -136,22 +145,22 @@ impl Arena {
         self.free.push(slot);
     }
 
-    /// Maps one more chunk; says whether it could be locked.
-    fn grow(&mut self, lock: impl FnOnce(&Mapping) -> bool) -> bool {
+    /// Maps one more chunk, and goes on without the lock if it is refused.
+    fn grow(&mut self, lock: impl FnOnce(&Mapping) -> bool) {
         // As for every other allocation: without memory there is no way on.
         let pages = Mapping::new(Self::CHUNK, Guard::Yes)
             .unwrap_or_else(|| std::alloc::handle_alloc_error(Layout::new::<[u8; Self::CHUNK]>()));
-        let locked = lock(&pages);
+        self.refused |= !lock(&pages);
         let start = pages.start.cast::<[u8; LockedKey::LEN]>();
-        // Room for every slot there will be, so that giving one back never allocates.
         let slots = Self::CHUNK / LockedKey::LEN;
-        self.free.reserve(self.free.capacity() + slots);
+        self.slots += slots;
+        // Room for every slot there is, so that giving one back never allocates.
+        self.free.reserve_exact(self.slots - self.free.len());
         for index in (0..slots).rev() {
             // SAFETY: `index` slots of 32 bytes lie within the chunk.
             self.free.push(unsafe { start.add(index) });
         }
         std::mem::forget(pages);
-        locked
     }
 }
 

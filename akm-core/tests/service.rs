@@ -7,8 +7,9 @@ use std::time::Duration;
 use akm_core::Kind;
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AccountPassphrase, AccountRecover, AgentStatus, AgentUnlock, AuditList, AuditVerify, KeyGet, KeyHistory, KeyList,
-    KeyRemove, KeyRotate, KeyShow, KeyStatus, KeyUpdate, Op, TotpCodes, TotpConfirm, TotpDisable, TotpEnable,
+    AccountPassphrase, AccountRecover, AgentStatus, AgentUnlock, AuditList, AuditVerify, KeyGet,
+    KeyHistory, KeyList, KeyRemove, KeyRotate, KeyShow, KeyStatus, KeyUpdate, Op, TotpCodes,
+    TotpConfirm, TotpDisable, TotpEnable,
 };
 use support::{Bench, PASSPHRASE, kind, me, new_key, secret, totp_code};
 
@@ -18,18 +19,32 @@ fn a_key_goes_in_and_comes_out_and_stays_out_when_locked() {
     let status = bench.call(AgentStatus {}).unwrap();
     assert!(!status.initialized && status.locked);
     bench.register("default", false);
-    let key = bench.add("openai/work", "sk-abcdefghijklmnopqrstuvwxyz").unwrap();
-    assert_eq!((key.name.as_str(), key.preview.as_str()), ("openai/work", "sk-a…wxyz"));
+    let key = bench
+        .add("openai/work", "sk-abcdefghijklmnopqrstuvwxyz")
+        .unwrap();
+    assert_eq!(
+        (key.name.as_str(), key.preview.as_str()),
+        ("openai/work", "sk-a…wxyz")
+    );
     assert_eq!(key.env.as_deref(), Some("OPENAI_API_KEY"));
-    assert_eq!(bench.get("openai/work").unwrap(), "sk-abcdefghijklmnopqrstuvwxyz");
+    assert_eq!(
+        bench.get("openai/work").unwrap(),
+        "sk-abcdefghijklmnopqrstuvwxyz"
+    );
     bench.lock();
     assert_eq!(kind(bench.get("openai/work")), Kind::Locked);
     bench.unlock().unwrap();
-    assert_eq!(bench.get("openai/work").unwrap(), "sk-abcdefghijklmnopqrstuvwxyz");
+    assert_eq!(
+        bench.get("openai/work").unwrap(),
+        "sk-abcdefghijklmnopqrstuvwxyz"
+    );
     bench.reopen();
     assert_eq!(kind(bench.get("openai/work")), Kind::Locked);
     bench.unlock().unwrap();
-    assert_eq!(bench.get("openai/work").unwrap(), "sk-abcdefghijklmnopqrstuvwxyz");
+    assert_eq!(
+        bench.get("openai/work").unwrap(),
+        "sk-abcdefghijklmnopqrstuvwxyz"
+    );
     let status = bench.call(AgentStatus {}).unwrap();
     assert!(status.initialized && !status.locked && status.account.as_deref() == Some("default"));
 }
@@ -39,7 +54,10 @@ fn every_operation_of_a_session_is_refused_while_locked() {
     let bench = Bench::initialized();
     bench.lock();
     let bodies = [
-        (Op::AccountPassphrase, r#"{"passphrase":"a","new_passphrase":"b"}"#),
+        (
+            Op::AccountPassphrase,
+            r#"{"passphrase":"a","new_passphrase":"b"}"#,
+        ),
         (Op::TotpEnable, r#"{"passphrase":"a"}"#),
         (Op::TotpConfirm, r#"{"code":"000000"}"#),
         (Op::TotpDisable, r#"{"passphrase":"a"}"#),
@@ -59,7 +77,10 @@ fn every_operation_of_a_session_is_refused_while_locked() {
     for (op, body) in bodies {
         assert_eq!(kind(bench.raw(op, body)), Kind::Locked, "{}", op.name());
     }
-    let gated = Op::ALL.iter().filter(|op| op.authority() == akm_core::protocol::Authority::Session).count();
+    let gated = Op::ALL
+        .iter()
+        .filter(|op| op.authority() == akm_core::protocol::Authority::Session)
+        .count();
     assert_eq!(gated, bodies.len(), "every operation with a gate is tried");
 }
 
@@ -68,7 +89,10 @@ fn adding_twice_is_a_conflict_and_changes_nothing() {
     let bench = Bench::initialized();
     bench.add("openai", "first").unwrap();
     let error = bench.add("openai/default", "second").unwrap_err();
-    assert_eq!((error.kind(), error.field()), (Kind::Conflict, Some("name")));
+    assert_eq!(
+        (error.kind(), error.field()),
+        (Kind::Conflict, Some("name"))
+    );
     assert_eq!(bench.get("openai").unwrap(), "first");
 }
 
@@ -80,23 +104,52 @@ fn bad_fields_are_named_and_change_nothing() {
         (r#"{"name":"openai/a\nb","secret":"x"}"#, "name"),
         (r#"{"name":"openai","secret":""}"#, "secret"),
         (r#"{"name":"openai","secret":"a\r\nb"}"#, "secret"),
-        (r#"{"name":"openai","secret":"x","model":"a\u0000"}"#, "model"),
-        (r#"{"name":"openai","secret":"x","categories":[""]}"#, "categories"),
-        (r#"{"name":"openai","secret":"x","notes":"\u001b[2J"}"#, "notes"),
-        (r#"{"name":"openai","secret":"x","expires_at":"soon"}"#, "expires_at"),
+        (
+            r#"{"name":"openai","secret":"x","model":"a\u0000"}"#,
+            "model",
+        ),
+        (
+            r#"{"name":"openai","secret":"x","categories":[""]}"#,
+            "categories",
+        ),
+        (
+            r#"{"name":"openai","secret":"x","notes":"\u001b[2J"}"#,
+            "notes",
+        ),
+        (
+            r#"{"name":"openai","secret":"x","expires_at":"soon"}"#,
+            "expires_at",
+        ),
         (r#"{"name":"openai","secret":"x","env":"1BAD"}"#, "env"),
-        (r#"{"name":"openai","secret":"x","base_url":"http://example.com"}"#, "base_url"),
-        (r#"{"name":"openai","secret":"x","use_only":"yes"}"#, "use_only"),
+        (
+            r#"{"name":"openai","secret":"x","base_url":"http://example.com"}"#,
+            "base_url",
+        ),
+        (
+            r#"{"name":"openai","secret":"x","use_only":"yes"}"#,
+            "use_only",
+        ),
     ];
     for (body, field) in cases {
         let error = bench.raw(Op::KeyAdd, body).unwrap_err();
-        assert_eq!((error.kind(), error.field()), (Kind::InvalidInput, Some(field)), "{body}");
+        assert_eq!(
+            (error.kind(), error.field()),
+            (Kind::InvalidInput, Some(field)),
+            "{body}"
+        );
     }
     let long = format!(r#"{{"name":"openai","secret":"{}"}}"#, "k".repeat(8193));
-    assert_eq!(bench.raw(Op::KeyAdd, &long).unwrap_err().field(), Some("secret"));
+    assert_eq!(
+        bench.raw(Op::KeyAdd, &long).unwrap_err().field(),
+        Some("secret")
+    );
     assert!(bench.call(KeyList::default()).unwrap().keys.is_empty());
     bench.add("openai", "control").unwrap();
-    assert_eq!(bench.call(KeyList::default()).unwrap().keys.len(), 1, "control");
+    assert_eq!(
+        bench.call(KeyList::default()).unwrap().keys.len(),
+        1,
+        "control"
+    );
 }
 
 #[test]
@@ -106,7 +159,10 @@ fn not_found_names_what_exists() {
     let error = bench.get("openai").unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert_eq!(error.hint(), Some("there is openai/work"));
-    assert!(!error.to_string().contains("openai"), "what was typed does not come back");
+    assert!(
+        !error.to_string().contains("openai"),
+        "what was typed does not come back"
+    );
 }
 
 #[test]
@@ -115,16 +171,38 @@ fn rotation_keeps_the_old_versions_sealed() {
     bench.add("openai", "version-one-abcdefghijkl").unwrap();
     bench.clock.advance(Duration::from_secs(60));
     let key = bench
-        .call(KeyRotate { name: "openai".into(), secret: secret("version-two-abcdefghijkl") })
+        .call(KeyRotate {
+            name: "openai".into(),
+            secret: secret("version-two-abcdefghijkl"),
+        })
         .unwrap()
         .key;
     assert_eq!(key.version, 2);
     assert_eq!(bench.get("openai").unwrap(), "version-two-abcdefghijkl");
-    let old = bench.call(KeyGet { name: "openai".into(), version: Some(1) }).unwrap();
+    let old = bench
+        .call(KeyGet {
+            name: "openai".into(),
+            version: Some(1),
+        })
+        .unwrap();
     assert_eq!(old.secret.expose(), "version-one-abcdefghijkl");
-    assert_eq!(kind(bench.call(KeyGet { name: "openai".into(), version: Some(3) })), Kind::NotFound);
-    let versions = bench.call(KeyHistory { name: "openai".into() }).unwrap().versions;
-    assert_eq!(versions.iter().map(|v| v.version).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(
+        kind(bench.call(KeyGet {
+            name: "openai".into(),
+            version: Some(3)
+        })),
+        Kind::NotFound
+    );
+    let versions = bench
+        .call(KeyHistory {
+            name: "openai".into(),
+        })
+        .unwrap()
+        .versions;
+    assert_eq!(
+        versions.iter().map(|v| v.version).collect::<Vec<_>>(),
+        [2, 1]
+    );
     assert_eq!(versions[1].preview, "vers…ijkl");
     assert!(versions[0].replaced_at.is_none() && versions[1].replaced_at.is_some());
 }
@@ -134,45 +212,122 @@ fn disabled_expired_burned_and_use_only_keys_are_denied() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
     let set = |update: KeyUpdate| bench.call(update).map(|result| result.key);
-    let base = || KeyUpdate { name: "openai".into(), ..KeyUpdate::default() };
-    set(KeyUpdate { status: Some(KeyStatus::Disabled), ..base() }).unwrap();
+    let base = || KeyUpdate {
+        name: "openai".into(),
+        ..KeyUpdate::default()
+    };
+    set(KeyUpdate {
+        status: Some(KeyStatus::Disabled),
+        ..base()
+    })
+    .unwrap();
     assert_eq!(kind(bench.get("openai")), Kind::Denied);
-    set(KeyUpdate { status: Some(KeyStatus::Active), ..base() }).unwrap();
+    set(KeyUpdate {
+        status: Some(KeyStatus::Active),
+        ..base()
+    })
+    .unwrap();
     assert!(bench.get("openai").is_ok(), "control");
 
-    set(KeyUpdate { expires_at: Some("2027-01-16".into()), ..base() }).unwrap();
+    set(KeyUpdate {
+        expires_at: Some("2027-01-16".into()),
+        ..base()
+    })
+    .unwrap();
     assert!(bench.get("openai").is_ok(), "control");
     bench.clock.advance(Duration::from_secs(3 * 24 * 3600));
     assert_eq!(kind(bench.get("openai")), Kind::Denied);
-    let shown = bench.call(KeyShow { name: "openai".into() }).unwrap().key;
+    let shown = bench
+        .call(KeyShow {
+            name: "openai".into(),
+        })
+        .unwrap()
+        .key;
     assert_eq!(shown.status, KeyStatus::Expired);
-    set(KeyUpdate { expires_at: Some(String::new()), ..base() }).unwrap();
+    set(KeyUpdate {
+        expires_at: Some(String::new()),
+        ..base()
+    })
+    .unwrap();
     assert!(bench.get("openai").is_ok(), "an empty date removes it");
 
-    set(KeyUpdate { use_only: Some(true), ..base() }).unwrap();
+    set(KeyUpdate {
+        use_only: Some(true),
+        ..base()
+    })
+    .unwrap();
     assert_eq!(kind(bench.get("openai")), Kind::Denied);
-    let refused = set(KeyUpdate { use_only: Some(false), ..base() }).unwrap_err();
-    assert_eq!((refused.kind(), refused.field()), (Kind::Denied, Some("passphrase")));
-    let wrong = KeyUpdate { use_only: Some(false), passphrase: Some(secret("wrong")), ..base() };
+    let refused = set(KeyUpdate {
+        use_only: Some(false),
+        ..base()
+    })
+    .unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.field()),
+        (Kind::Denied, Some("passphrase"))
+    );
+    let wrong = KeyUpdate {
+        use_only: Some(false),
+        passphrase: Some(secret("wrong")),
+        ..base()
+    };
     assert_eq!(kind(set(wrong)), Kind::WrongCredentials);
     assert_eq!(kind(bench.get("openai")), Kind::Denied);
-    set(KeyUpdate { use_only: Some(false), passphrase: Some(secret(PASSPHRASE)), ..base() }).unwrap();
+    set(KeyUpdate {
+        use_only: Some(false),
+        passphrase: Some(secret(PASSPHRASE)),
+        ..base()
+    })
+    .unwrap();
     assert!(bench.get("openai").is_ok());
 
-    set(KeyUpdate { status: Some(KeyStatus::Burned), ..base() }).unwrap();
+    set(KeyUpdate {
+        status: Some(KeyStatus::Burned),
+        ..base()
+    })
+    .unwrap();
     assert_eq!(kind(bench.get("openai")), Kind::Denied);
-    assert_eq!(kind(set(KeyUpdate { status: Some(KeyStatus::Active), ..base() })), Kind::Denied);
-    bench.call(KeyRotate { name: "openai".into(), secret: secret("fresh") }).unwrap();
+    assert_eq!(
+        kind(set(KeyUpdate {
+            status: Some(KeyStatus::Active),
+            ..base()
+        })),
+        Kind::Denied
+    );
+    bench
+        .call(KeyRotate {
+            name: "openai".into(),
+            secret: secret("fresh"),
+        })
+        .unwrap();
     assert_eq!(bench.get("openai").unwrap(), "fresh");
-    assert_eq!(kind(set(KeyUpdate { status: Some(KeyStatus::Expired), ..base() })), Kind::InvalidInput);
+    assert_eq!(
+        kind(set(KeyUpdate {
+            status: Some(KeyStatus::Expired),
+            ..base()
+        })),
+        Kind::InvalidInput
+    );
 }
 
 #[test]
 fn a_key_is_sent_elsewhere_only_with_its_secret() {
     let bench = Bench::initialized();
     bench.add("openai", "sk-original").unwrap();
-    let before = bench.call(KeyShow { name: "openai".into() }).unwrap().key;
-    assert!(before.hosts.iter().any(|host| host.starts_with("https://api.openai.com")), "{:?}", before.hosts);
+    let before = bench
+        .call(KeyShow {
+            name: "openai".into(),
+        })
+        .unwrap()
+        .key;
+    assert!(
+        before
+            .hosts
+            .iter()
+            .any(|host| host.starts_with("https://api.openai.com")),
+        "{:?}",
+        before.hosts
+    );
     let moved = |secret_text: Option<&str>| KeyUpdate {
         name: "openai".into(),
         base_url: Some("http://127.0.0.1:9999/v1".into()),
@@ -180,13 +335,24 @@ fn a_key_is_sent_elsewhere_only_with_its_secret() {
         ..KeyUpdate::default()
     };
     assert_eq!(kind(bench.call(moved(None))), Kind::Denied);
-    assert_eq!(kind(bench.call(moved(Some("sk-other")))), Kind::WrongCredentials);
+    assert_eq!(
+        kind(bench.call(moved(Some("sk-other")))),
+        Kind::WrongCredentials
+    );
     let after = bench.call(moved(Some("sk-original"))).unwrap().key;
     assert_eq!(after.hosts, ["http://127.0.0.1:9999"]);
     assert_eq!(bench.get("openai").unwrap(), "sk-original");
-    let renamed = KeyUpdate { name: "openai".into(), new_name: Some("mistral/x".into()), ..KeyUpdate::default() };
+    let renamed = KeyUpdate {
+        name: "openai".into(),
+        new_name: Some("mistral/x".into()),
+        ..KeyUpdate::default()
+    };
     assert_eq!(kind(bench.call(renamed)), Kind::Denied);
-    let relabelled = KeyUpdate { name: "openai".into(), new_name: Some("openai/new".into()), ..KeyUpdate::default() };
+    let relabelled = KeyUpdate {
+        name: "openai".into(),
+        new_name: Some("openai/new".into()),
+        ..KeyUpdate::default()
+    };
     assert_eq!(bench.call(relabelled).unwrap().key.name, "openai/new");
     assert_eq!(kind(bench.get("openai")), Kind::NotFound);
 }
@@ -195,7 +361,17 @@ fn a_key_is_sent_elsewhere_only_with_its_secret() {
 fn lists_filter_and_page() {
     let bench = Bench::initialized();
     for index in 0..30 {
-        let mut key = new_key(&format!("{}/k{index}", if index % 3 == 0 { "openai" } else { "anthropic" }), "x");
+        let mut key = new_key(
+            &format!(
+                "{}/k{index}",
+                if index % 3 == 0 {
+                    "openai"
+                } else {
+                    "anthropic"
+                }
+            ),
+            "x",
+        );
         key.categories = vec![if index % 2 == 0 { "even" } else { "odd" }.into()];
         bench.call(key).unwrap();
     }
@@ -224,18 +400,52 @@ fn lists_filter_and_page() {
         names.len()
     };
     assert_eq!(count(KeyList::default()), 30);
-    assert_eq!(count(KeyList { provider: Some("openai".into()), ..KeyList::default() }), 10);
-    assert_eq!(count(KeyList { category: Some("odd".into()), ..KeyList::default() }), 15);
-    assert_eq!(count(KeyList { status: Some(KeyStatus::Disabled), ..KeyList::default() }), 0);
-    assert_eq!(kind(bench.call(KeyList { limit: Some(0), ..KeyList::default() })), Kind::InvalidInput);
-    assert_eq!(kind(bench.call(KeyList { after: Some("zz".into()), ..KeyList::default() })), Kind::InvalidInput);
+    assert_eq!(
+        count(KeyList {
+            provider: Some("openai".into()),
+            ..KeyList::default()
+        }),
+        10
+    );
+    assert_eq!(
+        count(KeyList {
+            category: Some("odd".into()),
+            ..KeyList::default()
+        }),
+        15
+    );
+    assert_eq!(
+        count(KeyList {
+            status: Some(KeyStatus::Disabled),
+            ..KeyList::default()
+        }),
+        0
+    );
+    assert_eq!(
+        kind(bench.call(KeyList {
+            limit: Some(0),
+            ..KeyList::default()
+        })),
+        Kind::InvalidInput
+    );
+    assert_eq!(
+        kind(bench.call(KeyList {
+            after: Some("zz".into()),
+            ..KeyList::default()
+        })),
+        Kind::InvalidInput
+    );
 }
 
 #[test]
 fn removal_is_final() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
-    bench.call(KeyRemove { name: "openai".into() }).unwrap();
+    bench
+        .call(KeyRemove {
+            name: "openai".into(),
+        })
+        .unwrap();
     assert_eq!(kind(bench.get("openai")), Kind::NotFound);
     bench.add("openai", "y").unwrap();
     assert_eq!(bench.get("openai").unwrap(), "y");
@@ -248,7 +458,11 @@ fn a_limit_on_keys_holds() {
     bench.add("openai/a", "x").unwrap();
     bench.add("openai/b", "x").unwrap();
     assert_eq!(kind(bench.add("openai/c", "x")), Kind::LimitReached);
-    bench.call(KeyRemove { name: "openai/a".into() }).unwrap();
+    bench
+        .call(KeyRemove {
+            name: "openai/a".into(),
+        })
+        .unwrap();
     bench.add("openai/c", "x").unwrap();
 }
 
@@ -257,12 +471,22 @@ fn a_new_passphrase_replaces_the_old() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
     let change = |old: &str, new: &str| {
-        bench.call(AccountPassphrase { passphrase: secret(old), new_passphrase: secret(new) })
+        bench.call(AccountPassphrase {
+            passphrase: secret(old),
+            new_passphrase: secret(new),
+        })
     };
     assert_eq!(kind(change("wrong", "new one")), Kind::WrongCredentials);
-    assert_eq!(change(PASSPHRASE, "").unwrap_err().field(), Some("new_passphrase"));
+    assert_eq!(
+        change(PASSPHRASE, "").unwrap_err().field(),
+        Some("new_passphrase")
+    );
     change(PASSPHRASE, "new one").unwrap();
-    assert_eq!(bench.get("openai").unwrap(), "x", "the caller's session stays");
+    assert_eq!(
+        bench.get("openai").unwrap(),
+        "x",
+        "the caller's session stays"
+    );
     bench.lock();
     assert_eq!(kind(bench.unlock()), Kind::WrongCredentials);
     bench.sign_in(None, "new one", None).unwrap();
@@ -273,11 +497,17 @@ fn a_new_passphrase_replaces_the_old() {
 fn b16_composed_and_decomposed_passphrases_are_one() {
     let bench = Bench::initialized();
     bench
-        .call(AccountPassphrase { passphrase: secret(PASSPHRASE), new_passphrase: secret("caf\u{e9}") })
+        .call(AccountPassphrase {
+            passphrase: secret(PASSPHRASE),
+            new_passphrase: secret("caf\u{e9}"),
+        })
         .unwrap();
     bench.lock();
     bench.sign_in(None, "cafe\u{301}", None).unwrap();
-    assert_eq!(kind(bench.sign_in(None, "cafe", None)), Kind::WrongCredentials);
+    assert_eq!(
+        kind(bench.sign_in(None, "cafe", None)),
+        Kind::WrongCredentials
+    );
 }
 
 #[test]
@@ -289,10 +519,24 @@ fn totp_binds_from_its_first_code_on() {
     bench.lock();
     bench.unlock().expect("pending: not asked for yet");
     assert!(!bench.call(AgentStatus {}).unwrap().totp_required);
-    assert_eq!(kind(bench.call(TotpConfirm { code: secret("000000") })), Kind::WrongCredentials);
-    bench.call(TotpConfirm { code: secret(&code()) }).unwrap();
+    assert_eq!(
+        kind(bench.call(TotpConfirm {
+            code: secret("000000")
+        })),
+        Kind::WrongCredentials
+    );
+    bench
+        .call(TotpConfirm {
+            code: secret(&code()),
+        })
+        .unwrap();
     assert!(bench.call(AgentStatus {}).unwrap().totp_required);
-    assert_eq!(kind(bench.call(TotpConfirm { code: secret(&code()) })), Kind::Conflict);
+    assert_eq!(
+        kind(bench.call(TotpConfirm {
+            code: secret(&code())
+        })),
+        Kind::Conflict
+    );
     bench.lock();
     assert_eq!(kind(bench.unlock()), Kind::WrongCredentials);
     assert_eq!(
@@ -302,11 +546,24 @@ fn totp_binds_from_its_first_code_on() {
     );
     bench.clock.advance(Duration::from_secs(30));
     bench.sign_in(None, PASSPHRASE, Some(&code())).unwrap();
-    assert_eq!(kind(bench.call(TotpEnable { passphrase: secret(PASSPHRASE) })), Kind::Conflict);
-    bench.call(TotpDisable { passphrase: secret(PASSPHRASE) }).unwrap();
+    assert_eq!(
+        kind(bench.call(TotpEnable {
+            passphrase: secret(PASSPHRASE)
+        })),
+        Kind::Conflict
+    );
+    bench
+        .call(TotpDisable {
+            passphrase: secret(PASSPHRASE),
+        })
+        .unwrap();
     bench.lock();
     bench.unlock().unwrap();
-    let again = bench.call(TotpEnable { passphrase: secret(PASSPHRASE) }).unwrap();
+    let again = bench
+        .call(TotpEnable {
+            passphrase: secret(PASSPHRASE),
+        })
+        .unwrap();
     assert!(!again.totp_secret.matches(&base32));
     assert!(again.totp_uri.expose().contains(again.totp_secret.expose()));
 }
@@ -318,7 +575,11 @@ fn b13_a_recovery_code_works_once_and_forces_new_factors() {
     let base32 = registered.totp_secret.unwrap();
     bench.add("openai", "x").unwrap();
     let code = totp_code(base32.expose(), bench.clock.unix_s());
-    bench.call(TotpConfirm { code: secret(&code) }).unwrap();
+    bench
+        .call(TotpConfirm {
+            code: secret(&code),
+        })
+        .unwrap();
     bench.lock();
     let recover = |index: usize, new: &str| {
         bench.call(AccountRecover {
@@ -339,7 +600,12 @@ fn b13_a_recovery_code_works_once_and_forces_new_factors() {
     bench.sign_in(None, "after the loss", None).unwrap();
     recover(4, "second loss").expect("the other codes still work");
 
-    let replaced = bench.call(TotpCodes { passphrase: secret("second loss") }).unwrap().recovery_codes;
+    let replaced = bench
+        .call(TotpCodes {
+            passphrase: secret("second loss"),
+        })
+        .unwrap()
+        .recovery_codes;
     assert_eq!(replaced.len(), 8);
     assert_eq!(kind(recover(5, "old code")), Kind::WrongCredentials);
 }
@@ -349,7 +615,12 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
     let unlock = |lifetime_s| {
-        bench.call(AgentUnlock { account: None, passphrase: secret(PASSPHRASE), totp: None, lifetime_s })
+        bench.call(AgentUnlock {
+            account: None,
+            passphrase: secret(PASSPHRASE),
+            totp: None,
+            lifetime_s,
+        })
     };
     assert_eq!(kind(unlock(Some(0))), Kind::InvalidInput);
     assert_eq!(kind(unlock(Some(u64::MAX))), Kind::InvalidInput);
@@ -370,31 +641,67 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
 fn sessions_belong_to_a_uid_and_hold_one_account() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
-    let other = || Caller { uid: me().uid + 1, ..me() };
-    let get = || KeyGet { name: "openai".into(), version: None };
+    let other = || Caller {
+        uid: me().uid + 1,
+        ..me()
+    };
+    let get = || KeyGet {
+        name: "openai".into(),
+        version: None,
+    };
     assert_eq!(kind(bench.call_as(other(), get())), Kind::Locked);
     bench.register("second", false);
-    assert_eq!(kind(bench.get("openai")), Kind::NotFound, "another account has other keys");
+    assert_eq!(
+        kind(bench.get("openai")),
+        Kind::NotFound,
+        "another account has other keys"
+    );
     bench.sign_in(Some("default"), PASSPHRASE, None).unwrap();
     assert_eq!(bench.get("openai").unwrap(), "x");
-    assert_eq!(kind(bench.call(support_register("default"))), Kind::Conflict);
-    assert_eq!(kind(bench.call(support_register("no spaces"))), Kind::InvalidInput);
+    assert_eq!(
+        kind(bench.call(support_register("default"))),
+        Kind::Conflict
+    );
+    assert_eq!(
+        kind(bench.call(support_register("no spaces"))),
+        Kind::InvalidInput
+    );
 }
 
 fn support_register(account: &str) -> akm_core::protocol::AccountRegister {
-    akm_core::protocol::AccountRegister { account: account.into(), passphrase: secret("p"), totp: Some(false) }
+    akm_core::protocol::AccountRegister {
+        account: account.into(),
+        passphrase: secret("p"),
+        totp: Some(false),
+    }
 }
 
 #[test]
 fn b14_a_new_passphrase_ends_other_sessions() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
-    let other = || Caller { uid: me().uid + 1, ..me() };
-    let unlock = AgentUnlock { account: None, passphrase: secret(PASSPHRASE), totp: None, lifetime_s: None };
+    let other = || Caller {
+        uid: me().uid + 1,
+        ..me()
+    };
+    let unlock = AgentUnlock {
+        account: None,
+        passphrase: secret(PASSPHRASE),
+        totp: None,
+        lifetime_s: None,
+    };
     bench.call_as(other(), unlock).unwrap();
-    let get = || KeyGet { name: "openai".into(), version: None };
+    let get = || KeyGet {
+        name: "openai".into(),
+        version: None,
+    };
     assert!(bench.call_as(other(), get()).is_ok(), "control");
-    bench.call(AccountPassphrase { passphrase: secret(PASSPHRASE), new_passphrase: secret("new") }).unwrap();
+    bench
+        .call(AccountPassphrase {
+            passphrase: secret(PASSPHRASE),
+            new_passphrase: secret("new"),
+        })
+        .unwrap();
     assert_eq!(kind(bench.call_as(other(), get())), Kind::Locked);
     assert!(bench.get("openai").is_ok());
 }
@@ -406,13 +713,22 @@ fn what_happened_is_listed_and_verifies() {
     bench.get("openai/work").unwrap();
     assert_eq!(kind(bench.get("openai/nothing")), Kind::NotFound);
     bench.lock();
-    assert_eq!(kind(bench.sign_in(Some("who-is-this"), "nobody", None)), Kind::WrongCredentials);
+    assert_eq!(
+        kind(bench.sign_in(Some("who-is-this"), "nobody", None)),
+        Kind::WrongCredentials
+    );
     bench.reopen();
     bench.unlock().unwrap();
     let events = bench.call(AuditList::default()).unwrap().events;
     let seen: Vec<_> = events
         .iter()
-        .map(|event| (event.action.as_str(), event.outcome.as_str(), event.key.as_deref()))
+        .map(|event| {
+            (
+                event.action.as_str(),
+                event.outcome.as_str(),
+                event.key.as_deref(),
+            )
+        })
         .collect();
     for wanted in [
         ("account.register", "ok", None),
@@ -426,12 +742,27 @@ fn what_happened_is_listed_and_verifies() {
         assert!(seen.contains(&wanted), "{wanted:?} in {seen:?}");
     }
     let text = serde_json::to_string(&events).unwrap();
-    assert!(!text.contains("who-is-this") && !text.contains("nothing"), "nothing typed in vain is kept");
+    assert!(
+        !text.contains("who-is-this") && !text.contains("nothing"),
+        "nothing typed in vain is kept"
+    );
     assert!(text.contains("/usr/bin/test"), "control");
-    let only = AuditList { action: Some("key.get".into()), key: Some("openai/work".into()), ..AuditList::default() };
+    let only = AuditList {
+        action: Some("key.get".into()),
+        key: Some("openai/work".into()),
+        ..AuditList::default()
+    };
     assert_eq!(bench.call(only).unwrap().events.len(), 1);
     let verified = bench.call(AuditVerify {}).unwrap();
     assert!(verified.ok && verified.entries >= 7 && verified.first_bad.is_none());
-    let shown = bench.call(KeyShow { name: "openai/work".into() }).unwrap().key;
-    assert!(shown.last_used_at.is_some(), "the audit fills in when a key was used");
+    let shown = bench
+        .call(KeyShow {
+            name: "openai/work".into(),
+        })
+        .unwrap()
+        .key;
+    assert!(
+        shown.last_used_at.is_some(),
+        "the audit fills in when a key was used"
+    );
 }

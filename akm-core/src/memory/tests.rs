@@ -247,10 +247,12 @@ fn without_permission_to_lock_keys_still_work_and_it_is_said() {
         );
     }
     // The same without the operating system: a chunk that could not be locked has slots all the same.
-    let mut arena = Arena { free: Vec::new() };
-    assert!(!arena.grow(|_| false));
-    assert_eq!(arena.free.len(), Arena::CHUNK / LockedKey::LEN);
-    arena.take();
+    let mut arena = Arena::new();
+    arena.grow(|_| true);
+    assert!(!arena.refused, "control");
+    arena.grow(|_| false);
+    assert!(arena.refused);
+    assert_eq!(arena.free.len(), 2 * Arena::CHUNK / LockedKey::LEN);
 }
 
 /// Looks at every block that is given back.

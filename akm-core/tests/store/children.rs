@@ -114,10 +114,7 @@ fn insert_without_end(vault: &Path) {
     let id = add_account(&store, &name);
     say(&format!("account {}", hex(&id)));
     loop {
-        let mut row = key(&id);
-        // Unlike those of the process before, whose counter began at one as well.
-        row.head.tag[..4].copy_from_slice(&std::process::id().to_le_bytes());
-        row.head.id[..4].copy_from_slice(&std::process::id().to_le_bytes());
+        let row = key(&id);
         insert(&store, &row, &mut done()).unwrap();
         say(&format!("key {}", hex(&row.head.tag)));
     }

@@ -59,7 +59,13 @@ fn pages_of_events_filter_by_position_time_and_action() {
     let (chain, other) = (random(), random());
     // A clock that is set back in the middle: 10, 20, … 100, 50, 60, … 140.
     let time = |seq: u64| if seq <= 10 { seq * 10 } else { seq * 10 - 60 } as i64;
-    let action = |seq: u64| if seq % 4 == 0 { "key.get" } else { "key.list" };
+    let action = |seq: u64| {
+        if seq.is_multiple_of(4) {
+            "key.get"
+        } else {
+            "key.list"
+        }
+    };
     let events: Vec<_> = (1..=20)
         .map(|seq| event(&chain, seq, time(seq), action(seq), None))
         .collect();

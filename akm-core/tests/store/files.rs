@@ -5,7 +5,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use akm_core::Kind;
-use akm_core::store::Store;
 
 use crate::children;
 use crate::support::*;

@@ -85,25 +85,16 @@ fn a_newer_vault_and_another_programs_database_are_refused_untouched() {
         .execute_batch("CREATE TABLE bookmarks (url TEXT)")
         .unwrap();
     let before = std::fs::read(&path).unwrap();
-    assert_eq!(refusal(&path), Kind::Denied, "umask");
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    private(&path, &before);
     assert_eq!(refusal(&path), Kind::UnsupportedVersion);
     assert!(std::fs::read(&path).unwrap() == before);
 }
 
+/// A file of this content with a mode that is not in the way, whatever the umask.
 fn private(path: &std::path::Path, content: &[u8]) {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap()
-        .write_all(content)
-        .unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -264,4 +255,24 @@ fn flipped_and_cut_pages_answer_errors_never_a_panic() {
         }
     }
     assert!(refused > 0 && failed > 0, "{refused} {failed} {same}");
+}
+
+#[test]
+fn a12_a_trigger_planted_while_the_vault_is_open_does_not_run() {
+    let vault = vault();
+    let ada = add_account(&vault.store, "ada");
+    let row = add_key(&vault.store, &ada);
+    let other = sqlite(&vault.path);
+    other
+        .execute_batch(
+            "CREATE TRIGGER t AFTER UPDATE ON accounts BEGIN UPDATE keys SET secret = x'00'; END",
+        )
+        .unwrap();
+    add_key(&vault.store, &ada);
+    assert_eq!(stored(&vault.store, &row).unwrap(), row);
+    // The control: it runs in a connection that trusts the file.
+    other
+        .execute("UPDATE accounts SET tier = 'local'", [])
+        .unwrap();
+    assert_eq!(stored(&vault.store, &row).unwrap().secret, [0]);
 }

@@ -1,7 +1,9 @@
 //! A vault in a temporary directory, a clock that stands still, random bytes that do not repeat, and rows.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use akm_core::host::{Clock, Random};
@@ -22,15 +24,15 @@ impl Clock for StillClock {
     }
 }
 
-/// Different at every call, in this process.
+/// Different at every call, in every process.
 pub(crate) struct CountingRandom;
 
 impl Random for CountingRandom {
     fn fill(&self, buffer: &mut [u8]) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut state = NEXT
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let process = u64::from(std::process::id()) << 32;
+        let mut state =
+            (process + NEXT.fetch_add(1, Ordering::Relaxed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for byte in buffer {
             state ^= state << 13;
             state ^= state >> 7;
@@ -172,10 +174,39 @@ pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
-pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+/// 24 bytes from the inside of a blob: its mark.
+pub(crate) fn mark(blob: &[u8]) -> [u8; 24] {
+    blob[8..32].try_into().unwrap()
+}
+
+/// Which of the marks are found in the bytes.
+pub(crate) fn found(bytes: &[u8], marks: &HashSet<[u8; 24]>) -> HashSet<[u8; 24]> {
+    // Most windows begin as no mark does; hashing them all takes seconds in a debug build.
+    let mut begins = vec![false; 1 << 16];
+    let begin = |at: &[u8]| usize::from(at[0]) << 8 | usize::from(at[1]);
+    marks.iter().for_each(|mark| begins[begin(mark)] = true);
+    bytes
+        .windows(24)
+        .filter(|window| begins[begin(window)])
+        .filter_map(|window| marks.get(window).copied())
+        .collect()
+}
+
+/// How many of so many threads, started together, say true.
+pub(crate) fn race(threads: usize, act: impl Fn(usize) -> bool + Sync) -> usize {
+    let (start, passed) = (Barrier::new(threads), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for index in 0..threads {
+            let (start, passed, act) = (&start, &passed, &act);
+            scope.spawn(move || {
+                start.wait();
+                if act(index) {
+                    passed.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    passed.into_inner()
 }
 
 /// For a test that this machine does not allow. In CI nothing is skipped.

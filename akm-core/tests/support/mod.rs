@@ -10,8 +10,8 @@ use akm_core::audit::Caller;
 use akm_core::crypto::KdfCost;
 use akm_core::host::{Clock, Host};
 use akm_core::protocol::{
-    AccountRegister, AgentLock, AgentUnlock, KeyAdd, KeyGet, Op, Operation, Request, decode_result, encode,
-    envelope, open_envelope,
+    AccountRegister, AgentLock, AgentUnlock, KeyAdd, KeyGet, Op, Operation, Request, TotpConfirm,
+    decode_result, encode, envelope, open_envelope,
 };
 use akm_core::provider::Outbound;
 use akm_core::service::{Options, Service};
@@ -24,7 +24,10 @@ pub struct ManualClock(Mutex<(i64, Duration)>);
 
 impl ManualClock {
     pub fn at(unix_ms: i64) -> Arc<Self> {
-        Arc::new(ManualClock(Mutex::new((unix_ms, Duration::from_secs(1000)))))
+        Arc::new(ManualClock(Mutex::new((
+            unix_ms,
+            Duration::from_secs(1000),
+        ))))
     }
 
     /// Both clocks move on.
@@ -70,7 +73,12 @@ impl Bench {
     pub fn with_limit(key_limit: Option<u64>) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("state")).unwrap();
-        let mut bench = Bench { home, clock: ManualClock::at(1_800_000_000_000), key_limit, service: None };
+        let mut bench = Bench {
+            home,
+            clock: ManualClock::at(1_800_000_000_000),
+            key_limit,
+            service: None,
+        };
         bench.reopen();
         bench
     }
@@ -97,7 +105,11 @@ impl Bench {
             vault: self.vault(),
             journal: self.home.path().join("audit.journal"),
             state: self.home.path().join("state"),
-            host: Host { clock: self.clock.clone(), kdf_cost: KdfCost::insecure_test(), ..Host::real() },
+            host: Host {
+                clock: self.clock.clone(),
+                kdf_cost: KdfCost::insecure_test(),
+                ..Host::real()
+            },
             key_limit: self.key_limit,
             outbound: Outbound::default(),
         })
@@ -116,7 +128,11 @@ impl Bench {
     }
 
     /// Through the same bytes a wire would carry, so that every type is exercised both ways.
-    pub fn call_as<T: Operation + Into<Request>>(&self, caller: Caller, request: T) -> Result<T::Result> {
+    pub fn call_as<T: Operation + Into<Request>>(
+        &self,
+        caller: Caller,
+        request: T,
+    ) -> Result<T::Result> {
         let request = Request::decode(T::OP, &encode(&request)?)?;
         let answer = envelope(&self.service().call(&caller, request));
         decode_result(open_envelope(&answer)?)
@@ -130,8 +146,12 @@ impl Bench {
     }
 
     pub fn register(&self, account: &str, totp: bool) -> akm_core::protocol::Registered {
-        self.call(AccountRegister { account: account.into(), passphrase: secret(PASSPHRASE), totp: Some(totp) })
-            .unwrap()
+        self.call(AccountRegister {
+            account: account.into(),
+            passphrase: secret(PASSPHRASE),
+            totp: Some(totp),
+        })
+        .unwrap()
     }
 
     pub fn unlock(&self) -> Result<akm_core::protocol::Unlocked> {
@@ -161,7 +181,11 @@ impl Bench {
     }
 
     pub fn get(&self, name: &str) -> Result<String> {
-        self.call(KeyGet { name: name.into(), version: None }).map(|result| result.secret.expose().to_owned())
+        self.call(KeyGet {
+            name: name.into(),
+            version: None,
+        })
+        .map(|result| result.secret.expose().to_owned())
     }
 
     /// A connection of the test's own to the vault file: the hand of somebody who has the file.
@@ -171,7 +195,11 @@ impl Bench {
 }
 
 pub fn me() -> Caller {
-    Caller { uid: nix::unistd::getuid().as_raw(), pid: 1, exe: "/usr/bin/test".into() }
+    Caller {
+        uid: nix::unistd::getuid().as_raw(),
+        pid: 1,
+        exe: "/usr/bin/test".into(),
+    }
 }
 
 pub fn secret(text: &str) -> Secret {
@@ -202,11 +230,33 @@ pub fn kind<T>(result: Result<T>) -> Kind {
 
 /// The code an authenticator shows for a base-32 secret.
 pub fn totp_code(base32: &str, unix_s: i64) -> String {
-    let secret: [u8; 20] = data_encoding::BASE32_NOPAD.decode(base32.as_bytes()).unwrap().try_into().unwrap();
+    let secret: [u8; 20] = data_encoding::BASE32_NOPAD
+        .decode(base32.as_bytes())
+        .unwrap()
+        .try_into()
+        .unwrap();
     totp_rs::Builder::new()
         .with_secret(secret)
         .build()
         .unwrap()
         .generate(u64::try_from(unix_s).unwrap())
         .to_string()
+}
+
+/// A bench whose account asks for codes of the base-32 secret.
+pub fn with_totp() -> (Bench, String) {
+    let bench = Bench::new();
+    let base32 = bench
+        .register("default", true)
+        .totp_secret
+        .unwrap()
+        .expose()
+        .to_owned();
+    let code = totp_code(&base32, bench.clock.unix_s());
+    bench
+        .call(TotpConfirm {
+            code: secret(&code),
+        })
+        .unwrap();
+    (bench, base32)
 }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, Row, Transaction};
 
 use super::values::{
-    array, blob, execute, int, number, optional_array, sealed, short, sql, text, time,
+    array, blob, execute, int, number, optional_array, optional_time, sealed, short, sql, text,
+    time,
 };
 use crate::error::{Error, Result};
 use crate::protocol::Op;
@@ -81,6 +82,13 @@ pub(super) fn last(conn: &Connection, chain: &Id) -> Result<Option<EventRow>> {
     Ok(found.into_iter().next())
 }
 
+// The sign before `time` keeps SQLite from ordering by position what it found by time.
+pub(super) const PAGE: &str = "SELECT chain, seq, time, action, outcome, record, sealed, mac
+     FROM events WHERE chain = ?1 AND seq > ?2 AND +time >= ?3 ORDER BY seq LIMIT ?4";
+pub(super) const PAGE_OF_ACTION: &str = "SELECT chain, seq, time, action, outcome, record, sealed, mac
+     FROM events WHERE chain = ?1 AND action = ?5 AND seq > ?2 AND +time >= ?3 ORDER BY seq LIMIT ?4";
+pub(super) const FIRST_SINCE: &str = "SELECT min(seq) FROM events WHERE chain = ?1 AND time >= ?2";
+
 pub(super) fn page(
     conn: &Connection,
     chain: &Id,
@@ -99,31 +107,16 @@ pub(super) fn page(
     }
     let since = since.unwrap_or(i64::MIN);
     match action {
-        None => read(
-            conn,
-            "SELECT chain, seq, time, action, outcome, record, sealed, mac
-             FROM events WHERE chain = ?1 AND seq > ?2 AND +time >= ?3 ORDER BY seq LIMIT ?4",
-            (chain, after, since, limit),
-        ),
-        Some(action) => read(
-            conn,
-            "SELECT chain, seq, time, action, outcome, record, sealed, mac
-             FROM events WHERE chain = ?1 AND action = ?5 AND seq > ?2 AND +time >= ?3
-             ORDER BY seq LIMIT ?4",
-            (chain, after, since, limit, action),
-        ),
+        None => read(conn, PAGE, (chain, after, since, limit)),
+        Some(action) => read(conn, PAGE_OF_ACTION, (chain, after, since, limit, action)),
     }
 }
 
 /// Clocks are set back, so time does not order a chain: the least position, not that of the least time.
 fn first_since(conn: &Connection, chain: &Id, since: i64) -> Result<Option<i64>> {
-    let mut statement = conn
-        .prepare_cached("SELECT min(seq) FROM events WHERE chain = ?1 AND time >= ?2")
-        .map_err(sql)?;
+    let mut statement = conn.prepare_cached(FIRST_SINCE).map_err(sql)?;
     statement
-        .query_row((chain, since), |row| {
-            Ok(super::values::optional_time(row, 0))
-        })
+        .query_row((chain, since), |row| Ok(optional_time(row, 0)))
         .map_err(sql)?
 }
 

@@ -20,6 +20,9 @@ use nix::fcntl::OFlag;
 
 use crate::error::{Error, Kind, Result};
 
+/// SQLite's smallest page in bytes: no database is shorter.
+const MIN_DATABASE: u64 = 512;
+
 /// A vault's files, checked, and the right to be the only one who opens them.
 pub(super) struct Claim {
     /// The database, absolute and without a symbolic link in it.
@@ -41,6 +44,10 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
             (0, true)
         }
     };
+    // SQLite would take a file of one byte for an empty one, and write over it.
+    if (1..MIN_DATABASE).contains(&length) {
+        return Err(Error::corrupt("the file is not a vault"));
+    }
     for suffix in ["-wal", "-shm", "-journal"] {
         let Some(file) = open_private(&beside(&path, suffix), false)? else {
             continue;

@@ -20,15 +20,13 @@ pub(super) fn count(conn: &Connection, account: &Id) -> Result<u64> {
         .unwrap_or(Ok(0))
 }
 
+pub(super) const BY_TAG: &str =
+    "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at, wrapped_key, meta, secret
+     FROM keys WHERE account = ?1 AND tag = ?2";
+
 /// The hot path: what the caller knows already is not read back.
 pub(super) fn by_tag(conn: &Connection, account: &Id, tag: &Tag) -> Result<Option<KeyRow>> {
-    let mut statement = conn
-        .prepare_cached(
-            "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at,
-                    wrapped_key, meta, secret
-             FROM keys WHERE account = ?1 AND tag = ?2",
-        )
-        .map_err(sql)?;
+    let mut statement = conn.prepare_cached(BY_TAG).map_err(sql)?;
     let mut rows = statement.query((account, tag)).map_err(sql)?;
     let Some(row) = rows.next().map_err(sql)? else {
         return Ok(None);
@@ -39,7 +37,7 @@ pub(super) fn by_tag(conn: &Connection, account: &Id, tag: &Tag) -> Result<Optio
     }))
 }
 
-/// Of a row whose columns stand as in [`by_tag`].
+/// Of a row whose first columns stand as in [`BY_TAG`].
 fn head(row: &Row<'_>, account: Id, tag: Tag) -> Result<KeyHead> {
     Ok(KeyHead {
         id: array(row, 0)?,
@@ -200,6 +198,13 @@ fn stale() -> Error {
     Error::new(Kind::Conflict, "the key was changed or removed meanwhile")
 }
 
+pub(super) const PAGE: &str =
+    "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at, wrapped_key, meta, tag
+     FROM keys WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+pub(super) const PAGE_OF_PROVIDER: &str =
+    "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at, wrapped_key, meta, tag
+     FROM keys WHERE account = ?1 AND provider_tag = ?4 AND id > ?2 ORDER BY id LIMIT ?3";
+
 pub(super) fn page(
     conn: &Connection,
     account: &Id,
@@ -210,19 +215,10 @@ pub(super) fn page(
     // Every id is greater than the empty blob.
     let after = after.map_or(&[][..], |id| id);
     match provider_tag {
-        None => heads(
-            conn,
-            "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at,
-                    wrapped_key, meta, tag
-             FROM keys WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-            account,
-            (account, after, limit),
-        ),
+        None => heads(conn, PAGE, account, (account, after, limit)),
         Some(provider_tag) => heads(
             conn,
-            "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at,
-                    wrapped_key, meta, tag
-             FROM keys WHERE account = ?1 AND provider_tag = ?4 AND id > ?2 ORDER BY id LIMIT ?3",
+            PAGE_OF_PROVIDER,
             account,
             (account, after, limit, provider_tag),
         ),

@@ -39,6 +39,9 @@ mod keys;
 mod schema;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use values::sql;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::values::sql;
+use super::values::{array, sql};
 use crate::error::{Error, Kind, Result};
 use crate::store::Id;
 
@@ -15,7 +15,7 @@ use crate::store::Id;
 const APPLICATION_ID: i32 = 0x616b_6d76;
 
 /// Version n is the result of the first n.
-const STEPS: &[&str] = &[V1];
+pub(super) const STEPS: &[&str] = &[V1];
 
 /// Rows are wide (sealed blobs), so the tables that grow keep SQLite's rowid and have narrow indexes:
 /// clustering a wide row on its tag would leave an inner page four children instead of sixty. Blobs
@@ -120,11 +120,16 @@ pub(super) fn prepare(writer: &mut Connection, id: &Id, now: i64) -> Result<()> 
 /// The id of the vault.
 pub(super) fn vault_id(conn: &Connection) -> Result<Id> {
     conn.prepare("SELECT id FROM vault")
-        .and_then(|mut statement| statement.query_row([], |row| Ok(super::values::array(row, 0))))
+        .and_then(|mut statement| statement.query_row([], |row| Ok(array(row, 0))))
         .map_err(sql)?
 }
 
-fn prepare_with(writer: &mut Connection, steps: &[&str], id: &Id, now: i64) -> Result<()> {
+pub(super) fn prepare_with(
+    writer: &mut Connection,
+    steps: &[&str],
+    id: &Id,
+    now: i64,
+) -> Result<()> {
     // Looks first: setting WAL writes the header, and a foreign file is not ours to write.
     inspect(writer, steps)?;
     let mode: String = writer

@@ -1,0 +1,265 @@
+//! Accounts, slots, TOTP steps and attempts: success, conflict, and that a refused change leaves nothing.
+
+use akm_core::Kind;
+use akm_core::store::{AccountChange, Attempts, ProfileChange, Store};
+
+use crate::support::*;
+
+#[test]
+fn a_vault_keeps_its_id_and_two_vaults_differ() {
+    let first = vault();
+    let id = first.store.vault_id();
+    assert_ne!(id, vault().store.vault_id());
+    let (path, _dir) = first.close();
+    assert_eq!(open(&path).unwrap().vault_id(), id);
+}
+
+#[test]
+fn an_account_reads_back_as_written_after_reopening() {
+    let vault = vault();
+    let mut row = account("默认");
+    row.totp_active = true;
+    row.totp_step = 57_000_000;
+    let slots = [slot(0), slot(1), slot(7)];
+    // Out of order on the way in.
+    let given = [slots[2].clone(), slots[0].clone(), slots[1].clone()];
+    vault
+        .store
+        .create_account(&row, &given, &mut done())
+        .unwrap();
+
+    let (path, _dir) = vault.close();
+    let store = open(&path).unwrap();
+    assert_eq!(store.account_count().unwrap(), 1);
+    assert_eq!(store.account(&row.id).unwrap().as_ref(), Some(&row));
+    assert_eq!(store.account_by_name("默认").unwrap().as_ref(), Some(&row));
+    assert_eq!(store.slots(&row.id).unwrap(), slots);
+
+    assert_eq!(store.account(&random()).unwrap(), None);
+    assert_eq!(store.account_by_name("default").unwrap(), None);
+    assert_eq!(store.slots(&random()).unwrap(), []);
+    assert_eq!(store.key_count(&random()).unwrap(), 0);
+}
+
+#[test]
+fn a_taken_account_name_is_a_conflict_and_changes_nothing() {
+    let vault = vault();
+    let first = add_account(&vault.store, "ada");
+    let second = account("ada");
+    let slots = [slot(0)];
+    let result = vault.store.create_account(&second, &slots, &mut done());
+    assert_eq!(kind(result), Kind::Conflict);
+    assert_eq!(vault.store.account_count().unwrap(), 1);
+    assert_eq!(vault.store.slots(&second.id).unwrap(), []);
+    assert_eq!(
+        vault.store.account_by_name("ada").unwrap().unwrap().id,
+        first
+    );
+}
+
+#[test]
+fn an_account_changes_all_or_nothing() {
+    let vault = vault();
+    let store = &vault.store;
+    let row = account("ada");
+    let old = [slot(0), slot(1), slot(2)];
+    store.create_account(&row, &old, &mut done()).unwrap();
+
+    let new = slot(0);
+    let change = AccountChange {
+        remove_slots: vec![2],
+        put_slots: vec![new.clone(), slot(3)],
+        profile: Some(ProfileChange {
+            from_version: 1,
+            profile: b"second".to_vec(),
+            totp_active: true,
+            totp_step: Some(100),
+        }),
+    };
+    store.change_account(&row.id, &change, &mut done()).unwrap();
+    let after = store.account(&row.id).unwrap().unwrap();
+    assert_eq!(
+        (after.profile.as_slice(), after.profile_version),
+        (&b"second"[..], 2)
+    );
+    assert!(after.totp_active);
+    assert_eq!(after.totp_step, 100);
+    let slots = store.slots(&row.id).unwrap();
+    assert_eq!(
+        slots.iter().map(|slot| slot.slot).collect::<Vec<_>>(),
+        [0, 1, 3]
+    );
+    assert_eq!(slots[0], new);
+
+    // The same change again: slot 2 is gone, and version 1 is no longer the stored one.
+    let again = store.change_account(&row.id, &change, &mut done());
+    assert_eq!(kind(again), Kind::Conflict);
+    let stale = AccountChange {
+        put_slots: vec![slot(9)],
+        profile: change.profile.clone(),
+        ..AccountChange::default()
+    };
+    assert_eq!(
+        kind(store.change_account(&row.id, &stale, &mut done())),
+        Kind::Conflict
+    );
+    assert_eq!(store.slots(&row.id).unwrap(), slots);
+    assert_eq!(store.account(&row.id).unwrap().unwrap(), after);
+
+    let nobody = store.change_account(&random(), &AccountChange::default(), &mut done());
+    assert_eq!(kind(nobody), Kind::NotFound);
+}
+
+#[test]
+fn the_totp_step_never_moves_backwards() {
+    let vault = vault();
+    let store = &vault.store;
+    let id = add_account(store, "ada");
+    assert!(store.use_totp_step(&id, 100).unwrap());
+    assert!(!store.use_totp_step(&id, 100).unwrap());
+    assert!(!store.use_totp_step(&id, 99).unwrap());
+    assert!(store.use_totp_step(&id, 101).unwrap());
+    let change = |totp_step| AccountChange {
+        profile: Some(ProfileChange {
+            from_version: store.account(&id).unwrap().unwrap().profile_version,
+            profile: b"p".to_vec(),
+            totp_active: true,
+            totp_step,
+        }),
+        ..AccountChange::default()
+    };
+    store
+        .change_account(&id, &change(Some(50)), &mut done())
+        .unwrap();
+    store
+        .change_account(&id, &change(None), &mut done())
+        .unwrap();
+    assert_eq!(store.account(&id).unwrap().unwrap().totp_step, 101);
+    assert_eq!(kind(store.use_totp_step(&random(), 1)), Kind::NotFound);
+}
+
+#[test]
+fn a_totp_step_is_used_once_by_many_at_once() {
+    let vault = vault();
+    let id = add_account(&vault.store, "ada");
+    assert_eq!(race(8, |_| vault.store.use_totp_step(&id, 7).unwrap()), 1);
+}
+
+#[test]
+fn attempts_are_counted_across_reopening_and_forgotten_after_success() {
+    let vault = vault();
+    let (tag, other) = (random(), random());
+    let fail = |store: &dyn Store, tag| {
+        let mut before = Attempts::default();
+        store
+            .change_attempts(tag, &mut |attempts| {
+                before = attempts;
+                Some(Attempts {
+                    failures: attempts.failures + 1,
+                    blocked_until: 1000 * i64::from(attempts.failures),
+                })
+            })
+            .unwrap();
+        before
+    };
+    fail(&vault.store, &tag);
+    fail(&vault.store, &tag);
+    fail(&vault.store, &other);
+    let (path, _dir) = vault.close();
+    let store = open(&path).unwrap();
+    let seen = fail(&store, &tag);
+    assert_eq!((seen.failures, seen.blocked_until), (2, 1000));
+
+    // `None` keeps the row.
+    let mut calls = 0;
+    store
+        .change_attempts(&tag, &mut |attempts| {
+            calls += 1;
+            assert_eq!(attempts.failures, 3);
+            None
+        })
+        .unwrap();
+    assert_eq!(calls, 1);
+    store
+        .change_attempts(&tag, &mut |_| Some(Attempts::default()))
+        .unwrap();
+    assert_eq!(fail(&store, &tag), Attempts::default());
+    assert_eq!(fail(&store, &other).failures, 1);
+}
+
+#[test]
+fn attempts_at_once_are_all_counted() {
+    let vault = vault();
+    let tag = random();
+    race(8, |_| {
+        let count = &mut |attempts: Attempts| {
+            Some(Attempts {
+                failures: attempts.failures + 1,
+                ..attempts
+            })
+        };
+        vault.store.change_attempts(&tag, count).is_ok()
+    });
+    let mut failures = 0;
+    vault
+        .store
+        .change_attempts(&tag, &mut |attempts| {
+            failures = attempts.failures;
+            None
+        })
+        .unwrap();
+    assert_eq!(failures, 8);
+}
+
+#[test]
+fn the_table_of_attempts_is_bounded_and_drops_the_one_blocked_least() {
+    let (path, _dir) = vault().close();
+    // Ten thousand commits take seconds; one does not.
+    sqlite(&path)
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+             INSERT INTO attempts SELECT randomblob(32), 5, 1000 + i FROM n",
+        )
+        .unwrap();
+    let store = open(&path).unwrap();
+    let (first, second) = (random(), random());
+    let fresh = |tag| {
+        store
+            .change_attempts(tag, &mut |_| {
+                Some(Attempts {
+                    failures: 1,
+                    blocked_until: 0,
+                })
+            })
+            .unwrap();
+    };
+    fresh(&first);
+    fresh(&second);
+    drop(store);
+    let conn = sqlite(&path);
+    let rows: i64 = conn
+        .query_row("SELECT count(*) FROM attempts", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 10_000);
+    let blocked = |until: i64| -> bool {
+        conn.query_row(
+            "SELECT count(*) FROM attempts WHERE blocked_until = ?1",
+            [until],
+            |row| row.get(0),
+        )
+        .unwrap()
+    };
+    // The first newcomer pushed out the least blocked, the second pushed out the first.
+    assert!(!blocked(1001));
+    assert!(blocked(1002));
+    let has = |tag: &[u8; 32]| -> bool {
+        conn.query_row(
+            "SELECT count(*) FROM attempts WHERE tag = ?1",
+            [tag],
+            |row| row.get(0),
+        )
+        .unwrap()
+    };
+    assert!(!has(&first));
+    assert!(has(&second));
+}
