@@ -1,5 +1,8 @@
 //! What sessions cannot say of the command line: bytes, descriptors, processes.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
 mod cli_support;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -5,6 +5,9 @@
 //! its stdin, `>` of its stdout, `!` of its stderr, `?` its exit code (0 if absent), `#` a comment. In expected
 //! lines `[..]` stands for anything within the line, and a line `...` for any number of lines.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
 mod cli_support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,8 @@
 //! The command line at a terminal: what is asked, what is shown, and how the terminal is left.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
 mod cli_support;
 
 use std::fs::File;

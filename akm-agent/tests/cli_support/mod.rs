@@ -1,6 +1,6 @@
 //! A home for one test of the command line: a directory, the real `akm` in it, and no agent left afterwards.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
