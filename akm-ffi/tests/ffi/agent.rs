@@ -91,7 +91,7 @@ impl Drop for Agent {
 }
 
 fn start(home: &Path, socket: &Path) -> Child {
-    let mut child = tools::clean(&tools::programs().agent)
+    let mut child = tools::clean(tools::akm_agent())
         .args(["-D", "-a"])
         .arg(socket)
         .env("AKM_HOME", home)

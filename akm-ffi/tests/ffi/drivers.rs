@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use akm_core::audit::Caller;
@@ -218,45 +218,47 @@ fn error_value(error: &Error) -> Value {
 /// Plain HTTP on the socket, as `curl --unix-socket` speaks it; the status is checked against the kind.
 #[derive(Default)]
 pub(crate) struct Http {
+    place: PathBuf,
+    /// Kept open between requests unless the agent says that it closes.
     stream: Option<BufReader<UnixStream>>,
     count: usize,
 }
 
 impl Http {
-    /// The status and body of any request.
-    pub(crate) fn exchange(&mut self, head: &str, body: &str) -> (u16, Vec<u8>) {
-        let stream = self.stream.as_mut().expect("a session was begun");
-        let request = format!(
-            "{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
+    fn exchange(&mut self, head: &str, body: &str) -> (u16, Vec<u8>) {
+        let mut stream = self.stream.take().unwrap_or_else(|| {
+            BufReader::new(UnixStream::connect(&self.place).expect("the agent listens"))
+        });
+        let length = body.len();
+        let request =
+            format!("{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {length}\r\n\r\n{body}");
         stream
             .get_mut()
             .write_all(request.as_bytes())
             .expect("the agent reads");
-        let mut line = String::new();
-        stream.read_line(&mut line).expect("the agent answers");
-        let status = line
+        let mut line = || {
+            let mut line = String::new();
+            stream.read_line(&mut line).expect("the agent answers");
+            line.trim_end().to_owned()
+        };
+        let status = line()
             .split(' ')
             .nth(1)
             .and_then(|word| word.parse().ok())
             .expect("an answer has a status");
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).expect("the agent answers");
-            match line.trim_end().split_once(':') {
-                None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.trim().parse().expect("a length is a number");
-                }
-                Some(_) => {}
+        let (mut length, mut closes) = (0, false);
+        while let Some((name, value)) = line().split_once(':') {
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().expect("a length is a number"),
+                "connection" => closes = value.trim().eq_ignore_ascii_case("close"),
+                _ => {}
             }
         }
         let mut body = vec![0; length];
         stream
             .read_exact(&mut body)
             .expect("the agent answers whole");
+        self.stream = Some(stream).filter(|_| !closes);
         (status, body)
     }
 }
@@ -268,42 +270,11 @@ impl Way for Http {
 
     fn begin(&mut self, place: &Path) {
         self.count += 1;
-        self.stream = Some(BufReader::new(
-            UnixStream::connect(place).expect("the agent listens"),
-        ));
-    }
-
-    fn call(&mut self, op: &str, request: &Value) -> Answer {
-        let place = self
-            .stream
-            .as_ref()
-            .and_then(|stream| stream.get_ref().peer_addr().ok());
-        if op == "agent.lock" {
-            // The agent may close connections when it locks: ask on one, go on with another.
-            let answer = self.ask(op, request);
-            let path = place
-                .as_ref()
-                .and_then(|place| place.as_pathname())
-                .expect("the socket has a path");
-            self.stream = Some(BufReader::new(
-                UnixStream::connect(path).expect("the agent listens"),
-            ));
-            return answer;
-        }
-        self.ask(op, request)
-    }
-
-    fn end(&mut self) {
+        self.place = place.to_owned();
         self.stream = None;
     }
 
-    fn count(&mut self) -> usize {
-        self.count
-    }
-}
-
-impl Http {
-    fn ask(&mut self, op: &str, request: &Value) -> Answer {
+    fn call(&mut self, op: &str, request: &Value) -> Answer {
         let (status, body) = self.exchange(&format!("POST /v1/{op}"), &request.to_string());
         let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
         if body["ok"] == true {
@@ -321,5 +292,13 @@ impl Http {
             "the status and the kind agree in {error}"
         );
         Err(error)
+    }
+
+    fn end(&mut self) {
+        self.stream = None;
+    }
+
+    fn count(&mut self) -> usize {
+        self.count
     }
 }

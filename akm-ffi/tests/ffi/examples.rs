@@ -1,6 +1,5 @@
 //! The examples: each prints the key, and says with its exit status that the account is locked or no agent is there.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::agent::{Agent, SECRET, home};
@@ -62,10 +61,7 @@ fn in_shell_with_curl() {
 
 #[test]
 fn in_rust() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let listing = tools::run(Command::new(cargo).current_dir(tools::root()).args([
-        "build",
-        "--quiet",
+    let program = tools::build(&[
         "-p",
         "akm-core",
         "--no-default-features",
@@ -73,14 +69,8 @@ fn in_rust() {
         "client",
         "--example",
         "get",
-        "--message-format=json",
-    ]));
-    let program = listing
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .expect("cargo built the example");
-    prints_the_key(&mut || tools::clean(Path::new(&program)));
+    ]);
+    prints_the_key(&mut || tools::clean(&program));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
 
 /// What a case knows: addresses it was given, texts it saved from results.
@@ -50,6 +51,7 @@ impl Known {
             None => get(word),
             Some(("totp", name)) => totp(&get(name), 0),
             Some(("totp+1", name)) => totp(&get(name), 1),
+            Some(("wrong", name)) => wrong_totp(&get(name)),
             Some(("long", count)) => "x".repeat(count.parse().expect("a number")),
             Some(_) => panic!("the placeholder {word} is unknown"),
         }
@@ -153,10 +155,30 @@ impl Known {
 
 /// The code of a base32 secret, `ahead` steps from now. The next step's code is always accepted: if the step ends
 /// in between, it is the current one's.
-fn totp(secret: &str, ahead: u64) -> String {
+fn totp(secret: &str, ahead: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("the clock is past 1970")
         .as_secs();
-    akm_core::vault::totp_code_for_tests(secret, now + 30 * ahead)
+    let bytes = BASE32_NOPAD
+        .decode(secret.as_bytes())
+        .expect("the secret is base32");
+    let bytes: [u8; 20] = bytes.try_into().expect("the secret has 160 bits");
+    let totp = totp_rs::Builder::new()
+        .with_secret(bytes)
+        .with_digits(6)
+        .with_step_duration(30)
+        .build();
+    totp.expect("these parameters are RFC 6238's")
+        .generate(now.saturating_add_signed(30 * ahead))
+        .to_string()
+}
+
+/// A code of none of the steps around now.
+fn wrong_totp(secret: &str) -> String {
+    let right: Vec<String> = (-1..3).map(|ahead| totp(secret, ahead)).collect();
+    let mut candidates = (0..).map(|number: u32| format!("{number:06}"));
+    candidates
+        .find(|code| !right.contains(code))
+        .expect("there are a million codes")
 }

@@ -1,6 +1,6 @@
 //! A server that answers as OpenAI does, on loopback, and remembers who asked with which key.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -63,8 +63,7 @@ pub(crate) fn closed_url() -> String {
 
 fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
-    while let Some((seen, body)) = request(&mut reader) {
-        let _ = body;
+    while let Some(seen) = request(&mut reader) {
         let key = seen.authorization.clone().unwrap_or_default();
         let (status, answer) = match key.strip_prefix("Bearer ").unwrap_or("sk-invalid") {
             key if key.starts_with("sk-invalid") => (
@@ -95,7 +94,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
     }
 }
 
-fn request(reader: &mut impl BufRead) -> Option<(Seen, Vec<u8>)> {
+fn request(reader: &mut impl BufRead) -> Option<Seen> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -123,11 +122,8 @@ fn request(reader: &mut impl BufRead) -> Option<(Seen, Vec<u8>)> {
         .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((
-        Seen {
-            line: lines.first()?.clone(),
-            authorization: header("authorization"),
-        },
-        body,
-    ))
+    Some(Seen {
+        line: lines.first()?.clone(),
+        authorization: header("authorization"),
+    })
 }

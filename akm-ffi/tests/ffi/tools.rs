@@ -148,41 +148,28 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// The programs of akm-agent, built with this cargo; quick when they are fresh. Cargo does not say in which order it
-/// tests packages, so nobody else may have built them yet.
-pub(crate) fn programs() -> &'static Programs {
-    static BUILT: OnceLock<Programs> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        let listing = run(Command::new(cargo).current_dir(root()).args([
+/// A program of the workspace, built with this cargo; quick when it is fresh. Cargo does not say in which order it tests
+/// packages, so nobody else may have built it yet.
+pub(crate) fn build(arguments: &[&str]) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let listing = run(Command::new(cargo)
+        .current_dir(root())
+        .args([
             "build",
             "--quiet",
-            "-p",
-            "akm-agent",
-            "--bins",
-            "--message-format=json",
-        ]));
-        let program = |name: &str| {
-            listing
-                .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find(|message| {
-                    message["target"]["name"] == name && message["executable"].is_string()
-                })
-                .and_then(|message| message["executable"].as_str().map(PathBuf::from))
-                .unwrap_or_else(|| panic!("cargo built no {name}"))
-        };
-        Programs {
-            akm: program("akm"),
-            agent: program("akm-agent"),
-        }
-    })
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(arguments));
+    listing
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .unwrap_or_else(|| panic!("cargo built no program for {arguments:?}"))
 }
 
-/// Where the programs are.
-pub(crate) struct Programs {
-    /// The command line.
-    pub(crate) akm: PathBuf,
-    /// The daemon.
-    pub(crate) agent: PathBuf,
+/// The daemon.
+pub(crate) fn akm_agent() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build(&["-p", "akm-agent", "--bin", "akm-agent"]))
 }
