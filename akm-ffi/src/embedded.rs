@@ -15,6 +15,7 @@ use akm_core::audit::Caller;
 use akm_core::host::Host;
 use akm_core::paths::{self, Places};
 use akm_core::protocol::{Cost, Op, Request};
+use akm_core::provider::Outbound;
 use akm_core::service::{Options, Service};
 use akm_core::{Error, Kind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -53,16 +54,19 @@ enum Chore {
 
 impl Embedded {
     pub(crate) fn open(vault: Option<&Path>) -> Result<Self> {
-        let (vault, state) = places(vault)?;
         let host = Host::real();
-        let service = Arc::new(Service::open(Options {
-            journal: vault.with_file_name("audit.journal"),
-            vault,
-            state,
-            host: host.clone(),
-            key_limit: None,
-            outbound: Default::default(),
-        })?);
+        let service = on_own_stack(|| {
+            let (vault, journal, state) = places(vault)?;
+            Service::open(Options {
+                vault,
+                journal,
+                state,
+                host: host.clone(),
+                key_limit: None,
+                outbound: Outbound::default(),
+            })
+        })?;
+        let service = Arc::new(service);
         let bell = Arc::new(Bell::default());
         let keeper = {
             let (service, bell) = (service.clone(), bell.clone());
@@ -104,9 +108,6 @@ impl Drop for Embedded {
             // Its panic, if there was one, was told when it happened.
             let _ = keeper.join();
         }
-        self.service.lock_all();
-        // The journal keeps what could not be folded; the next opener folds it.
-        let _ = self.service.fold();
     }
 }
 
@@ -152,7 +153,7 @@ impl Bell {
     }
 }
 
-/// The keeper: after a call it looks when the session ends, folds the journal, and ends sessions on time.
+/// The keeper: after a call it looks when the session ends, folds the journal, and ends sessions on time; at the end it locks.
 fn keep(service: &Service, host: &Host, bell: &Bell) {
     loop {
         let until_deadline = service.next_deadline().map(|deadline| {
@@ -161,7 +162,7 @@ fn keep(service: &Service, host: &Host, bell: &Bell) {
                 .min(LONGEST_SLEEP)
         });
         match bell.wait(until_deadline) {
-            Chore::Stop => return,
+            Chore::Stop => break,
             Chore::Nothing => service.expire(),
             Chore::Called => {
                 // Calls come in bursts: one fold for all of them, unless a session ends before.
@@ -170,7 +171,7 @@ fn keep(service: &Service, host: &Host, bell: &Bell) {
                     .map(|deadline| deadline.saturating_sub(host.clock.boot()))
                     .map_or(FOLD_AFTER, |left| left.min(FOLD_AFTER));
                 if bell.wait_for_stop(pause) == Chore::Stop {
-                    return;
+                    break;
                 }
                 service.expire();
                 // A failure leaves the events in the journal; the next fold takes them.
@@ -178,17 +179,21 @@ fn keep(service: &Service, host: &Host, bell: &Bell) {
             }
         }
     }
+    service.lock_all();
+    let _ = service.fold();
+    // What is not written back now, the next opener writes back.
+    let _ = service.checkpoint();
 }
 
-/// The vault file and the state directory, both directories made.
-fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf)> {
+/// The vault file, the journal and the state directory, with the directories made.
+fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     let Some(vault) = vault else {
         let places = Places::from_env()?;
         if let Some(dir) = places.vault.parent() {
             paths::ensure_dir(dir)?;
         }
         paths::ensure_dir(&places.state)?;
-        return Ok((places.vault, places.state));
+        return Ok((places.vault, places.journal, places.state));
     };
     let vault = std::path::absolute(vault).map_err(|error| Error::from_io(&error))?;
     let (Some(dir), Some(_)) = (vault.parent(), vault.file_name()) else {
@@ -200,7 +205,7 @@ fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf)> {
     }
     let state = dir.join("state");
     paths::ensure_dir(&state)?;
-    Ok((vault, state))
+    Ok((vault.clone(), vault.with_file_name("audit.journal"), state))
 }
 
 fn this_process() -> Caller {
@@ -213,7 +218,7 @@ fn this_process() -> Caller {
 }
 
 /// Runs a call on a thread of our own and waits for it. A panic there becomes `internal` here.
-fn on_own_stack(run: impl FnOnce() -> Result<Vec<u8>> + Send) -> Result<Vec<u8>> {
+fn on_own_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let worker = quietly(|| {
             thread::Builder::new()

@@ -31,6 +31,10 @@ mod target;
 pub use buffer::AkmBuffer;
 use target::Target;
 
+/// Keys and requests pass through this library's memory: all of it is wiped when freed.
+#[global_allocator]
+static ALLOCATOR: akm_core::memory::WipingAllocator = akm_core::memory::WipingAllocator;
+
 /// The version of this ABI. It changes only when a program built against the old header would break.
 pub const ABI_VERSION: u32 = 1;
 

@@ -61,6 +61,7 @@ fn message(error: &clap::Error) -> String {
         }
         ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand => {
             match list(error, ContextKind::InvalidArg) {
+                Some(missing) if missing.contains('|') => "nothing to do is named".to_owned(),
                 Some(missing) => format!("{missing} is missing"),
                 None => "something is missing".to_owned(),
             }

@@ -1,7 +1,7 @@
 //! How events hold together: each one's MAC covers the whole event and the MAC before it.
 //!
 //! `MAC(n) = HMAC-SHA256(mac key, chain ‖ seq ‖ time ‖ action ‖ outcome ‖ record ‖ sealed ‖ MAC(n-1))`, every part
-//! length-prefixed; `MAC(0) = HMAC-SHA256(mac key, "akm/v1/audit/first" ‖ vault ‖ chain)`. Both keys of a chain are
+//! length-prefixed; `MAC(0) = HMAC-SHA256(mac key, "audit/first" ‖ vault ‖ chain)`. Both keys of a chain are
 //! derived from one: the account's audit key, or the host key for the system chain.
 //!
 //! Deliberately absent: forward security. Who holds the chain's key can write another history; the chain
@@ -10,7 +10,7 @@
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, Ad, Field};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::host::Random;
 use crate::memory::LockedKey;
 use crate::store::{EventRow, Id, Store, Tag};
@@ -21,7 +21,7 @@ use super::event::{self, Detail};
 pub const SYSTEM: Id = [0; 16];
 
 /// How many events [`walk`] reads at a time.
-const PAGE: u32 = 500;
+const PAGE: u32 = 64;
 
 /// An event on its way, borrowed: what the MAC covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl ChainKeys {
         ChainKeys {
             chain,
             vault,
-            mac: crypto::derive(key, "akm/v1/audit/mac"),
-            seal: crypto::derive(key, "akm/v1/audit/seal"),
+            mac: crypto::derive(key, "audit/mac"),
+            seal: crypto::derive(key, "audit/seal"),
         }
     }
 
@@ -81,10 +81,7 @@ impl ChainKeys {
 
     /// Where the chain begins.
     pub(super) fn first(&self) -> Head {
-        let mac = crypto::tag(
-            &self.mac,
-            &[b"akm/v1/audit/first", &self.vault, &self.chain],
-        );
+        let mac = crypto::tag(&self.mac, &[b"audit/first", &self.vault, &self.chain]);
         Head { seq: 0, mac }
     }
 
@@ -121,8 +118,7 @@ impl ChainKeys {
 
     /// Opens the sealed part of an event of this chain.
     pub(super) fn open(&self, row: &EventRow) -> Result<Detail> {
-        let plain: Zeroizing<Vec<u8>> =
-            crypto::open(&self.seal, &self.ad(row.seq), &row.sealed)?;
+        let plain: Zeroizing<Vec<u8>> = crypto::open(&self.seal, &self.ad(row.seq), &row.sealed)?;
         event::decode_detail(&plain)
     }
 
@@ -153,7 +149,16 @@ pub(super) struct Walk {
 
 /// Checks a chain in the store from its first event up to `head`, where this process knows it must end.
 pub(super) fn walk(store: &dyn Store, keys: &ChainKeys, head: &Head) -> Result<Walk> {
-    let mut at = keys.first();
+    walk_from(store, keys, keys.first(), head)
+}
+
+/// The same from behind an event that is known to be good.
+pub(super) fn walk_from(
+    store: &dyn Store,
+    keys: &ChainKeys,
+    mut at: Head,
+    head: &Head,
+) -> Result<Walk> {
     let mut page = PAGE;
     let end = |at: &Head, bad| {
         Ok(Walk {
@@ -201,6 +206,3 @@ impl std::fmt::Debug for ChainKeys {
         f.write_str("ChainKeys(..)")
     }
 }
-
-/// The error of a chain that has no further number.
-pub(super) const EXHAUSTED: Error = Error::internal("an audit chain has no further number");

@@ -174,7 +174,10 @@ impl Paths {
     pub(super) fn examine_evidence(&self, store: &dyn Store) -> Result<Findings> {
         let mut findings = Findings::default();
         let parent = self.live.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let prefix = with_suffix(Path::new(self.live.file_name().unwrap_or_default()), ".damaged-");
+        let prefix = with_suffix(
+            Path::new(self.live.file_name().unwrap_or_default()),
+            ".damaged-",
+        );
         let prefix = prefix.as_os_str().as_encoded_bytes();
         let mut seen = 0;
         for entry in fs::read_dir(parent.unwrap_or(Path::new(".")))? {
@@ -203,7 +206,7 @@ impl Paths {
 fn fold_into(segment: &Segment, store: &dyn Store) -> Result<Folded> {
     let mut folded = Folded::default();
     let mut batch = Vec::new();
-    let mut reader = segment.read();
+    let mut reader = segment.read()?;
     while let Some(item) = reader.next()? {
         match item {
             Item::Event { row, suspect } => {
@@ -272,7 +275,7 @@ fn stored(store: &dyn Store, row: &EventRow) -> Result<Stored> {
 
 /// Finds in an evidence file what is wrong in itself and what the store has otherwise or not at all.
 fn compare(segment: &Segment, store: &dyn Store, findings: &mut Findings) -> Result<()> {
-    let mut reader = segment.read();
+    let mut reader = segment.read()?;
     while let Some(item) = reader.next()? {
         match item {
             Item::Event { row, suspect } => {

@@ -173,7 +173,11 @@ impl Audit {
             let Some(row) = source.rows.next() else {
                 return Err(Error::internal("a page of events lost its first"));
             };
-            *(if is_mine { &mut at.account } else { &mut at.system }) = row.seq;
+            *(if is_mine {
+                &mut at.account
+            } else {
+                &mut at.system
+            }) = row.seq;
             events.extend(show(source.keys, row, is_mine.then_some(name), filter)?);
         }
         Ok(EventPage {
@@ -264,7 +268,10 @@ mod tests {
             let error = Filter::parse(&request(field, bad)).unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidInput);
             assert_eq!(error.field(), Some(field));
-            assert!(Filter::parse(&request(field, good)).is_ok(), "{field} {good}");
+            assert!(
+                Filter::parse(&request(field, good)).is_ok(),
+                "{field} {good}"
+            );
         }
     }
 }

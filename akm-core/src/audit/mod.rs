@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Error, Kind, Result};
@@ -59,6 +60,8 @@ pub struct Audit {
     state: Mutex<State>,
     /// Held while a segment is folded, and by whoever reads the store as of a moment. Taken before `state`.
     folder: Mutex<Folder>,
+    /// Events written and not yet folded.
+    pending: AtomicUsize,
 }
 
 /// The chain of an account that is unlocked.
@@ -70,15 +73,15 @@ pub struct AccountChain {
 struct State {
     live: Segment,
     heads: HashMap<Id, Head>,
-    /// Events written and not yet folded.
-    pending: usize,
+    /// Events in `live`.
+    events: usize,
     /// A failed write could not be taken back.
     poisoned: bool,
     plain: Vec<u8>,
     record: Vec<u8>,
 }
 
-/// The segment that could not be folded when it was rotated.
+/// The segment that was rotated and is not folded yet, with the number of its events.
 struct Folder {
     left: Option<(Segment, usize)>,
 }
@@ -100,12 +103,13 @@ impl Audit {
             state: Mutex::new(State {
                 live,
                 heads: HashMap::from([(SYSTEM, head)]),
-                pending: 0,
+                events: 0,
                 poisoned: false,
                 plain: Vec::new(),
                 record: Vec::new(),
             }),
             folder: Mutex::new(Folder { left: None }),
+            pending: AtomicUsize::new(0),
             store,
             host,
             vault,
@@ -142,8 +146,7 @@ impl Audit {
 
     /// How many events wait to be folded.
     pub fn pending(&self) -> usize {
-        // A panic during a write leaves nothing that could be counted; folding reports it.
-        self.state().map_or(0, |state| state.pending)
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// Brings the journal's events into the store; says how many. Appends go on meanwhile. If it fails, the events
@@ -203,7 +206,7 @@ impl Audit {
         let State {
             live,
             heads,
-            pending,
+            events,
             poisoned,
             plain,
             record: bytes,
@@ -236,16 +239,13 @@ impl Audit {
             return Err(failed.error);
         }
         *head = Head { seq, mac };
-        *pending += 1;
+        *events += 1;
+        self.pending.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Folds what there is, and says where the given chains ended at the moment up to which it was folded.
-    fn fold_held(
-        &self,
-        folder: &mut Folder,
-        chains: &[&ChainKeys],
-    ) -> Result<(usize, Vec<Head>)> {
+    fn fold_held(&self, folder: &mut Folder, chains: &[&ChainKeys]) -> Result<(usize, Vec<Head>)> {
         let mut events = self.fold_left(folder)?;
         let heads = self.rotate(folder, chains)?;
         events += self.fold_left(folder)?;
@@ -273,7 +273,7 @@ impl Audit {
         let heads = heads(&state)?;
         self.paths.rotate()?;
         let old = std::mem::replace(&mut state.live, fresh);
-        folder.left = Some((old, std::mem::take(&mut state.pending)));
+        folder.left = Some((old, std::mem::take(&mut state.events)));
         drop(state);
         crash_point("after the renames");
         Ok(heads)
@@ -281,17 +281,18 @@ impl Audit {
 
     /// Folds the segment that was rotated, if there is one.
     fn fold_left(&self, folder: &mut Folder) -> Result<usize> {
-        let Some((segment, pending)) = folder.left.take() else {
+        let Some((segment, events)) = folder.left.take() else {
             return Ok(0);
         };
         match self.paths.fold_rotated(&segment, self.store.as_ref()) {
             Ok(folded) => {
                 crash_point("after the removal");
+                self.pending.fetch_sub(events, Ordering::Relaxed);
                 self.report(&folded)?;
                 Ok(folded.events)
             }
             Err(error) => {
-                folder.left = Some((segment, pending));
+                folder.left = Some((segment, events));
                 Err(error)
             }
         }
@@ -304,7 +305,8 @@ impl Audit {
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
         };
-        let report = |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);
+        let report =
+            |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);
         if folded.torn {
             report(UNCLEAN, Outcome::Ok)?;
         }

@@ -285,8 +285,8 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..600),
             any::<Tag>(),
         )
-            .prop_map(
-                |(chain, seq, time, action, outcome, record, sealed, mac)| EventRow {
+            .prop_map(|(chain, seq, time, action, outcome, record, sealed, mac)| {
+                EventRow {
                     chain,
                     seq,
                     time,
@@ -295,8 +295,8 @@ mod tests {
                     record,
                     sealed,
                     mac,
-                },
-            )
+                }
+            })
     }
 
     proptest! {
@@ -314,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_damage(row in rows(), at: prop::sample::Index, bit in 0..8) {
+        fn a_flipped_bit_is_damage(row in rows(), at: prop::sample::Index, bit in 0..8_u8) {
             let mut bytes = Vec::new();
             encode(&Entry::from(&row), &row.mac, &mut bytes).unwrap();
             let at = at.index(bytes.len());

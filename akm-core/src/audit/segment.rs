@@ -42,12 +42,14 @@ pub(super) struct AppendError {
 pub(super) struct Segment {
     file: File,
     number: u64,
-    /// How much of the file is known to be whole; everything, in a file found.
+    /// How much of the file is known to be whole; everything, in a file that was found.
     len: u64,
     /// Where the records begin: behind the header, or at 0 where there is none.
     start: u64,
     /// Whether this process wrote it: then its length is known, and a torn end is damage.
     ours: bool,
+    /// Whether a failed write of this process left something at the end.
+    torn: bool,
 }
 
 impl Segment {
@@ -66,6 +68,7 @@ impl Segment {
             len: 0,
             start: HEADER as u64,
             ours: true,
+            torn: false,
         };
         match segment.append(&record::encode_header(number)) {
             Ok(()) => Ok(segment),
@@ -108,6 +111,7 @@ impl Segment {
             len,
             start: number.map_or(0, |_| HEADER as u64),
             ours: false,
+            torn: false,
         }))
     }
 
@@ -144,24 +148,39 @@ impl Segment {
                 Err(error) => break Error::from_io(&error),
             }
         };
+        self.torn = self.file.set_len(self.len).is_err();
         Err(AppendError {
             error,
-            restored: self.file.set_len(self.len).is_ok(),
+            restored: !self.torn,
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn exchange_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
+    /// As a write that failed half-way and could not be taken back.
+    #[cfg(test)]
+    pub(super) fn tear(&mut self, half: &[u8]) {
+        (&self.file).write_all(half).expect("half a record");
+        self.torn = true;
+    }
+
     /// Reads the segment from its first record on.
-    pub(super) fn read(&self) -> Reader<'_> {
-        Reader {
+    pub(super) fn read(&self) -> Result<Reader<'_>> {
+        // What somebody else appended stands between our records, so all of it is read.
+        let end = self.file.metadata()?.len();
+        Ok(Reader {
             segment: self,
             window: Vec::new(),
             pos: 0,
-            loaded: self.start,
-            end: self.len,
-            short: false,
+            loaded: self.start.min(end),
+            end,
+            altered: self.ours && !self.torn && end != self.len,
             ordinal: 0,
             last: BTreeMap::new(),
-        }
+        })
     }
 }
 
@@ -218,8 +237,8 @@ pub(super) struct Reader<'a> {
     /// The file's offset behind the window.
     loaded: u64,
     end: u64,
-    /// Whether the file turned out shorter than what was written to it.
-    short: bool,
+    /// Whether the file is not as long as this process made it.
+    altered: bool,
     ordinal: u64,
     last: BTreeMap<Id, u64>,
 }
@@ -229,8 +248,8 @@ impl Reader<'_> {
     pub(super) fn next(&mut self) -> Result<Option<Item>> {
         self.load()?;
         if self.pos == self.window.len() {
-            let lost = std::mem::take(&mut self.short);
-            return Ok(lost.then_some(Item::Damage {
+            let altered = std::mem::take(&mut self.altered);
+            return Ok(altered.then_some(Item::Damage {
                 ordinal: self.ordinal + 1,
                 claims: None,
             }));
@@ -265,7 +284,8 @@ impl Reader<'_> {
             content_end = self.skip_to_magic()?.unwrap_or(content_end);
             let rest = &self.window[self.pos..];
             if rest.is_empty() {
-                let torn = !self.segment.ours && content_end - start <= MAX_RECORD as u64;
+                let may_be_torn = !self.segment.ours || self.segment.torn;
+                let torn = may_be_torn && content_end - start <= MAX_RECORD as u64;
                 return Ok(if torn { Item::Torn } else { damage });
             }
             if matches!(record::decode(rest), Front::Record(..)) {
@@ -333,7 +353,7 @@ impl Reader<'_> {
                 .truncate(have + read.as_ref().copied().unwrap_or(0));
             match read {
                 Ok(0) => {
-                    self.short = true;
+                    self.altered = self.segment.ours;
                     self.end = self.loaded;
                 }
                 Ok(got) => self.loaded += got as u64,

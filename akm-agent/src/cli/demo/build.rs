@@ -100,8 +100,7 @@ impl Checkout {
             .lines()
             .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
             .flat_map(|artifact| artifact.filenames)
-            .filter(|file| wanted(file))
-            .next_back()
+            .rfind(|file| wanted(file))
             .map(PathBuf::from)
             .ok_or_else(|| Broken::Failed("cargo built something else".to_owned()))
     }

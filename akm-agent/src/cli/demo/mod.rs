@@ -58,8 +58,9 @@ pub(crate) fn demo(args: &Demo) -> CliResult<()> {
     let cleared = play.stage.clear();
     match (played, cleared) {
         (Ok(()), Ok(())) => output::line(&format!(
-            "\nAll {} steps did what they say, {} skipped. The temporary home and its agent are gone.",
-            play.done, play.skipped
+            "\n{} steps did what they say, {} skipped. The temporary home and its agent are gone.",
+            play.steps - play.skipped,
+            play.skipped
         )),
         (Ok(()), Err(stayed)) => Err(told(Broken::Failed(format!(
             "something is left behind: {stayed}"
@@ -164,20 +165,19 @@ enum Refusal {
 struct Play {
     stage: Stage,
     server: Server,
-    done: usize,
+    steps: usize,
     skipped: usize,
 }
 
 impl Play {
     fn new(broken: Option<Role>) -> std::result::Result<Play, Broken> {
-        // Signals are settled before the server's thread exists, so that it inherits the mask.
         let stage = Stage::new()?;
         let server = Server::start(broken)
             .map_err(|error| Broken::Failed(format!("no server on loopback: {error}")))?;
         Ok(Play {
             stage,
             server,
-            done: 0,
+            steps: 0,
             skipped: 0,
         })
     }
@@ -211,11 +211,13 @@ impl Play {
     /// Begins a step.
     fn step(&mut self, title: &str, shown: &str) -> Played {
         self.stage.check()?;
-        self.done += 1;
-        output::line(&format!("\n{:2}  {title}", self.done))?;
-        if !shown.is_empty() {
-            output::line(&format!("    $ {shown}"))?;
-        }
+        self.steps += 1;
+        output::line(&format!("\n{:2}  {title}", self.steps))?;
+        self.command(shown)
+    }
+
+    fn command(&self, shown: &str) -> Played {
+        output::line(&format!("    $ {shown}"))?;
         Ok(())
     }
 
@@ -225,7 +227,6 @@ impl Play {
     }
 
     fn skip(&mut self, why: &str) -> Played {
-        self.done -= 1;
         self.skipped += 1;
         output::line(&format!("    skipped: {}", output::clean(why)))?;
         Ok(())
@@ -278,7 +279,7 @@ impl Play {
 
         self.step(
             "The Rust example is built",
-            "cargo build -p akm-core --no-default-features --features client --example get",
+            "cargo build -p akm-core --features client --example get",
         )?;
         let rust = match need(build::cargo()).and_then(|(checkout, cargo)| {
             checkout.file(RUST_EXAMPLE)?;
@@ -452,32 +453,37 @@ impl Play {
                 Role::Openai => WANTED.to_owned(),
                 Role::Anthropic | Role::Google => role.id().to_owned(),
             };
-            self.add_one(role, &name, role.valid_key(), "A key is added")?;
+            self.step_add(&name, role, "A key is added")?;
+            self.add_one(role, &name, role.valid_key())?;
         }
         for role in Role::ALL {
             let id = role.id();
-            self.add_one(
+            let revoked = format!("{id}/revoked");
+            self.step_add(
+                &revoked,
                 role,
-                &format!("{id}/revoked"),
-                role.invalid_key(),
-                "One that the provider will refuse",
+                "One that the provider refuses, and one that asks too often",
             )?;
-            self.add_one(
-                role,
-                &format!("{id}/busy"),
-                role.busy_key(),
-                "One that asks too often",
-            )?;
+            self.add_one(role, &revoked, role.invalid_key())?;
+            let busy = format!("{id}/busy");
+            self.command(&self.add_shown(&busy, role))?;
+            self.add_one(role, &busy, role.busy_key())?;
         }
         Ok(())
     }
 
-    fn add_one(&mut self, role: Role, name: &str, secret: &str, title: &str) -> Played {
+    fn step_add(&mut self, name: &str, role: Role, title: &str) -> Played {
+        let shown = self.add_shown(name, role);
+        self.step(title, &shown)
+    }
+
+    fn add_shown(&self, name: &str, role: Role) -> String {
         let url = self.server.base_url(role);
-        self.step(
-            title,
-            &format!("akm add {name} --base-url {url} --secret-stdin"),
-        )?;
+        format!("akm add {name} --base-url {url} --secret-stdin")
+    }
+
+    fn add_one(&self, role: Role, name: &str, secret: &str) -> Played {
+        let url = self.server.base_url(role);
         let mut command = self
             .stage
             .akm(&["add", name, "--base-url", &url, "--secret-stdin"]);
@@ -691,15 +697,7 @@ impl Play {
 
 /// Where the example programs are, and how the one in Rust is built.
 const RUST_EXAMPLE: &str = "examples/rust/get.rs";
-const RUST_BUILD: &[&str] = &[
-    "-p",
-    "akm-core",
-    "--no-default-features",
-    "--features",
-    "client",
-    "--example",
-    "get",
-];
+const RUST_BUILD: &[&str] = &["-p", "akm-core", "--features", "client", "--example", "get"];
 const PYTHON_EXAMPLE: &str = "examples/python/get.py";
 const NODE_EXAMPLE: &str = "examples/node/get.mjs";
 

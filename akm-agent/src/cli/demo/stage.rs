@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -15,10 +15,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// Longest wait for a program of the demo; a build gets [`BUILD_PATIENCE`].
@@ -82,11 +83,6 @@ impl Stage {
             akm,
             interrupted,
         })
-    }
-
-    /// The temporary home.
-    pub(super) fn home(&self) -> &Path {
-        &self.path
     }
 
     /// The agent's socket.
@@ -282,7 +278,7 @@ fn read_in_background(mut from: impl Read + Send + 'static) -> Receiver<Zeroizin
             match from.read(piece.as_mut()) {
                 Ok(0) => break,
                 // What is too much is read and dropped, so that the program is not held up.
-                Ok(count) if left == 0 => drop(count),
+                Ok(_) if left == 0 => {}
                 Ok(count) => {
                     let kept = count.min(left);
                     left -= kept;
@@ -307,28 +303,40 @@ fn collect(from: Option<Receiver<Zeroizing<Vec<u8>>>>, into: &mut Vec<u8>) {
 }
 
 /// From here on SIGINT and its kin are noted and passed to the programs under way; nothing dies of them here.
-fn listen(interrupted: &Arc<AtomicI32>) -> Result<(), Errno> {
-    let mut signals = SigSet::empty();
-    for signal in [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-    ] {
-        signals.add(signal);
-    }
-    // Threads made later inherit this; programs do not: the standard library gives them an empty mask.
-    signals.thread_block()?;
+/// By handlers, not by a mask: programs inherit a mask, and an agent that cannot be told to stop would stay.
+fn listen(interrupted: &Arc<AtomicI32>) -> io::Result<()> {
     let interrupted = Arc::clone(interrupted);
+    let (ready, is_ready) = channel();
     std::thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            interrupted.store(signal as i32, Ordering::SeqCst);
-            for child in children() {
-                let _ = kill(child, signal);
-            }
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        let noted = runtime.and_then(|runtime| {
+            runtime.block_on(async {
+                let mut hang_up = signal(SignalKind::hangup())?;
+                let mut interrupt = signal(SignalKind::interrupt())?;
+                let mut quit = signal(SignalKind::quit())?;
+                let mut terminate = signal(SignalKind::terminate())?;
+                let _ = ready.send(Ok(()));
+                loop {
+                    let signal = tokio::select! {
+                        _ = hang_up.recv() => Signal::SIGHUP,
+                        _ = interrupt.recv() => Signal::SIGINT,
+                        _ = quit.recv() => Signal::SIGQUIT,
+                        _ = terminate.recv() => Signal::SIGTERM,
+                    };
+                    interrupted.store(signal as i32, Ordering::SeqCst);
+                    for child in children() {
+                        let _ = kill(child, signal);
+                    }
+                }
+            })
+        });
+        let _ = ready.send(noted);
     });
-    Ok(())
+    is_ready
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
 /// The children of this process, those included that it inherited as their subreaper.

@@ -1,0 +1,18 @@
+//! akm from outside: the C ABI, Python, Node, the examples and the conformance cases, against real agents.
+//!
+//! One test program, so that the agent, the Python environment and koffi are made once. Everything is made in temporary
+//! directories and under `target/tmp`; nothing is left in the checkout.
+
+mod abi;
+mod agent;
+mod c;
+mod cases;
+mod conformance;
+mod drivers;
+mod examples;
+mod node;
+mod pattern;
+mod provider;
+mod python;
+mod table;
+mod tools;
