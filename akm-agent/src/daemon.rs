@@ -70,7 +70,6 @@ pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
         .arg0("akm-agent")
         .arg(REEXEC)
         .args(launch.arguments())
-        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log_file(places).map_or_else(|_| Stdio::null(), Stdio::from))
@@ -127,6 +126,8 @@ pub fn reexecuted() -> Option<ExitCode> {
 
 fn say_ready(_: &Path) -> Result<()> {
     let io = |error: std::io::Error| Error::from_io(&error);
+    // Not before all paths are absolute; a daemon keeps no file system busy.
+    std::env::set_current_dir("/").map_err(io)?;
     let mut out = std::io::stdout();
     out.write_all(READY)
         .and_then(|()| out.flush())

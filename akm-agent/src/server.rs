@@ -38,7 +38,7 @@ const MAX_CONNECTIONS: usize = 16_384;
 /// Descriptors of a connection: its socket, and its process's directory.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// Descriptors for everything else: the store, the journal, threads, provider tests.
-const RESERVED_DESCRIPTORS: u64 = 64;
+const RESERVED_DESCRIPTORS: u64 = 32;
 /// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a whole body after its head.

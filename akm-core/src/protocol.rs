@@ -840,7 +840,7 @@ wire! {
         /// Position of the first event that fails.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_bad: Option<u64>,
-        /// `account` or `system`: the chain of `first_bad`.
+        /// `account` or `system`: the chain of `first_bad`; `journal` for a damaged journal file, whose records it counts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         chain: Option<String>,
     }

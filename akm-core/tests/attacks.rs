@@ -14,7 +14,7 @@ use akm_core::memory::LockedKey;
 use akm_core::name::KeyName;
 use akm_core::protocol::{AgentStatus, AgentUnlock, AuditVerify, KeyGet, Op};
 use akm_core::store::SqliteStore;
-use akm_core::vault::{SignIn, Vault};
+use akm_core::vault::{SignIn, Unlocked, Vault};
 use akm_core::{Kind, Result};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -91,31 +91,42 @@ impl Dice {
     }
 }
 
-/// The file under the vault's own types, without journal and sessions: open, sign in, read every secret.
-/// Says how many were right.
-fn read_vault(path: &std::path::Path, host: &Host) -> usize {
-    let Ok(store) = SqliteStore::open(path, &*host.random, &*host.clock) else {
-        return 0;
-    };
-    let vault = Vault::new(
+/// A vault over the file alone, without journal and sessions.
+fn bare_vault(path: &std::path::Path, host: &Host) -> Result<Vault> {
+    let store = SqliteStore::open(path, &*host.random, &*host.clock)?;
+    Ok(Vault::new(
         Arc::new(store),
         host.clone(),
         LockedKey::from_bytes(&mut [7; 32]),
-    );
-    let (account, passphrase) = ("default", &secret(PASSPHRASE));
-    let Ok(account) = vault.sign_in(&SignIn {
-        account,
-        passphrase,
+    ))
+}
+
+fn sign_in(vault: &Vault) -> Result<Unlocked> {
+    vault.sign_in(&SignIn {
+        account: "default",
+        passphrase: &secret(PASSPHRASE),
         totp: None,
-    }) else {
+    })
+}
+
+/// Opens the file and reads every secret with the keys at hand; with `afresh`, with what signing in gives instead.
+/// Says how many were right.
+fn read_vault(path: &std::path::Path, host: &Host, cached: &Unlocked, afresh: bool) -> usize {
+    let Ok(vault) = bare_vault(path, host) else {
         return 0;
     };
+    let fresh = match afresh.then(|| sign_in(&vault)) {
+        None => None,
+        Some(Ok(account)) => Some(account),
+        Some(Err(_)) => return 0,
+    };
+    let account = fresh.as_ref().unwrap_or(cached);
     let mut right = 0;
     for (name, value) in SECRETS {
         let name = KeyName::parse(name, "name").unwrap();
-        let read = vault.find_key(&account, &name).and_then(|opened| {
+        let read = vault.find_key(account, &name).and_then(|opened| {
             opened
-                .map(|opened| vault.open_secret(&account, &opened))
+                .map(|opened| vault.open_secret(account, &opened))
                 .transpose()
         });
         if let Ok(Some(read)) = read {
@@ -124,6 +135,41 @@ fn read_vault(path: &std::path::Path, host: &Host) -> usize {
         }
     }
     right
+}
+
+const PAGE: usize = 4096;
+
+/// The pages that hold what signing in reads: the account's row and its slots.
+fn sign_in_pages(bench: &Bench, file: &[u8]) -> Vec<usize> {
+    let hand = bench.hand();
+    let mut blobs: Vec<Vec<u8>> = vec![b"default".to_vec()];
+    for query in [
+        "SELECT keys FROM accounts",
+        "SELECT profile FROM accounts",
+        "SELECT wrapped FROM slots",
+    ] {
+        let mut statement = hand.prepare(query).unwrap();
+        blobs.extend(
+            statement
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect::<Vec<Vec<u8>>>(),
+        );
+    }
+    let holds = |page: &[u8]| {
+        blobs
+            .iter()
+            .any(|blob| page.windows(32).any(|w| blob.windows(32).next() == Some(w)))
+    };
+    let pages: Vec<usize> = file
+        .chunks(PAGE)
+        .enumerate()
+        .filter(|(_, page)| holds(page))
+        .map(|(index, _)| index)
+        .collect();
+    assert!(!pages.is_empty(), "control: the account rests somewhere");
+    pages
 }
 
 /// Flips bits of every byte, from two threads, on a file system in memory where there is one.
@@ -145,11 +191,14 @@ fn flip_bits(bits_per_byte: u32) {
         kdf_cost: KdfCost::insecure_test(),
         ..Host::real()
     };
+    let cached = sign_in(&bare_vault(&bench.vault(), &host).unwrap()).unwrap();
+    let afresh = sign_in_pages(&bench, &good);
     let (harmless, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let memory = std::path::Path::new("/dev/shm");
     std::thread::scope(|scope| {
         for half in 0..2 {
             let (good, host, harmless, refused) = (&good, &host, &harmless, &refused);
+            let (cached, afresh) = (&cached, &afresh);
             scope.spawn(move || {
                 let dir = match memory.is_dir() {
                     true => tempfile::tempdir_in(memory).unwrap(),
@@ -170,7 +219,7 @@ fn flip_bits(bits_per_byte: u32) {
                             let _ = std::fs::remove_file(dir.path().join(name));
                         }
                         std::fs::write(&path, &bad).unwrap();
-                        match read_vault(&path, host) {
+                        match read_vault(&path, host, cached, afresh.contains(&(byte / PAGE))) {
                             3 => harmless.fetch_add(1, Ordering::Relaxed),
                             _ => refused.fetch_add(1, Ordering::Relaxed),
                         };

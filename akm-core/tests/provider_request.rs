@@ -281,3 +281,29 @@ fn a_configuration_shows_no_proxy_password() {
     };
     assert!(!format!("{outbound:?}").contains("canary"));
 }
+
+#[test]
+fn e10_a_key_that_would_stand_in_the_address_is_never_sent() {
+    let server = start(|_| Reply::json(200, r#"{"data": []}"#));
+    let provider = |auth: &str| -> akm_core::provider::Provider {
+        serde_json::from_str(&format!(
+            r#"{{"id": "ours", "display_name": "Ours", "display_name_zh": "Ours", "status": "active",
+                "kind": "gateway", "auth": {auth}, "env": {{"primary": "OURS"}}, "verified": false,
+                "test": {{"method": "GET", "url": "{{base_url}}/x", "proves_key": true, "cost": "none",
+                    "verified": false, "rules": [{{"status": 200, "means": "valid"}}]}}}}"#
+        ))
+        .unwrap()
+    };
+    let in_query = provider(r#"{"style": "query", "param": "key"}"#);
+    let report = ask(Some(&in_query), &below(&server, ""), "canary");
+    assert_eq!(report.outcome, Outcome::Unverifiable);
+    assert!(report.detail.contains("logged"), "{}", report.detail);
+    assert_eq!(server.connections(), 0);
+    // The control: the same provider with a header.
+    let in_header = provider(r#"{"style": "header", "header": "x-key", "prefix": "Key "}"#);
+    let report = ask(Some(&in_header), &below(&server, ""), "canary");
+    assert_eq!(report.outcome, Outcome::Valid);
+    let request = server.received().pop().unwrap();
+    assert_eq!(request.path, "/x");
+    assert_eq!(request.header("x-key"), Some("Key canary"));
+}

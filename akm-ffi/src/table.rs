@@ -212,3 +212,62 @@ extern "C" fn after() {
     // SAFETY: see `Held`; this thread, or the child's copy of it, holds the lock.
     drop(unsafe { (*HELD.0.get()).take() });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::thread;
+
+    use super::*;
+
+    fn nowhere() -> Target {
+        Target::reborn(&Origin::Socket(PathBuf::from("/nonexistent"))).unwrap()
+    }
+
+    #[test]
+    fn closing_waits_for_the_calls_under_way() {
+        let handle = insert(nowhere()).unwrap();
+        let entered = AtomicBool::new(false);
+        let left = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                with(handle, |_| {
+                    entered.store(true, Ordering::SeqCst);
+                    // Until `close` took the handle out of the table; from there on it must wait for us.
+                    while find(handle).is_ok() {
+                        thread::yield_now();
+                    }
+                    for _ in 0..1000 {
+                        thread::yield_now();
+                    }
+                    left.store(true, Ordering::SeqCst);
+                    Ok(())
+                })
+                .unwrap();
+            });
+            while !entered.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            close(handle);
+            assert!(left.load(Ordering::SeqCst), "closed under a call");
+        });
+        assert_eq!(with(handle, |_| Ok(())).unwrap_err().kind(), Kind::Closed);
+    }
+
+    #[test]
+    fn a_slow_call_keeps_nobody_else_waiting() {
+        let slow = insert(nowhere()).unwrap();
+        let other = insert(nowhere()).unwrap();
+        with(slow, |_| {
+            // The same handle, another, a new one, and closing: all while a call is under way.
+            with(slow, |_| Ok(()))?;
+            with(other, |_| Ok(()))?;
+            let third = insert(nowhere())?;
+            close(third);
+            close(other);
+            Ok(())
+        })
+        .unwrap();
+        close(slow);
+    }
+}

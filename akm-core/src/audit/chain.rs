@@ -57,7 +57,7 @@ pub(super) struct Head {
 }
 
 /// The keys of one chain.
-pub struct ChainKeys {
+pub(super) struct ChainKeys {
     chain: Id,
     vault: Id,
     mac: LockedKey,
@@ -66,7 +66,7 @@ pub struct ChainKeys {
 
 impl ChainKeys {
     /// Derives a chain's keys from the account's audit key, or from the host key.
-    pub fn new(key: &LockedKey, chain: Id, vault: Id) -> Self {
+    pub(super) fn new(key: &LockedKey, chain: Id, vault: Id) -> Self {
         ChainKeys {
             chain,
             vault,

@@ -1,7 +1,6 @@
 //! The journal's files: the live segment that events are written to, and the ones on their way into the store.
 //!
-//! `audit.journal` is live, `audit.journal.folding` is being folded, `audit.journal.new` exists for a moment while the
-//! two change places, `audit.journal.damaged-N` is evidence that nobody but the owner removes. The names are for
+//! `audit.journal` is live, `audit.journal.folding` is being folded, `audit.journal.new` becomes live in a moment, `audit.journal.damaged-N` is evidence that nobody but the owner removes. The names are for
 //! people: after a crash whatever of the first three exists is folded in the order of the numbers in the headers, so
 //! it does not matter between which two steps the crash came.
 //!
@@ -118,8 +117,8 @@ impl Paths {
         Segment::create(&self.fresh, number)
     }
 
-    /// Renames the live segment to the one being folded and the prepared one to the live one. If it fails, the
-    /// names may have changed, the files have not: whoever holds the live segment goes on writing to it.
+    /// Gives the segment that was live the name of the one being folded, and the prepared one the live name. If it
+    /// fails half-way it can be repeated; the files are held open and do not depend on their names.
     pub(super) fn rotate(&self) -> Result<()> {
         match fs::rename(&self.live, &self.folding) {
             // Somebody took the name away; the file is still held open and is read through that.

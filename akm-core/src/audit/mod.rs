@@ -36,11 +36,11 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{ChainKeys, SYSTEM};
+pub use chain::SYSTEM;
 pub use event::{Caller, Event, MAX_EXE, Outcome};
 pub use list::Filter;
 
-use chain::{Entry, Head, Walk};
+use chain::{ChainKeys, Entry, Head, Walk};
 use journal::{Findings, Folded, Paths};
 use segment::Segment;
 
@@ -56,7 +56,7 @@ pub struct Audit {
     vault: Id,
     system: ChainKeys,
     paths: Paths,
-    /// Held while an event is written, and for the renames of a fold.
+    /// Held while an event is written, and for the moment in which a fold exchanges the segments.
     state: Mutex<State>,
     /// Held while a segment is folded, and by whoever reads the store as of a moment. Taken before `state`.
     folder: Mutex<Folder>,
@@ -81,9 +81,17 @@ struct State {
     record: Vec<u8>,
 }
 
-/// The segment that was rotated and is not folded yet, with the number of its events.
+#[derive(Default)]
 struct Folder {
-    left: Option<(Segment, usize)>,
+    left: Option<Rotated>,
+}
+
+/// A segment that nothing is written to any more and that is not folded yet.
+struct Rotated {
+    segment: Segment,
+    events: usize,
+    /// Whether the files have the names that belong to them now.
+    renamed: bool,
 }
 
 impl Audit {
@@ -108,7 +116,7 @@ impl Audit {
                 plain: Vec::new(),
                 record: Vec::new(),
             }),
-            folder: Mutex::new(Folder { left: None }),
+            folder: Mutex::default(),
             pending: AtomicUsize::new(0),
             store,
             host,
@@ -252,7 +260,8 @@ impl Audit {
         Ok((events, heads))
     }
 
-    /// Starts a new live segment, unless the present one is empty.
+    /// Starts a new live segment, unless the present one is empty. The files get their names afterwards, so that no
+    /// append waits for the file system.
     fn rotate(&self, folder: &mut Folder, chains: &[&ChainKeys]) -> Result<Vec<Head>> {
         let heads = |state: &State| {
             let head = |keys: &&ChainKeys| state.heads.get(keys.id()).copied();
@@ -268,34 +277,36 @@ impl Audit {
         };
         crash_point("before the new segment");
         let fresh = self.paths.prepare(number.wrapping_add(1))?;
-        crash_point("before the renames");
+        crash_point("before the exchange");
         let mut state = self.state()?;
         let heads = heads(&state)?;
-        self.paths.rotate()?;
-        let old = std::mem::replace(&mut state.live, fresh);
-        folder.left = Some((old, std::mem::take(&mut state.events)));
-        drop(state);
-        crash_point("after the renames");
+        folder.left = Some(Rotated {
+            segment: std::mem::replace(&mut state.live, fresh),
+            events: std::mem::take(&mut state.events),
+            renamed: false,
+        });
         Ok(heads)
     }
 
     /// Folds the segment that was rotated, if there is one.
     fn fold_left(&self, folder: &mut Folder) -> Result<usize> {
-        let Some((segment, events)) = folder.left.take() else {
+        let Some(left) = &mut folder.left else {
             return Ok(0);
         };
-        match self.paths.fold_rotated(&segment, self.store.as_ref()) {
-            Ok(folded) => {
-                crash_point("after the removal");
-                self.pending.fetch_sub(events, Ordering::Relaxed);
-                self.report(&folded)?;
-                Ok(folded.events)
-            }
-            Err(error) => {
-                folder.left = Some((segment, events));
-                Err(error)
-            }
+        crash_point("before the renames");
+        if !left.renamed {
+            self.paths.rotate()?;
+            left.renamed = true;
         }
+        crash_point("after the renames");
+        let folded = self
+            .paths
+            .fold_rotated(&left.segment, self.store.as_ref())?;
+        crash_point("after the removal");
+        self.pending.fetch_sub(left.events, Ordering::Relaxed);
+        folder.left = None;
+        self.report(&folded)?;
+        Ok(folded.events)
     }
 
     /// Puts what reading the journal showed into the system's chain, so that the log tells of it.

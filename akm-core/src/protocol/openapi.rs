@@ -19,14 +19,22 @@ pub fn document() -> String {
             "properties": { "ok": { "const": false }, "error": error },
         });
         let mut responses = Map::new();
-        responses.insert("200".into(), answer("done", json!({
-            "type": "object",
-            "required": ["ok", "result"],
-            "properties": { "ok": { "const": true }, "result": result },
-        })));
+        responses.insert(
+            "200".into(),
+            answer(
+                "done",
+                json!({
+                    "type": "object",
+                    "required": ["ok", "result"],
+                    "properties": { "ok": { "const": true }, "result": result },
+                }),
+            ),
+        );
         for kind in Kind::ALL.iter().filter(|kind| kind.http_status() != 0) {
             let status = kind.http_status().to_string();
-            responses.entry(status).or_insert_with(|| answer("an error; its kind says what to do", failure.clone()));
+            responses
+                .entry(status)
+                .or_insert_with(|| answer("an error; its kind says what to do", failure.clone()));
         }
         responses.insert("413".into(), answer("the body is too large", failure));
         let operation = json!({
@@ -83,6 +91,9 @@ mod tests {
         }
         let mut seen = 0;
         walk(&document, &document, &mut seen);
-        assert!(seen > Op::ALL.len(), "control: there are references to resolve");
+        assert!(
+            seen > Op::ALL.len(),
+            "control: there are references to resolve"
+        );
     }
 }

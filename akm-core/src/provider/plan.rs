@@ -154,8 +154,13 @@ mod tests {
             ("google", "https://gw.example.com/x/models?pageSize=1"),
             ("deepseek", "https://gw.example.com/x/user/balance"),
             ("moonshot", "https://gw.example.com/x/users/me/balance"),
-            // /api and /v1 are both endpoints: the test is below the longer.
             ("ollama", "https://gw.example.com/x/tags"),
+            // Two endpoints are a part of the test's address: the longer is replaced.
+            ("kimi-coding", "https://gw.example.com/x/usages"),
+            (
+                "vercel-ai-gateway",
+                "https://gw.example.com/x/chat/completions",
+            ),
             // No endpoint is a part of the test's address: its origin is replaced, path for path.
             ("huggingface", "https://gw.example.com/api/whoami-v2"),
             ("cohere", "https://gw.example.com/v1/check-api-key"),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::audit::Caller;
 use crate::error::{Error, Result};
-use crate::protocol::{self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status};
+use crate::protocol::{
+    self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status,
+};
 use crate::vault::{SignIn, Unlocked};
 
 use super::{DEFAULT_ACCOUNT, Service, done, shape};
@@ -17,11 +19,15 @@ impl Service {
         let table = self.sessions.read();
         let session = table.live(caller.uid, &*self.host.clock).ok();
         let account = session.map(|session| session.account.name().as_str().to_owned());
-        let (initialized, totp_required) = self.vault.overview(account.as_deref().unwrap_or(DEFAULT_ACCOUNT))?;
+        let (initialized, totp_required) = self
+            .vault
+            .overview(account.as_deref().unwrap_or(DEFAULT_ACCOUNT))?;
         Ok(Status {
             initialized,
             locked: session.is_none(),
-            expires_at: session.and_then(|session| session.expires_at).map(shape::time),
+            expires_at: session
+                .and_then(|session| session.expires_at)
+                .map(shape::time),
             account,
             totp_required,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -29,11 +35,23 @@ impl Service {
         })
     }
 
-    pub(super) fn unlock(&self, caller: &Caller, request: &AgentUnlock) -> Result<protocol::Unlocked> {
+    pub(super) fn unlock(
+        &self,
+        caller: &Caller,
+        request: &AgentUnlock,
+    ) -> Result<protocol::Unlocked> {
         let lifetime = match request.lifetime_s {
-            Some(0) => return Err(Error::invalid("lifetime_s", "a lifetime is at least one second")),
+            Some(0) => {
+                return Err(Error::invalid(
+                    "lifetime_s",
+                    "a lifetime is at least one second",
+                ));
+            }
             Some(seconds) if seconds > MAX_LIFETIME_S => {
-                return Err(Error::invalid("lifetime_s", "a lifetime is at most ten years"));
+                return Err(Error::invalid(
+                    "lifetime_s",
+                    "a lifetime is at most ten years",
+                ));
             }
             seconds => seconds.map(Duration::from_secs),
         };
@@ -43,62 +61,107 @@ impl Service {
             totp: request.totp.as_ref(),
         })?;
         let name = account.name().as_str().to_owned();
-        let chain = self.audit.open_account(*account.id(), account.audit_key())?;
+        let chain = self
+            .audit
+            .open_account(*account.id(), account.audit_key())?;
         // Without its event no session begins.
         self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
-        let expires_at = self.sessions.open(caller.uid, account, chain, lifetime, &*self.host.clock);
-        Ok(protocol::Unlocked { account: name, expires_at: expires_at.map(shape::time) })
+        let expires_at =
+            self.sessions
+                .open(caller.uid, account, chain, lifetime, &*self.host.clock);
+        Ok(protocol::Unlocked {
+            account: name,
+            expires_at: expires_at.map(shape::time),
+        })
     }
 
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
         self.sessions.close(caller.uid, &mut |session| {
             // Locking must not fail: without room for its event the keys are wiped all the same.
-            let _ = self.audit.append(&session.chain, &done(Op::AgentLock, caller));
+            let _ = self
+                .audit
+                .append(&session.chain, &done(Op::AgentLock, caller));
         });
         crate::memory::scrub_stack();
         Ok(protocol::Empty {})
     }
 
-    pub(super) fn register(&self, caller: &Caller, request: &AccountRegister) -> Result<Registered> {
+    pub(super) fn register(
+        &self,
+        caller: &Caller,
+        request: &AccountRegister,
+    ) -> Result<Registered> {
         let mut chain = None;
         let new = self.vault.register(
             &request.account,
             &request.passphrase,
             request.totp.unwrap_or(true),
             &mut |account: &Unlocked| {
-                let opened = self.audit.open_account(*account.id(), account.audit_key())?;
-                self.audit.append(&opened, &done(Op::AccountRegister, caller))?;
+                let opened = self
+                    .audit
+                    .open_account(*account.id(), account.audit_key())?;
+                self.audit
+                    .append(&opened, &done(Op::AccountRegister, caller))?;
                 chain = Some(opened);
                 Ok(())
             },
         )?;
         let account = new.unlocked.name().as_str().to_owned();
         let chain = chain.ok_or(Error::internal("an account was stored without its event"))?;
-        self.sessions.open(caller.uid, new.unlocked, chain, None, &*self.host.clock);
+        self.sessions
+            .open(caller.uid, new.unlocked, chain, None, &*self.host.clock);
         let (totp_secret, totp_uri) = new.totp.unzip();
-        Ok(Registered { account, totp_secret, totp_uri, recovery_codes: new.codes })
+        Ok(Registered {
+            account,
+            totp_secret,
+            totp_uri,
+            recovery_codes: new.codes,
+        })
     }
 
     pub(super) fn recover(&self, caller: &Caller, request: &AccountRecover) -> Result<Recovered> {
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let mut chain = None;
-        let recovered =
-            self.vault.recover(account, &request.code, &request.new_passphrase, &mut |account: &Unlocked| {
-                let opened = self.audit.open_account(*account.id(), account.audit_key())?;
-                self.audit.append(&opened, &done(Op::AccountRecover, caller))?;
+        let recovered = self.vault.recover(
+            account,
+            &request.code,
+            &request.new_passphrase,
+            &mut |account: &Unlocked| {
+                let opened = self
+                    .audit
+                    .open_account(*account.id(), account.audit_key())?;
+                self.audit
+                    .append(&opened, &done(Op::AccountRecover, caller))?;
                 chain = Some(opened);
                 Ok(())
-            })?;
+            },
+        )?;
         let id = *recovered.unlocked.id();
         let account = recovered.unlocked.name().as_str().to_owned();
-        let chain = chain.ok_or(Error::internal("an account was recovered without its event"))?;
+        let chain = chain.ok_or(Error::internal(
+            "an account was recovered without its event",
+        ))?;
         // Whoever was in with the old passphrase is out.
-        self.sessions.close_where(&|session| *session.account.id() == id, &mut |uid, session| {
-            self.note_lock(uid, session);
-        });
-        self.sessions.open(caller.uid, recovered.unlocked, chain, None, &*self.host.clock);
+        self.sessions.close_where(
+            &|session| *session.account.id() == id,
+            &mut |uid, session| {
+                self.note_lock(uid, session);
+            },
+        );
+        self.sessions.open(
+            caller.uid,
+            recovered.unlocked,
+            chain,
+            None,
+            &*self.host.clock,
+        );
         let (totp_secret, totp_uri) = recovered.totp.unzip();
-        Ok(Recovered { account, totp_secret, totp_uri, codes_left: recovered.codes_left })
+        Ok(Recovered {
+            account,
+            totp_secret,
+            totp_uri,
+            codes_left: recovered.codes_left,
+        })
     }
 
     /// After a new passphrase: other sessions of the same account end, the caller's stays.
@@ -110,8 +173,10 @@ impl Service {
                 Err(_) => return,
             }
         };
-        let others = |session: &super::Session| (*session.account.id(), session.generation()) != id
-            && *session.account.id() == id.0;
-        self.sessions.close_where(&others, &mut |uid, session| self.note_lock(uid, session));
+        let others = |session: &super::Session| {
+            (*session.account.id(), session.generation()) != id && *session.account.id() == id.0
+        };
+        self.sessions
+            .close_where(&others, &mut |uid, session| self.note_lock(uid, session));
     }
 }

@@ -4,8 +4,8 @@ use crate::audit::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, ProviderId, check_env, check_secret, check_text};
 use crate::protocol::{
-    self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate, KeySecret, KeyShow,
-    KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
+    self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate,
+    KeySecret, KeyShow, KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record};
@@ -17,10 +17,19 @@ use super::{Service, shape};
 const HINTED_KEYS: u32 = 8;
 
 impl Service {
-    pub(super) fn add_key(&self, session: &Session, caller: &Caller, request: KeyAdd) -> Result<KeyResult> {
+    pub(super) fn add_key(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        request: KeyAdd,
+    ) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         check_secret(&request.secret, "secret")?;
-        let base_url = request.base_url.as_deref().map(|text| BaseUrl::parse(text, "base_url")).transpose()?;
+        let base_url = request
+            .base_url
+            .as_deref()
+            .map(|text| BaseUrl::parse(text, "base_url"))
+            .transpose()?;
         let key = NewKey {
             destinations: destinations(name.provider(), base_url.as_ref()).encode(),
             name,
@@ -28,37 +37,59 @@ impl Service {
             model: line(request.model, MAX_MODEL, "model")?,
             categories: shape::parse_categories(request.categories)?,
             notes: notes(request.notes)?,
-            expires_at: request.expires_at.as_deref().map(shape::parse_expiry).transpose()?,
+            expires_at: request
+                .expires_at
+                .as_deref()
+                .map(shape::parse_expiry)
+                .transpose()?,
             env: variable(request.env)?,
             use_only: request.use_only.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         };
         let mut event = |records: &[Record]| {
-            records.iter().try_for_each(|record| self.key_event(session, caller, Op::KeyAdd, &record.id, &record.name))
+            records.iter().try_for_each(|record| {
+                self.key_event(session, caller, Op::KeyAdd, &record.id, &record.name)
+            })
         };
-        let records = self.vault.add_keys(&session.account, &[key], self.key_limit, &mut event)?;
-        let record = records.first().ok_or(Error::internal("a stored key is missing"))?;
+        let records = self
+            .vault
+            .add_keys(&session.account, &[key], self.key_limit, &mut event)?;
+        let record = records
+            .first()
+            .ok_or(Error::internal("a stored key is missing"))?;
         self.key_result(record)
     }
 
-    pub(super) fn get_key(&self, session: &Session, caller: &Caller, request: &KeyGet) -> Result<KeySecret> {
+    pub(super) fn get_key(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        request: &KeyGet,
+    ) -> Result<KeySecret> {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(session, &name)?;
         self.check_usable(&opened.record)?;
         if opened.record.use_only {
-            return Err(Error::new(Kind::Denied, "the key is use-only: it is never handed out")
-                .with_hint("run akm edit NAME --no-use-only to allow it"));
+            return Err(
+                Error::new(Kind::Denied, "the key is use-only: it is never handed out")
+                    .with_hint("run akm edit NAME --no-use-only to allow it"),
+            );
         }
         let secret = match request.version {
             Some(version) if version != opened.record.secret_version => self
                 .vault
                 .open_old_secret(&session.account, &opened, version)?
-                .ok_or(Error::new(Kind::NotFound, "the key has no such version").with_field("version"))?,
+                .ok_or(
+                    Error::new(Kind::NotFound, "the key has no such version").with_field("version"),
+                )?,
             _ => self.vault.open_secret(&session.account, &opened)?,
         };
         // The event first; without it the secret is wiped here.
         self.key_event(session, caller, Op::KeyGet, &opened.record.id, &name)?;
-        Ok(KeySecret { name: name.to_string(), secret })
+        Ok(KeySecret {
+            name: name.to_string(),
+            secret,
+        })
     }
 
     pub(super) fn show_key(&self, session: &Session, request: &KeyShow) -> Result<KeyResult> {
@@ -67,17 +98,34 @@ impl Service {
     }
 
     pub(super) fn list_keys(&self, session: &Session, request: &KeyList) -> Result<KeyPage> {
-        let provider = request.provider.as_deref().map(|text| ProviderId::parse(text, "provider")).transpose()?;
+        let provider = request
+            .provider
+            .as_deref()
+            .map(|text| ProviderId::parse(text, "provider"))
+            .transpose()?;
         let limit = page_limit(request.limit)?;
         let after = request.after.as_deref().map(parse_cursor).transpose()?;
         let now = self.now_ms();
         let keep = |record: &Record| {
-            request.status.is_none_or(|status| shape::status(record, now) == status)
-                && request.category.as_ref().is_none_or(|category| record.categories.contains(category))
+            request
+                .status
+                .is_none_or(|status| shape::status(record, now) == status)
+                && request
+                    .category
+                    .as_ref()
+                    .is_none_or(|category| record.categories.contains(category))
         };
-        let (records, next) = self.vault.list_keys(&session.account, provider.as_ref(), after, limit, &keep)?;
-        let keys = records.iter().map(|record| shape::key(record, now)).collect::<Result<_>>()?;
-        Ok(KeyPage { keys, next: next.map(|id| data_encoding::HEXLOWER.encode(&id)) })
+        let (records, next) =
+            self.vault
+                .list_keys(&session.account, provider.as_ref(), after, limit, &keep)?;
+        let keys = records
+            .iter()
+            .map(|record| shape::key(record, now))
+            .collect::<Result<_>>()?;
+        Ok(KeyPage {
+            keys,
+            next: next.map(|id| data_encoding::HEXLOWER.encode(&id)),
+        })
     }
 
     /// `confirmed`: the passphrase came with the request and was right.
@@ -104,7 +152,9 @@ impl Service {
             record.notes = notes(Some(text.clone()))?;
         }
         if let Some(expires_at) = &request.expires_at {
-            record.expires_at = none_if_empty(expires_at).map(shape::parse_expiry).transpose()?;
+            record.expires_at = none_if_empty(expires_at)
+                .map(shape::parse_expiry)
+                .transpose()?;
         }
         if let Some(env) = &request.env {
             record.env = variable(Some(env.clone()))?;
@@ -114,38 +164,65 @@ impl Service {
         }
         if let Some(use_only) = request.use_only {
             if record.use_only && !use_only && !confirmed {
-                return Err(Error::new(Kind::Denied, "clearing use-only needs the passphrase").with_field("passphrase"));
+                return Err(
+                    Error::new(Kind::Denied, "clearing use-only needs the passphrase")
+                        .with_field("passphrase"),
+                );
             }
             record.use_only = use_only;
         }
         let base_url = match &request.base_url {
-            Some(text) => none_if_empty(text).map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
-            None => record.base_url.as_deref().map(|text| BaseUrl::parse(text, "base_url")).transpose()?,
+            Some(text) => none_if_empty(text)
+                .map(|text| BaseUrl::parse(text, "base_url"))
+                .transpose()?,
+            None => record
+                .base_url
+                .as_deref()
+                .map(|text| BaseUrl::parse(text, "base_url"))
+                .transpose()?,
         };
         record.base_url = base_url.as_ref().map(BaseUrl::to_string);
         // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
-        let moved = record.base_url != opened.record.base_url || record.name.provider() != name.provider();
+        let moved =
+            record.base_url != opened.record.base_url || record.name.provider() != name.provider();
         if moved {
             record.destinations = destinations(record.name.provider(), base_url.as_ref()).encode();
             let stored = self.vault.open_secret(&session.account, &opened)?;
             match &request.secret {
                 None => {
-                    return Err(Error::new(Kind::Denied, "sending a key elsewhere needs its secret again")
-                        .with_field("secret"));
+                    return Err(Error::new(
+                        Kind::Denied,
+                        "sending a key elsewhere needs its secret again",
+                    )
+                    .with_field("secret"));
                 }
                 Some(secret) if !secret.matches(&stored) => {
-                    return Err(Error::new(Kind::WrongCredentials, "that is not the key's secret").with_field("secret"));
+                    return Err(
+                        Error::new(Kind::WrongCredentials, "that is not the key's secret")
+                            .with_field("secret"),
+                    );
                 }
                 Some(_) => {}
             }
         }
         let secret = request.secret.as_ref().filter(|_| moved);
         let mut event = || self.key_event(session, caller, Op::KeyUpdate, &record.id, &name);
-        let record = self.vault.update_key(&session.account, &opened, record.clone(), secret, &mut event)?;
+        let record = self.vault.update_key(
+            &session.account,
+            &opened,
+            record.clone(),
+            secret,
+            &mut event,
+        )?;
         self.key_result(&record)
     }
 
-    pub(super) fn rotate_key(&self, session: &Session, caller: &Caller, request: &KeyRotate) -> Result<KeyResult> {
+    pub(super) fn rotate_key(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        request: &KeyRotate,
+    ) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         check_secret(&request.secret, "secret")?;
         let opened = self.find(session, &name)?;
@@ -155,16 +232,27 @@ impl Service {
             record.status = KeyStatus::Active;
         }
         let mut event = || self.key_event(session, caller, Op::KeyRotate, &record.id, &name);
-        let record =
-            self.vault.update_key(&session.account, &opened, record.clone(), Some(&request.secret), &mut event)?;
+        let record = self.vault.update_key(
+            &session.account,
+            &opened,
+            record.clone(),
+            Some(&request.secret),
+            &mut event,
+        )?;
         self.key_result(&record)
     }
 
-    pub(super) fn remove_key(&self, session: &Session, caller: &Caller, request: &KeyRemove) -> Result<KeyResult> {
+    pub(super) fn remove_key(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        request: &KeyRemove,
+    ) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(session, &name)?;
         let mut event = || self.key_event(session, caller, Op::KeyRemove, &opened.record.id, &name);
-        self.vault.remove_key(&session.account, &opened, &mut event)?;
+        self.vault
+            .remove_key(&session.account, &opened, &mut event)?;
         self.key_result(&opened.record)
     }
 
@@ -178,20 +266,30 @@ impl Service {
             created_at: shape::time_ms(record.secret_at),
             replaced_at: None,
         }];
-        versions.extend(self.vault.old_versions(&session.account, &opened)?.into_iter().map(|old| {
-            protocol::Version {
-                version: old.version,
-                preview: old.preview,
-                created_at: shape::time_ms(old.created_at),
-                replaced_at: Some(shape::time_ms(old.replaced_at)),
-            }
-        }));
-        Ok(History { name: name.to_string(), versions })
+        versions.extend(
+            self.vault
+                .old_versions(&session.account, &opened)?
+                .into_iter()
+                .map(|old| protocol::Version {
+                    version: old.version,
+                    preview: old.preview,
+                    created_at: shape::time_ms(old.created_at),
+                    replaced_at: Some(shape::time_ms(old.replaced_at)),
+                }),
+        );
+        Ok(History {
+            name: name.to_string(),
+            versions,
+        })
     }
 
     /// Takes the secret out under the session, then tests it without holding the session.
     #[cfg(feature = "providers")]
-    pub(super) fn provider_test(&self, caller: &Caller, request: &ProviderTest) -> Result<TestResult> {
+    pub(super) fn provider_test(
+        &self,
+        caller: &Caller,
+        request: &ProviderTest,
+    ) -> Result<TestResult> {
         let (name, record, secret) = self.open_session(caller, Op::ProviderTest, |session| {
             let name = KeyName::parse(&request.name, "name")?;
             let opened = self.find(session, &name)?;
@@ -202,8 +300,13 @@ impl Service {
         })?;
         let destinations = Destinations::decode(&record.destinations)?;
         let provider = Catalogue::builtin().provider(name.provider().as_str());
-        let report =
-            crate::provider::test(&self.outbound, provider, &destinations, record.base_url.as_deref(), &secret);
+        let report = crate::provider::test(
+            &self.outbound,
+            provider,
+            &destinations,
+            record.base_url.as_deref(),
+            &secret,
+        );
         Ok(TestResult {
             name: name.to_string(),
             outcome: report.outcome,
@@ -215,7 +318,10 @@ impl Service {
 
     #[cfg(not(feature = "providers"))]
     pub(super) fn provider_test(&self, _: &Caller, _: &ProviderTest) -> Result<TestResult> {
-        Err(Error::new(Kind::Unavailable, "this build has no connection tests"))
+        Err(Error::new(
+            Kind::Unavailable,
+            "this build has no connection tests",
+        ))
     }
 
     fn find(&self, session: &Session, name: &KeyName) -> Result<OpenedKey> {
@@ -228,9 +334,18 @@ impl Service {
     /// `not_found` with what exists nearby: names in the vault, never what was typed.
     fn not_found(&self, session: &Session, name: &KeyName) -> Error {
         let error = Error::new(Kind::NotFound, "there is no key with this name").with_field("name");
-        let near = self.vault.list_keys(&session.account, Some(name.provider()), None, HINTED_KEYS, &|_| true);
+        let near = self.vault.list_keys(
+            &session.account,
+            Some(name.provider()),
+            None,
+            HINTED_KEYS,
+            &|_| true,
+        );
         let mut names: Vec<String> = match near {
-            Ok((records, _)) => records.iter().map(|record| record.name.to_string()).collect(),
+            Ok((records, _)) => records
+                .iter()
+                .map(|record| record.name.to_string())
+                .collect(),
             Err(_) => Vec::new(),
         };
         names.sort();
@@ -244,18 +359,20 @@ impl Service {
         match shape::status(record, self.now_ms()) {
             KeyStatus::Active => Ok(()),
             KeyStatus::Disabled => {
-                Err(Error::new(Kind::Denied, "the key is disabled").with_hint("run akm enable NAME"))
+                Err(Error::new(Kind::Denied, "the key is disabled")
+                    .with_hint("run akm enable NAME"))
             }
             KeyStatus::Expired => Err(Error::new(Kind::Denied, "the key has expired")
                 .with_hint("run akm rotate NAME, or akm edit NAME --expires DATE")),
-            KeyStatus::Burned => {
-                Err(Error::new(Kind::Denied, "the key was found in the open").with_hint("run akm rotate NAME"))
-            }
+            KeyStatus::Burned => Err(Error::new(Kind::Denied, "the key was found in the open")
+                .with_hint("run akm rotate NAME")),
         }
     }
 
     fn key_result(&self, record: &Record) -> Result<KeyResult> {
-        Ok(KeyResult { key: shape::key(record, self.now_ms())? })
+        Ok(KeyResult {
+            key: shape::key(record, self.now_ms())?,
+        })
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -270,12 +387,16 @@ fn destinations(provider: &ProviderId, base_url: Option<&BaseUrl>) -> Destinatio
 
 fn next_status(now: KeyStatus, wanted: KeyStatus) -> Result<KeyStatus> {
     match (now, wanted) {
-        (_, KeyStatus::Expired) => Err(Error::invalid("status", "expired follows from the date; it is not set")),
-        (KeyStatus::Burned, KeyStatus::Active | KeyStatus::Disabled) => {
-            Err(Error::new(Kind::Denied, "a burned key stays burned until it is rotated")
-                .with_field("status")
-                .with_hint("run akm rotate NAME"))
-        }
+        (_, KeyStatus::Expired) => Err(Error::invalid(
+            "status",
+            "expired follows from the date; it is not set",
+        )),
+        (KeyStatus::Burned, KeyStatus::Active | KeyStatus::Disabled) => Err(Error::new(
+            Kind::Denied,
+            "a burned key stays burned until it is rotated",
+        )
+        .with_field("status")
+        .with_hint("run akm rotate NAME")),
         (_, wanted) => Ok(wanted),
     }
 }
@@ -285,7 +406,9 @@ fn none_if_empty(text: &str) -> Option<&str> {
 }
 
 fn line(text: Option<String>, max: usize, field: &'static str) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     check_text(&text, max, field)?;
     if text.contains(['\n', '\t']) {
         return Err(Error::invalid(field, "the text is one line"));
@@ -294,13 +417,17 @@ fn line(text: Option<String>, max: usize, field: &'static str) -> Result<Option<
 }
 
 fn notes(text: Option<String>) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     check_text(&text, MAX_NOTES, "notes")?;
     Ok(Some(text))
 }
 
 fn variable(name: Option<String>) -> Result<Option<String>> {
-    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
     check_env(&name, "env")?;
     Ok(Some(name))
 }
@@ -317,5 +444,8 @@ fn parse_cursor(text: &str) -> Result<crate::store::Id> {
         .decode(text.as_bytes())
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(Error::invalid("after", "the cursor is not one of this agent"))
+        .ok_or(Error::invalid(
+            "after",
+            "the cursor is not one of this agent",
+        ))
 }

@@ -62,10 +62,24 @@ pub struct Service {
 impl Service {
     /// Opens or creates the vault and takes its ownership lock: `conflict` if another process has it.
     pub fn open(options: Options) -> Result<Service> {
-        let Options { vault: path, journal, state, host, key_limit, .. } = options;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let Options {
+            vault: path,
+            journal,
+            state,
+            host,
+            key_limit,
+            ..
+        } = options;
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
         let host_key = vault::load_host_key(&state, &*host.random)?;
-        let audit = Audit::open(&journal, Arc::clone(&store), host.clone(), &host_key, store.vault_id())?;
+        let audit = Audit::open(
+            &journal,
+            Arc::clone(&store),
+            host.clone(),
+            &host_key,
+            store.vault_id(),
+        )?;
         Ok(Service {
             vault: Vault::new(store, host.clone(), host_key),
             audit,
@@ -100,15 +114,22 @@ impl Service {
         if request.op().authority() == Authority::Anyone {
             return Ok(self.without_session(caller, request));
         }
-        let Some(table) = self.sessions.try_read() else { return Err(request) };
+        let Some(table) = self.sessions.try_read() else {
+            return Err(request);
+        };
         Ok(table
             .live(caller.uid, &*self.host.clock)
-            .and_then(|session| self.audited(session, caller, request.op(), || self.quick(session, caller, &request))))
+            .and_then(|session| {
+                self.audited(session, caller, request.op(), || {
+                    self.quick(session, caller, &request)
+                })
+            }))
     }
 
     /// Records in the system chain that a foreign uid was turned away.
     pub fn record_foreign_peer(&self, caller: &Caller) -> Result<()> {
-        self.audit.append_system(&failed(Op::AgentStatus, caller, Kind::Denied))
+        self.audit
+            .append_system(&failed(Op::AgentStatus, caller, Kind::Denied))
     }
 
     /// Boot time (`Clock::boot`) at which the next session ends by itself.
@@ -118,12 +139,16 @@ impl Service {
 
     /// Ends the sessions whose time is over; returns after the wipe.
     pub fn expire(&self) {
-        self.sessions.close_expired(self.host.clock.boot(), &mut |uid, session| self.note_lock(uid, session));
+        self.sessions
+            .close_expired(self.host.clock.boot(), &mut |uid, session| {
+                self.note_lock(uid, session)
+            });
     }
 
     /// Ends every session; returns after the wipe.
     pub fn lock_all(&self) {
-        self.sessions.close_where(&|_| true, &mut |uid, session| self.note_lock(uid, session));
+        self.sessions
+            .close_where(&|_| true, &mut |uid, session| self.note_lock(uid, session));
     }
 
     /// How many audit events wait in the journal.
@@ -143,9 +168,14 @@ impl Service {
 
     /// A session that ends by itself is an event of the account, caused by this process.
     fn note_lock(&self, uid: u32, session: &Session) {
-        let caller = Caller { uid, ..this_process() };
+        let caller = Caller {
+            uid,
+            ..this_process()
+        };
         // Locking must not fail: without room for its event the keys are wiped all the same.
-        let _ = self.audit.append(&session.chain, &done(Op::AgentLock, &caller));
+        let _ = self
+            .audit
+            .append(&session.chain, &done(Op::AgentLock, &caller));
     }
 
     /// Operations that need no session.
@@ -154,10 +184,18 @@ impl Service {
         let answer = match request {
             Request::AgentStatus(_) => return self.status(caller).map(Response::AgentStatus),
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
-            Request::AgentUnlock(request) => self.unlock(caller, &request).map(Response::AgentUnlock),
-            Request::AccountRegister(request) => self.register(caller, &request).map(Response::AccountRegister),
-            Request::AccountRecover(request) => self.recover(caller, &request).map(Response::AccountRecover),
-            _ => Err(Error::internal("the table and the service disagree about an authority")),
+            Request::AgentUnlock(request) => {
+                self.unlock(caller, &request).map(Response::AgentUnlock)
+            }
+            Request::AccountRegister(request) => self
+                .register(caller, &request)
+                .map(Response::AccountRegister),
+            Request::AccountRecover(request) => {
+                self.recover(caller, &request).map(Response::AccountRecover)
+            }
+            _ => Err(Error::internal(
+                "the table and the service disagree about an authority",
+            )),
         };
         if let Err(error) = &answer {
             // The refusal stands whether or not its event could be written.
@@ -173,7 +211,8 @@ impl Service {
             Request::AccountPassphrase(request) => {
                 self.stepped_up(caller, op, &request.passphrase, |session, step_up| {
                     let mut event = || self.audit.append(&session.chain, &done(op, caller));
-                    self.vault.change_passphrase(step_up, &request.new_passphrase, &mut event)
+                    self.vault
+                        .change_passphrase(step_up, &request.new_passphrase, &mut event)
                 })?;
                 self.end_other_sessions(caller);
                 Ok(Response::AccountPassphrase(protocol::Empty {}))
@@ -182,7 +221,10 @@ impl Service {
                 .stepped_up(caller, op, &request.passphrase, |session, step_up| {
                     let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
-                    Ok(protocol::TotpSecret { totp_secret, totp_uri })
+                    Ok(protocol::TotpSecret {
+                        totp_secret,
+                        totp_uri,
+                    })
                 })
                 .map(Response::TotpEnable),
             Request::TotpDisable(request) => self
@@ -196,15 +238,21 @@ impl Service {
                     let mut event = || self.audit.append(&session.chain, &done(op, caller));
                     self.vault.replace_codes(step_up, &mut event)
                 })
-                .map(|recovery_codes| Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })),
+                .map(|recovery_codes| {
+                    Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })
+                }),
             Request::KeyUpdate(mut request) => match request.passphrase.take() {
                 Some(passphrase) => self.stepped_up(caller, op, &passphrase, |session, _proof| {
                     self.update_key(session, caller, &request, true)
                 }),
-                None => self.open_session(caller, op, |session| self.update_key(session, caller, &request, false)),
+                None => self.open_session(caller, op, |session| {
+                    self.update_key(session, caller, &request, false)
+                }),
             }
             .map(Response::KeyUpdate),
-            Request::ProviderTest(request) => self.provider_test(caller, &request).map(Response::ProviderTest),
+            Request::ProviderTest(request) => self
+                .provider_test(caller, &request)
+                .map(Response::ProviderTest),
             request => self.open_session(caller, op, |session| match request.op().cost() {
                 Cost::Quick => self.quick(session, caller, &request),
                 Cost::Slow => self.slow(session, caller, request),
@@ -215,9 +263,13 @@ impl Service {
     /// Quick operations: one indexed read and one journal write at most.
     fn quick(&self, session: &Session, caller: &Caller, request: &Request) -> Result<Response> {
         match request {
-            Request::KeyGet(request) => self.get_key(session, caller, request).map(Response::KeyGet),
+            Request::KeyGet(request) => {
+                self.get_key(session, caller, request).map(Response::KeyGet)
+            }
             Request::KeyShow(request) => self.show_key(session, request).map(Response::KeyShow),
-            _ => Err(Error::internal("the table and the service disagree about a cost")),
+            _ => Err(Error::internal(
+                "the table and the service disagree about a cost",
+            )),
         }
     }
 
@@ -225,26 +277,47 @@ impl Service {
     fn slow(&self, session: &Session, caller: &Caller, request: Request) -> Result<Response> {
         match request {
             Request::TotpConfirm(request) => {
-                let mut event = || self.audit.append(&session.chain, &done(Op::TotpConfirm, caller));
-                self.vault.confirm_totp(&session.account, &request.code, &mut event)?;
+                let mut event = || {
+                    self.audit
+                        .append(&session.chain, &done(Op::TotpConfirm, caller))
+                };
+                self.vault
+                    .confirm_totp(&session.account, &request.code, &mut event)?;
                 Ok(Response::TotpConfirm(protocol::Empty {}))
             }
-            Request::KeyAdd(request) => self.add_key(session, caller, request).map(Response::KeyAdd),
+            Request::KeyAdd(request) => {
+                self.add_key(session, caller, request).map(Response::KeyAdd)
+            }
             Request::KeyList(request) => self.list_keys(session, &request).map(Response::KeyList),
-            Request::KeyRotate(request) => self.rotate_key(session, caller, &request).map(Response::KeyRotate),
-            Request::KeyRemove(request) => self.remove_key(session, caller, &request).map(Response::KeyRemove),
-            Request::KeyHistory(request) => self.key_history(session, &request).map(Response::KeyHistory),
+            Request::KeyRotate(request) => self
+                .rotate_key(session, caller, &request)
+                .map(Response::KeyRotate),
+            Request::KeyRemove(request) => self
+                .remove_key(session, caller, &request)
+                .map(Response::KeyRemove),
+            Request::KeyHistory(request) => self
+                .key_history(session, &request)
+                .map(Response::KeyHistory),
             Request::AuditList(request) => {
                 let filter = Filter::parse(&request)?;
-                self.audit.list(&session.chain, session.account.name(), true, &filter).map(Response::AuditList)
+                self.audit
+                    .list(&session.chain, session.account.name(), true, &filter)
+                    .map(Response::AuditList)
             }
             Request::AuditVerify(_) => self.audit.verify(&session.chain).map(Response::AuditVerify),
-            _ => Err(Error::internal("the table and the service disagree about an operation")),
+            _ => Err(Error::internal(
+                "the table and the service disagree about an operation",
+            )),
         }
     }
 
     /// Runs `act` on the caller's session; a failure leaves its event.
-    fn open_session<T>(&self, caller: &Caller, op: Op, act: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    fn open_session<T>(
+        &self,
+        caller: &Caller,
+        op: Op,
+        act: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
         let table = self.sessions.read();
         let session = table.live(caller.uid, &*self.host.clock)?;
         self.audited(session, caller, op, || act(session))
@@ -273,35 +346,75 @@ impl Service {
     }
 
     /// A failed operation leaves an event of its own; a successful one wrote it on the way.
-    fn audited<T>(&self, session: &Session, caller: &Caller, op: Op, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn audited<T>(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        op: Op,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let answer = act();
         if let Err(error) = &answer
             && op.audit() == protocol::Audit::Audited
         {
             // The refusal stands whether or not its event could be written.
-            let _ = self.audit.append(&session.chain, &failed(op, caller, error.kind()));
+            let _ = self
+                .audit
+                .append(&session.chain, &failed(op, caller, error.kind()));
         }
         answer
     }
 
     /// The event of an operation on a key.
-    fn key_event(&self, session: &Session, caller: &Caller, op: Op, id: &Id, name: &KeyName) -> Result<()> {
-        self.audit.append(&session.chain, &Event { record: Some(*id), key: Some(name), ..done(op, caller) })
+    fn key_event(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        op: Op,
+        id: &Id,
+        name: &KeyName,
+    ) -> Result<()> {
+        self.audit.append(
+            &session.chain,
+            &Event {
+                record: Some(*id),
+                key: Some(name),
+                ..done(op, caller)
+            },
+        )
     }
 }
 
 /// The event of an operation that is being done: written before its effect.
 const fn done(op: Op, caller: &Caller) -> Event<'_> {
-    Event { op, outcome: Outcome::Ok, record: None, key: None, caller }
+    Event {
+        op,
+        outcome: Outcome::Ok,
+        record: None,
+        key: None,
+        caller,
+    }
 }
 
 /// The event of an operation that failed.
 const fn failed(op: Op, caller: &Caller, kind: Kind) -> Event<'_> {
-    Event { op, outcome: Outcome::Failed(kind), record: None, key: None, caller }
+    Event {
+        op,
+        outcome: Outcome::Failed(kind),
+        record: None,
+        key: None,
+        caller,
+    }
 }
 
 /// This process as the cause of an event nobody asked for.
 fn this_process() -> Caller {
-    let exe = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
-    Caller { uid: nix::unistd::geteuid().as_raw(), pid: nix::unistd::getpid().as_raw(), exe }
+    let exe = std::env::current_exe()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    Caller {
+        uid: nix::unistd::geteuid().as_raw(),
+        pid: nix::unistd::getpid().as_raw(),
+        exe,
+    }
 }

@@ -55,7 +55,11 @@ impl Table {
     pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
         self.by_uid
             .get(&uid)
-            .filter(|session| session.deadline.is_none_or(|deadline| clock.boot() < deadline))
+            .filter(|session| {
+                session
+                    .deadline
+                    .is_none_or(|deadline| clock.boot() < deadline)
+            })
             .ok_or_else(Error::locked)
     }
 }
@@ -92,20 +96,35 @@ impl Sessions {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.generation += 1;
         let generation = table.generation;
-        table.by_uid.insert(uid, Session { account, chain, deadline, expires_at, generation });
+        table.by_uid.insert(
+            uid,
+            Session {
+                account,
+                chain,
+                deadline,
+                expires_at,
+                generation,
+            },
+        );
         expires_at
     }
 
     /// Closes a uid's session; its keys are wiped when this returns. `last` runs before, with the session.
     pub(super) fn close(&self, uid: u32, last: &mut dyn FnMut(&Session)) -> bool {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(session) = table.by_uid.remove(&uid) else { return false };
+        let Some(session) = table.by_uid.remove(&uid) else {
+            return false;
+        };
         last(&session);
         true
     }
 
     /// Closes every session that `which` names.
-    pub(super) fn close_where(&self, which: &dyn Fn(&Session) -> bool, last: &mut dyn FnMut(u32, &Session)) {
+    pub(super) fn close_where(
+        &self,
+        which: &dyn Fn(&Session) -> bool,
+        last: &mut dyn FnMut(u32, &Session),
+    ) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.by_uid.retain(|uid, session| {
             let goes = which(session);
@@ -118,11 +137,18 @@ impl Sessions {
 
     /// Closes the sessions whose time is over.
     pub(super) fn close_expired(&self, now: Duration, last: &mut dyn FnMut(u32, &Session)) {
-        self.close_where(&|session| session.deadline.is_some_and(|deadline| deadline <= now), last);
+        self.close_where(
+            &|session| session.deadline.is_some_and(|deadline| deadline <= now),
+            last,
+        );
     }
 
     /// Boot time at which the next session ends by itself.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.read().by_uid.values().filter_map(|session| session.deadline).min()
+        self.read()
+            .by_uid
+            .values()
+            .filter_map(|session| session.deadline)
+            .min()
     }
 }

@@ -15,7 +15,9 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// RFC 3339 UTC of Unix milliseconds.
 pub(super) fn time_ms(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_millisecond(ms)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 /// Reads a date (valid to its end, UTC) or an RFC 3339 time, as Unix milliseconds.
@@ -29,7 +31,10 @@ pub(super) fn parse_expiry(text: &str) -> Result<i64> {
         .filter(|_| text.len() == 10)
         .and_then(|date| date.at(23, 59, 59, 0).to_zoned(TimeZone::UTC).ok())
         .map(|end| end.timestamp().as_millisecond())
-        .ok_or(Error::invalid(FIELD, "a date is 2027-01-31, a time 2027-01-31T12:00:00Z"))
+        .ok_or(Error::invalid(
+            FIELD,
+            "a date is 2027-01-31, a time 2027-01-31T12:00:00Z",
+        ))
 }
 
 /// Checks and orders categories.
@@ -41,7 +46,10 @@ pub(super) fn parse_categories(mut categories: Vec<String>) -> Result<Vec<String
     for category in &categories {
         check_text(category, MAX_CATEGORY, FIELD)?;
         if category.trim() != category || category.is_empty() || category.contains(['\n', '\t']) {
-            return Err(Error::invalid(FIELD, "a category is one line of text without spaces around it"));
+            return Err(Error::invalid(
+                FIELD,
+                "a category is one line of text without spaces around it",
+            ));
         }
     }
     categories.sort();
@@ -61,7 +69,11 @@ pub(super) fn status(record: &Record, now_ms: i64) -> KeyStatus {
 pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
     let provider = record.name.provider().as_str();
     let destinations = Destinations::decode(&record.destinations)?;
-    let standard = || Catalogue::builtin().provider(provider).map(|provider| provider.env.primary.clone());
+    let standard = || {
+        Catalogue::builtin()
+            .provider(provider)
+            .map(|provider| provider.env.primary.clone())
+    };
     Ok(Key {
         name: record.name.to_string(),
         provider: provider.to_owned(),
@@ -90,10 +102,27 @@ mod tests {
 
     #[test]
     fn expiry_is_a_date_to_its_end_or_a_time() {
-        assert_eq!(time_ms(parse_expiry("2027-01-31").unwrap()), "2027-01-31T23:59:59Z");
-        assert_eq!(time_ms(parse_expiry("2027-01-31T12:00:00+08:00").unwrap()), "2027-01-31T04:00:00Z");
-        for bad in ["", "tomorrow", "2027-02-30", "2027-01-31 12:00", "20270131", "2027-01-31T25:00:00Z"] {
-            assert_eq!(parse_expiry(bad).unwrap_err().field(), Some("expires_at"), "{bad}");
+        assert_eq!(
+            time_ms(parse_expiry("2027-01-31").unwrap()),
+            "2027-01-31T23:59:59Z"
+        );
+        assert_eq!(
+            time_ms(parse_expiry("2027-01-31T12:00:00+08:00").unwrap()),
+            "2027-01-31T04:00:00Z"
+        );
+        for bad in [
+            "",
+            "tomorrow",
+            "2027-02-30",
+            "2027-01-31 12:00",
+            "20270131",
+            "2027-01-31T25:00:00Z",
+        ] {
+            assert_eq!(
+                parse_expiry(bad).unwrap_err().field(),
+                Some("expires_at"),
+                "{bad}"
+            );
         }
     }
 

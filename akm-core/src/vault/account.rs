@@ -131,7 +131,13 @@ impl Vault {
         let random = &*self.host.random;
         let root = LockedKey::generate(random);
         let (exchange_key, _public) = crypto::x25519_pair(random);
-        let unlocked = unlocked(id, name, &root, LockedKey::generate(random), LockedKey::generate(random));
+        let unlocked = unlocked(
+            id,
+            name,
+            &root,
+            LockedKey::generate(random),
+            LockedKey::generate(random),
+        );
 
         let mut profile = Profile::default();
         let mut totp = None;
@@ -161,8 +167,18 @@ impl Vault {
         slots.push(self.passphrase_slot(&id, &passphrase, &root)?);
         self.store
             .create_account(&row, &slots, &mut || audit(&unlocked))
-            .map_err(|error| if error.kind() == Kind::Conflict { taken() } else { error })?;
-        Ok(NewAccount { unlocked, totp, codes })
+            .map_err(|error| {
+                if error.kind() == Kind::Conflict {
+                    taken()
+                } else {
+                    error
+                }
+            })?;
+        Ok(NewAccount {
+            unlocked,
+            totp,
+            codes,
+        })
     }
 
     /// Opens an account with passphrase and, where it is binding, TOTP.
@@ -197,18 +213,38 @@ impl Vault {
     }
 
     /// Puts a new passphrase in place of the old: one slot is rewritten, whatever the number of keys.
-    pub fn change_passphrase(&self, step_up: &StepUp, new: &Secret, before_commit: BeforeCommit<'_>) -> Result<()> {
+    pub fn change_passphrase(
+        &self,
+        step_up: &StepUp,
+        new: &Secret,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let slot = self.passphrase_slot(&step_up.row.id, &passphrase, &step_up.root)?;
-        let change = AccountChange { put_slots: vec![slot], ..AccountChange::default() };
-        self.store.change_account(&step_up.row.id, &change, before_commit)
+        let change = AccountChange {
+            put_slots: vec![slot],
+            ..AccountChange::default()
+        };
+        self.store
+            .change_account(&step_up.row.id, &change, before_commit)
     }
 
     /// Replaces every recovery code.
-    pub fn replace_codes(&self, step_up: &StepUp, before_commit: BeforeCommit<'_>) -> Result<Vec<Secret>> {
+    pub fn replace_codes(
+        &self,
+        step_up: &StepUp,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<Vec<Secret>> {
         let id = &step_up.row.id;
         let (put_slots, codes) = self.recovery_slots(id, &step_up.root)?;
-        self.store.change_account(id, &AccountChange { put_slots, ..AccountChange::default() }, before_commit)?;
+        self.store.change_account(
+            id,
+            &AccountChange {
+                put_slots,
+                ..AccountChange::default()
+            },
+            before_commit,
+        )?;
         Ok(codes)
     }
 
@@ -228,7 +264,9 @@ impl Vault {
         // A text that is no code is tried as one that fits nothing: same work, same answer.
         let code = RecoveryCode::parse(code).unwrap_or_else(RecoveryCode::misfit);
         let opened = self.open_recovery_slot(&id, &slots, &code)?;
-        let (Some(row), (used, root)) = (row, opened) else { return Err(Error::wrong_credentials()) };
+        let (Some(row), (used, root)) = (row, opened) else {
+            return Err(Error::wrong_credentials());
+        };
 
         let unlocked = self.open_account(&row, &root)?;
         let before = self.open_profile(&unlocked, &row)?;
@@ -246,43 +284,78 @@ impl Vault {
         };
         self.store
             .change_account(&id, &change, &mut || audit(&unlocked))
-            .map_err(|error| if error.kind() == Kind::Conflict { Error::wrong_credentials() } else { error })?;
+            .map_err(|error| {
+                if error.kind() == Kind::Conflict {
+                    Error::wrong_credentials()
+                } else {
+                    error
+                }
+            })?;
         self.clear_attempts(&counted)?;
-        let codes_left = slots.iter().filter(|slot| slot.slot != PASSPHRASE && slot.slot != used).count();
-        Ok(RecoveredAccount { unlocked, totp, codes_left: u32::try_from(codes_left).unwrap_or(0) })
+        let codes_left = slots
+            .iter()
+            .filter(|slot| slot.slot != PASSPHRASE && slot.slot != used)
+            .count();
+        Ok(RecoveredAccount {
+            unlocked,
+            totp,
+            codes_left: u32::try_from(codes_left).unwrap_or(0),
+        })
     }
 
     /// Makes a TOTP secret (base32, URI) that binds once it is confirmed.
-    pub fn enable_totp(&self, step_up: &StepUp, before_commit: BeforeCommit<'_>) -> Result<(Secret, Secret)> {
+    pub fn enable_totp(
+        &self,
+        step_up: &StepUp,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<(Secret, Secret)> {
         let unlocked = self.open_account(&step_up.row, &step_up.root)?;
         let mut profile = self.open_profile(&unlocked, &step_up.row)?;
         if profile.totp.is_some() {
-            return Err(Error::new(Kind::Conflict, "TOTP is enabled already").with_hint("run akm totp disable first"));
+            return Err(Error::new(Kind::Conflict, "TOTP is enabled already")
+                .with_hint("run akm totp disable first"));
         }
         let secret = totp::generate(&*self.host.random);
         let shown = (totp::base32(&secret), totp::uri(&unlocked.name, &secret));
         profile.pending = Some(Wiped(secret.to_vec()));
         let profile = Some(self.profile_change(&unlocked, &step_up.row, &profile, None)?);
-        let change = AccountChange { profile, ..AccountChange::default() };
-        self.store.change_account(&step_up.row.id, &change, before_commit)?;
+        let change = AccountChange {
+            profile,
+            ..AccountChange::default()
+        };
+        self.store
+            .change_account(&step_up.row.id, &change, before_commit)?;
         Ok(shown)
     }
 
     /// Makes the pending TOTP secret binding with its first code, which is thereby used up.
-    pub fn confirm_totp(&self, unlocked: &Unlocked, code: &Secret, before_commit: BeforeCommit<'_>) -> Result<()> {
-        let row = self.store.account(&unlocked.id)?.ok_or(Error::corrupt("the account is gone"))?;
+    pub fn confirm_totp(
+        &self,
+        unlocked: &Unlocked,
+        code: &Secret,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        let row = self
+            .store
+            .account(&unlocked.id)?
+            .ok_or(Error::corrupt("the account is gone"))?;
         let mut profile = self.open_profile(unlocked, &row)?;
         let Some(secret) = profile.pending.take() else {
-            return Err(Error::new(Kind::Conflict, "no TOTP secret is pending").with_hint("run akm totp enable"));
+            return Err(Error::new(Kind::Conflict, "no TOTP secret is pending")
+                .with_hint("run akm totp enable"));
         };
         let counted = self.count_attempt(Guess::Confirmation, unlocked.name.as_str())?;
         let step = totp::matching_step(&secret.0, code, self.now_ms().div_euclid(1000))?;
         let Some(step) = step else {
-            return Err(Error::wrong_credentials().with_hint("the code must be the one shown now; check the clock"));
+            return Err(Error::wrong_credentials()
+                .with_hint("the code must be the one shown now; check the clock"));
         };
         profile.totp = Some(secret);
         let profile = Some(self.profile_change(unlocked, &row, &profile, Some(step))?);
-        let change = AccountChange { profile, ..AccountChange::default() };
+        let change = AccountChange {
+            profile,
+            ..AccountChange::default()
+        };
         self.store.change_account(&row.id, &change, before_commit)?;
         self.clear_attempts(&counted)
     }
@@ -294,9 +367,14 @@ impl Vault {
         if before.totp.is_none() && before.pending.is_none() {
             return Err(Error::new(Kind::Conflict, "TOTP is not enabled"));
         }
-        let profile = Some(self.profile_change(&unlocked, &step_up.row, &Profile::default(), None)?);
-        let change = AccountChange { profile, ..AccountChange::default() };
-        self.store.change_account(&step_up.row.id, &change, before_commit)
+        let profile =
+            Some(self.profile_change(&unlocked, &step_up.row, &Profile::default(), None)?);
+        let change = AccountChange {
+            profile,
+            ..AccountChange::default()
+        };
+        self.store
+            .change_account(&step_up.row.id, &change, before_commit)
     }
 
     /// Counts the attempt, then opens the passphrase slot; the same work whether the account exists or not.
@@ -320,7 +398,10 @@ impl Vault {
     /// counting), and the account if there is one. A name that cannot exist costs the same read.
     fn find_account(&self, typed: &str) -> Result<(String, Option<AccountRow>)> {
         match AccountName::parse(typed, "account") {
-            Ok(name) => Ok((name.as_str().to_owned(), self.store.account_by_name(name.as_str())?)),
+            Ok(name) => Ok((
+                name.as_str().to_owned(),
+                self.store.account_by_name(name.as_str())?,
+            )),
             Err(_) => {
                 // No account has an empty name.
                 self.store.account_by_name("")?;
@@ -332,7 +413,10 @@ impl Vault {
     fn open_account(&self, row: &AccountRow, root: &LockedKey) -> Result<Unlocked> {
         let keys = crypto::open(root, &self.keys_ad(&row.id), &row.keys)?;
         if keys.first() != Some(&KEYS_VERSION) {
-            return Err(Error::new(Kind::UnsupportedVersion, "the account's keys have an unknown version"));
+            return Err(Error::new(
+                Kind::UnsupportedVersion,
+                "the account's keys have an unknown version",
+            ));
         }
         if keys.len() != KEYS_LEN {
             return Err(Error::corrupt("the account's keys have the wrong length"));
@@ -354,18 +438,31 @@ impl Vault {
     fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
         let ad = self.profile_ad(&row.id, row.profile_version);
         let plain = crypto::open_padded(&unlocked.profile_key, &ad, &row.profile)?;
-        let profile: Profile =
-            serde_json::from_slice(&plain).map_err(|_| Error::corrupt("the account's state has an unknown shape"))?;
+        let profile: Profile = serde_json::from_slice(&plain)
+            .map_err(|_| Error::corrupt("the account's state has an unknown shape"))?;
         if profile.totp.is_some() != row.totp_active {
-            return Err(Error::corrupt("the account's TOTP mark does not fit its sealed state"));
+            return Err(Error::corrupt(
+                "the account's TOTP mark does not fit its sealed state",
+            ));
         }
         Ok(profile)
     }
 
-    fn seal_profile(&self, unlocked: &Unlocked, version: u64, profile: &Profile) -> Result<Vec<u8>> {
+    fn seal_profile(
+        &self,
+        unlocked: &Unlocked,
+        version: u64,
+        profile: &Profile,
+    ) -> Result<Vec<u8>> {
         let plain = Zeroizing::new(crate::protocol::encode(profile)?);
         let ad = self.profile_ad(&unlocked.id, version);
-        crypto::seal_padded(&*self.host.random, &unlocked.profile_key, &ad, &plain, PROFILE_BUCKET)
+        crypto::seal_padded(
+            &*self.host.random,
+            &unlocked.profile_key,
+            &ad,
+            &plain,
+            PROFILE_BUCKET,
+        )
     }
 
     fn profile_change(
@@ -375,7 +472,10 @@ impl Vault {
         profile: &Profile,
         totp_step: Option<u64>,
     ) -> Result<ProfileChange> {
-        let version = row.profile_version.checked_add(1).ok_or(Error::internal("the profile's version overflows"))?;
+        let version = row
+            .profile_version
+            .checked_add(1)
+            .ok_or(Error::internal("the profile's version overflows"))?;
         Ok(ProfileChange {
             from_version: row.profile_version,
             profile: self.seal_profile(unlocked, version, profile)?,
@@ -385,11 +485,16 @@ impl Vault {
     }
 
     fn keys_ad(&self, account: &Id) -> Ad {
-        Ad::new(Field::AccountKeys).vault(&self.store.vault_id()).account(account)
+        Ad::new(Field::AccountKeys)
+            .vault(&self.store.vault_id())
+            .account(account)
     }
 
     fn profile_ad(&self, account: &Id, version: u64) -> Ad {
-        Ad::new(Field::Profile).vault(&self.store.vault_id()).account(account).version(version)
+        Ad::new(Field::Profile)
+            .vault(&self.store.vault_id())
+            .account(account)
+            .version(version)
     }
 }
 
@@ -406,7 +511,13 @@ impl StepUp {
     }
 }
 
-fn unlocked(id: Id, name: AccountName, root: &LockedKey, audit_key: LockedKey, vault_key: LockedKey) -> Unlocked {
+fn unlocked(
+    id: Id,
+    name: AccountName,
+    root: &LockedKey,
+    audit_key: LockedKey,
+    vault_key: LockedKey,
+) -> Unlocked {
     Unlocked {
         id,
         name,
@@ -418,5 +529,7 @@ fn unlocked(id: Id, name: AccountName, root: &LockedKey, audit_key: LockedKey, v
 }
 
 fn taken() -> Error {
-    Error::new(Kind::Conflict, "the account exists already").with_field("account").with_hint("run akm unlock")
+    Error::new(Kind::Conflict, "the account exists already")
+        .with_field("account")
+        .with_hint("run akm unlock")
 }

@@ -47,17 +47,24 @@ pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
 }
 
 fn load(path: &Path) -> Result<Option<LockedKey>> {
-    let opened = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(path);
     let mut file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let meta = file.metadata()?;
-    let ours = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    let ours =
+        meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
     if !ours {
-        return Err(Error::new(Kind::Denied, "the host key is not a private file of this user")
-            .with_hint("check the owner and mode of host.key in the state directory"));
+        return Err(Error::new(
+            Kind::Denied,
+            "the host key is not a private file of this user",
+        )
+        .with_hint("check the owner and mode of host.key in the state directory"));
     }
     let mut bytes = [0u8; 33];
     let mut length = 0;
@@ -105,13 +112,29 @@ mod tests {
         let mut private = OpenOptions::new();
         private.write(true).create(true).truncate(true).mode(0o600);
         private.open(&path).unwrap().write_all(&[7; 31]).unwrap();
-        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(
+            load_or_create(dir.path(), &*host.random)
+                .unwrap_err()
+                .kind(),
+            Kind::Corrupt
+        );
         private.open(&path).unwrap().write_all(&[7; 33]).unwrap();
-        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(
+            load_or_create(dir.path(), &*host.random)
+                .unwrap_err()
+                .kind(),
+            Kind::Corrupt
+        );
         private.open(&path).unwrap().write_all(&[7; 32]).unwrap();
         assert!(load_or_create(dir.path(), &*host.random).is_ok(), "control");
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        assert_eq!(load_or_create(dir.path(), &*host.random).unwrap_err().kind(), Kind::Denied);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .unwrap();
+        assert_eq!(
+            load_or_create(dir.path(), &*host.random)
+                .unwrap_err()
+                .kind(),
+            Kind::Denied
+        );
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         assert!(load_or_create(dir.path(), &*host.random).is_err());

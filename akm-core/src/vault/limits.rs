@@ -52,30 +52,47 @@ impl Vault {
         if wait_ms > 0 {
             // Rounded up: a caller who waits as told is never told again.
             let seconds = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
-            return Err(Error::new(Kind::RateLimited, "too many failed attempts").with_retry_after(seconds));
+            return Err(
+                Error::new(Kind::RateLimited, "too many failed attempts").with_retry_after(seconds)
+            );
         }
         Ok(Counted(tag))
     }
 
     /// Forgets the attempts that led to a success.
     pub(super) fn clear_attempts(&self, counted: &Counted) -> Result<()> {
-        self.store.change_attempts(&counted.0, &mut |_| Some(Attempts::default()))
+        self.store
+            .change_attempts(&counted.0, &mut |_| Some(Attempts::default()))
     }
 }
 
 /// The row after an attempt now, or the wait in milliseconds.
 fn decide(before: Attempts, now: i64) -> (Option<Attempts>, i64) {
     // A clock set back must not turn a wait of minutes into one of years.
-    let blocked_until = before.blocked_until.min(now.saturating_add(LONGEST_WAIT_MS));
+    let blocked_until = before
+        .blocked_until
+        .min(now.saturating_add(LONGEST_WAIT_MS));
     if blocked_until > now {
         return (None, blocked_until - now);
     }
     let failures = before.failures.saturating_add(1);
     let wait = match failures.checked_sub(FREE_ATTEMPTS) {
         None => 0,
-        Some(beyond) => FIRST_WAIT_MS.saturating_mul(1 << beyond.min(10)).min(LONGEST_WAIT_MS),
+        Some(beyond) => FIRST_WAIT_MS
+            .saturating_mul(1 << beyond.min(10))
+            .min(LONGEST_WAIT_MS),
     };
-    (Some(Attempts { failures, blocked_until: if wait == 0 { 0 } else { now.saturating_add(wait) } }), 0)
+    (
+        Some(Attempts {
+            failures,
+            blocked_until: if wait == 0 {
+                0
+            } else {
+                now.saturating_add(wait)
+            },
+        }),
+        0,
+    )
 }
 
 #[cfg(test)]
@@ -104,7 +121,10 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_never_waits_longer_than_the_longest() {
-        let row = Attempts { failures: 9, blocked_until: i64::MAX };
+        let row = Attempts {
+            failures: 9,
+            blocked_until: i64::MAX,
+        };
         assert_eq!(decide(row, 0).1, LONGEST_WAIT_MS);
     }
 }

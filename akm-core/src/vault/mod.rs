@@ -37,7 +37,11 @@ pub struct Vault {
 impl Vault {
     /// A vault over a store. The host key counts attempts and answers for unknown accounts.
     pub fn new(store: Arc<dyn Store>, host: Host, host_key: LockedKey) -> Self {
-        Vault { store, host, host_key }
+        Vault {
+            store,
+            host,
+            host_key,
+        }
     }
 
     /// Writes the store's log back into its file.

@@ -183,23 +183,38 @@ impl Vault {
             };
             let random = &*self.host.random;
             let key = LockedKey::generate(random);
-            let wrapped = crypto::wrap(random, &account.vault_key, &self.record_ad(account, &record.id), &key)?;
+            let wrapped = crypto::wrap(
+                random,
+                &account.vault_key,
+                &self.record_ad(account, &record.id),
+                &key,
+            )?;
             let secret = self.seal_secret(account, &record, &key, &new.secret)?;
-            rows.push(KeyRow { head: self.seal_head(account, &record, &key, wrapped, 1)?, secret });
+            rows.push(KeyRow {
+                head: self.seal_head(account, &record, &key, wrapped, 1)?,
+                secret,
+            });
             records.push(record);
         }
-        self.store.insert_keys(&rows, limit, &mut || audit(&records)).map_err(|error| match error.kind() {
-            Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
-                .with_field("name")
-                .with_hint("run akm rotate to replace its secret"),
-            _ => error,
-        })?;
+        self.store
+            .insert_keys(&rows, limit, &mut || audit(&records))
+            .map_err(|error| match error.kind() {
+                Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
+                    .with_field("name")
+                    .with_hint("run akm rotate to replace its secret"),
+                _ => error,
+            })?;
         Ok(records)
     }
 
     /// Finds a key by name: one indexed read. `None` if there is none.
     pub fn find_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
-        let Some(row) = self.store.key_by_tag(account.id(), &name_tag(account, name))? else { return Ok(None) };
+        let Some(row) = self
+            .store
+            .key_by_tag(account.id(), &name_tag(account, name))?
+        else {
+            return Ok(None);
+        };
         let (record, key) = self.open_head(account, &row.head)?;
         if record.name != *name {
             return Err(Error::corrupt("a key rests under the tag of another name"));
@@ -210,14 +225,26 @@ impl Vault {
     /// Opens the secret of a key.
     pub fn open_secret(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Secret> {
         let OpenedKey { record, key, row } = opened;
-        let ad = self.secret_ad(account, &record.id, record.secret_version, &record.destinations);
+        let ad = self.secret_ad(
+            account,
+            &record.id,
+            record.secret_version,
+            &record.destinations,
+        );
         text(crypto::open_padded(key, &ad, &row.secret)?)
     }
 
     /// Opens a replaced secret. `None` if there is no such version.
-    pub fn open_old_secret(&self, account: &Unlocked, opened: &OpenedKey, version: u64) -> Result<Option<Secret>> {
+    pub fn open_old_secret(
+        &self,
+        account: &Unlocked,
+        opened: &OpenedKey,
+        version: u64,
+    ) -> Result<Option<Secret>> {
         let rows = self.store.history(account.id(), &opened.record.id)?;
-        let Some(row) = rows.iter().find(|row| row.version == version) else { return Ok(None) };
+        let Some(row) = rows.iter().find(|row| row.version == version) else {
+            return Ok(None);
+        };
         let old = self.open_old(account, opened, row)?;
         let ad = self.secret_ad(account, &opened.record.id, version, &old.destinations);
         text(crypto::open_padded(&opened.key, &ad, &row.secret)?).map(Some)
@@ -228,9 +255,19 @@ impl Vault {
         let rows = self.store.history(account.id(), &opened.record.id)?;
         rows.iter()
             .map(|row| {
-                let OldMeta { format: _, preview, destinations: _, created_at, replaced_at } =
-                    self.open_old(account, opened, row)?;
-                Ok(OldVersion { version: row.version, preview, created_at, replaced_at })
+                let OldMeta {
+                    format: _,
+                    preview,
+                    destinations: _,
+                    created_at,
+                    replaced_at,
+                } = self.open_old(account, opened, row)?;
+                Ok(OldVersion {
+                    version: row.version,
+                    preview,
+                    created_at,
+                    replaced_at,
+                })
             })
             .collect()
     }
@@ -246,9 +283,17 @@ impl Vault {
         secret: Option<&Secret>,
         before_commit: BeforeCommit<'_>,
     ) -> Result<Record> {
-        let OpenedKey { record: before, key, row } = opened;
+        let OpenedKey {
+            record: before,
+            key,
+            row,
+        } = opened;
         let overflow = Error::internal("a record's version overflows");
-        let meta_version = row.head.meta_version.checked_add(1).ok_or(overflow.clone())?;
+        let meta_version = row
+            .head
+            .meta_version
+            .checked_add(1)
+            .ok_or(overflow.clone())?;
         changed.updated_at = self.now_ms();
         let (secret, history) = match secret {
             None if changed.destinations != before.destinations => {
@@ -268,22 +313,42 @@ impl Vault {
                 };
                 let plain = Zeroizing::new(crate::protocol::encode(&old)?);
                 let ad = self.old_ad(account, &before.id, before.secret_version);
-                let meta = crypto::seal_padded(&*self.host.random, key, &ad, &plain, SECRET_BUCKET)?;
-                let history = HistoryRow { version: before.secret_version, meta, secret: row.secret.clone() };
-                (self.seal_secret(account, &changed, key, secret)?, Some(history))
+                let meta =
+                    crypto::seal_padded(&*self.host.random, key, &ad, &plain, SECRET_BUCKET)?;
+                let history = HistoryRow {
+                    version: before.secret_version,
+                    meta,
+                    secret: row.secret.clone(),
+                };
+                (
+                    self.seal_secret(account, &changed, key, secret)?,
+                    Some(history),
+                )
             }
         };
-        let head = self.seal_head(account, &changed, key, row.head.wrapped_key.clone(), meta_version)?;
+        let head = self.seal_head(
+            account,
+            &changed,
+            key,
+            row.head.wrapped_key.clone(),
+            meta_version,
+        )?;
         let new_row = KeyRow { head, secret };
-        self.store.update_key(&new_row, row.head.meta_version, history.as_ref(), before_commit).map_err(|error| {
-            match error.kind() {
+        self.store
+            .update_key(
+                &new_row,
+                row.head.meta_version,
+                history.as_ref(),
+                before_commit,
+            )
+            .map_err(|error| match error.kind() {
                 Kind::Conflict if new_row.head.tag != row.head.tag => {
-                    Error::new(Kind::Conflict, "a key with the new name exists already").with_field("new_name")
+                    Error::new(Kind::Conflict, "a key with the new name exists already")
+                        .with_field("new_name")
                 }
                 Kind::Conflict => changed_meanwhile(),
                 _ => error,
-            }
-        })?;
+            })?;
         Ok(changed)
     }
 
@@ -295,8 +360,19 @@ impl Vault {
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.store
-            .remove_key(account.id(), &opened.record.id, opened.row.head.meta_version, before_commit)
-            .map_err(|error| if error.kind() == Kind::Conflict { changed_meanwhile() } else { error })
+            .remove_key(
+                account.id(),
+                &opened.record.id,
+                opened.row.head.meta_version,
+                before_commit,
+            )
+            .map_err(|error| {
+                if error.kind() == Kind::Conflict {
+                    changed_meanwhile()
+                } else {
+                    error
+                }
+            })
     }
 
     /// Up to `limit` records that pass `keep`, in the order of their ids after `after`, and the cursor of the next
@@ -314,7 +390,9 @@ impl Vault {
         let mut cursor = after;
         let size = limit.clamp(16, SCAN);
         loop {
-            let page = self.store.keys_page(account.id(), provider_tag.as_ref(), cursor.as_ref(), size)?;
+            let page =
+                self.store
+                    .keys_page(account.id(), provider_tag.as_ref(), cursor.as_ref(), size)?;
             let last_page = page.len() < size as usize;
             let count = page.len();
             for (index, head) in page.iter().enumerate() {
@@ -340,16 +418,27 @@ impl Vault {
     }
 
     fn open_head(&self, account: &Unlocked, head: &KeyHead) -> Result<(Record, LockedKey)> {
-        let key = crypto::unwrap(&account.vault_key, &self.record_ad(account, &head.id), &head.wrapped_key)?;
+        let key = crypto::unwrap(
+            &account.vault_key,
+            &self.record_ad(account, &head.id),
+            &head.wrapped_key,
+        )?;
         let ad = self.meta_ad(account, &head.id, head.meta_version);
         let plain = crypto::open_padded(&key, &ad, &head.meta)?;
-        let mut meta: Meta =
-            serde_json::from_slice(&plain).map_err(|_| Error::corrupt("a record's metadata has an unknown shape"))?;
+        let mut meta: Meta = serde_json::from_slice(&plain)
+            .map_err(|_| Error::corrupt("a record's metadata has an unknown shape"))?;
         if meta.format != META_VERSION {
-            return Err(Error::new(Kind::UnsupportedVersion, "a record's metadata has an unknown version"));
+            return Err(Error::new(
+                Kind::UnsupportedVersion,
+                "a record's metadata has an unknown version",
+            ));
         }
-        if status_code(meta.status) != Some(head.status) || meta.secret_version != head.secret_version {
-            return Err(Error::corrupt("a record's clear columns do not fit its sealed metadata"));
+        if status_code(meta.status) != Some(head.status)
+            || meta.secret_version != head.secret_version
+        {
+            return Err(Error::corrupt(
+                "a record's clear columns do not fit its sealed metadata",
+            ));
         }
         let name = KeyName::parse(&format!("{}/{}", meta.provider, meta.label), "name")
             .map_err(|_| Error::corrupt("a record's name is not one"))?;
@@ -409,7 +498,8 @@ impl Vault {
             account: *account.id(),
             tag: name_tag(account, &record.name),
             provider_tag: provider_tag(account, record.name.provider()),
-            status: status_code(record.status).ok_or(Error::internal("a derived status is stored"))?,
+            status: status_code(record.status)
+                .ok_or(Error::internal("a derived status is stored"))?,
             secret_version: record.secret_version,
             meta_version,
             wrapped_key,
@@ -418,32 +508,68 @@ impl Vault {
         })
     }
 
-    fn seal_secret(&self, account: &Unlocked, record: &Record, key: &LockedKey, secret: &Secret) -> Result<Vec<u8>> {
-        let ad = self.secret_ad(account, &record.id, record.secret_version, &record.destinations);
-        crypto::seal_padded(&*self.host.random, key, &ad, secret.expose().as_bytes(), SECRET_BUCKET)
+    fn seal_secret(
+        &self,
+        account: &Unlocked,
+        record: &Record,
+        key: &LockedKey,
+        secret: &Secret,
+    ) -> Result<Vec<u8>> {
+        let ad = self.secret_ad(
+            account,
+            &record.id,
+            record.secret_version,
+            &record.destinations,
+        );
+        crypto::seal_padded(
+            &*self.host.random,
+            key,
+            &ad,
+            secret.expose().as_bytes(),
+            SECRET_BUCKET,
+        )
     }
 
-    fn open_old(&self, account: &Unlocked, opened: &OpenedKey, row: &HistoryRow) -> Result<OldMeta> {
+    fn open_old(
+        &self,
+        account: &Unlocked,
+        opened: &OpenedKey,
+        row: &HistoryRow,
+    ) -> Result<OldMeta> {
         let ad = self.old_ad(account, &opened.record.id, row.version);
         let plain = crypto::open_padded(&opened.key, &ad, &row.meta)?;
-        let old: OldMeta =
-            serde_json::from_slice(&plain).map_err(|_| Error::corrupt("an old version has an unknown shape"))?;
+        let old: OldMeta = serde_json::from_slice(&plain)
+            .map_err(|_| Error::corrupt("an old version has an unknown shape"))?;
         if old.format != META_VERSION {
-            return Err(Error::new(Kind::UnsupportedVersion, "an old version has an unknown format"));
+            return Err(Error::new(
+                Kind::UnsupportedVersion,
+                "an old version has an unknown format",
+            ));
         }
         Ok(old)
     }
 
     fn record_ad(&self, account: &Unlocked, id: &Id) -> Ad {
-        Ad::new(Field::RecordKey).vault(&self.store.vault_id()).account(account.id()).record(id)
+        Ad::new(Field::RecordKey)
+            .vault(&self.store.vault_id())
+            .account(account.id())
+            .record(id)
     }
 
     fn meta_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
-        Ad::new(Field::Meta).vault(&self.store.vault_id()).account(account.id()).record(id).version(version)
+        Ad::new(Field::Meta)
+            .vault(&self.store.vault_id())
+            .account(account.id())
+            .record(id)
+            .version(version)
     }
 
     fn old_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
-        Ad::new(Field::HistoryMeta).vault(&self.store.vault_id()).account(account.id()).record(id).version(version)
+        Ad::new(Field::HistoryMeta)
+            .vault(&self.store.vault_id())
+            .account(account.id())
+            .record(id)
+            .version(version)
     }
 
     fn secret_ad(&self, account: &Unlocked, id: &Id, version: u64, destinations: &[u8]) -> Ad {
@@ -457,11 +583,21 @@ impl Vault {
 }
 
 fn name_tag(account: &Unlocked, name: &KeyName) -> Tag {
-    crypto::tag(&account.index_key, &[b"name", name.provider().as_str().as_bytes(), name.label().as_bytes()])
+    crypto::tag(
+        &account.index_key,
+        &[
+            b"name",
+            name.provider().as_str().as_bytes(),
+            name.label().as_bytes(),
+        ],
+    )
 }
 
 fn provider_tag(account: &Unlocked, provider: &ProviderId) -> Tag {
-    crypto::tag(&account.index_key, &[b"provider", provider.as_str().as_bytes()])
+    crypto::tag(
+        &account.index_key,
+        &[b"provider", provider.as_str().as_bytes()],
+    )
 }
 
 /// The clear column of a stored status; `expired` is never stored.

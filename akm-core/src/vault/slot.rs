@@ -36,7 +36,11 @@ impl Passphrase {
         if typed.len() > MAX_PASSPHRASE {
             return Err(Error::invalid(field, "a passphrase is at most 1024 bytes"));
         }
-        if typed.expose().chars().any(|c| matches!(c, '\0' | '\n' | '\r')) {
+        if typed
+            .expose()
+            .chars()
+            .any(|c| matches!(c, '\0' | '\n' | '\r'))
+        {
             return Err(Error::invalid(field, "a passphrase is one line"));
         }
         // NFC never grows UTF-8 beyond three times; reserved at once, so no copy is left behind by growth.
@@ -60,7 +64,13 @@ impl RecoveryCode {
             return None;
         }
         let mut compact = Zeroizing::new(String::with_capacity(typed.len()));
-        compact.extend(typed.expose().chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| c.to_ascii_uppercase()));
+        compact.extend(
+            typed
+                .expose()
+                .chars()
+                .filter(|c| !matches!(c, '-' | ' '))
+                .map(|c| c.to_ascii_uppercase()),
+        );
         let bytes = Zeroizing::new(BASE32_NOPAD.decode(compact.as_bytes()).ok()?);
         (bytes.len() == CODE_BYTES).then_some(RecoveryCode(bytes))
     }
@@ -86,32 +96,61 @@ impl RecoveryCode {
 
 impl Vault {
     /// A slot that opens with `passphrase`. Costs one key derivation.
-    pub(super) fn passphrase_slot(&self, account: &Id, passphrase: &Passphrase, root: &LockedKey) -> Result<SlotRow> {
+    pub(super) fn passphrase_slot(
+        &self,
+        account: &Id,
+        passphrase: &Passphrase,
+        root: &LockedKey,
+    ) -> Result<SlotRow> {
         let kdf = Kdf::passphrase(&*self.host.random, &self.host.kdf_cost);
         self.make_slot(account, PASSPHRASE, kdf, passphrase.bytes(), root)
     }
 
     /// Fresh recovery slots with the codes that open them.
-    pub(super) fn recovery_slots(&self, account: &Id, root: &LockedKey) -> Result<(Vec<SlotRow>, Vec<Secret>)> {
+    pub(super) fn recovery_slots(
+        &self,
+        account: &Id,
+        root: &LockedKey,
+    ) -> Result<(Vec<SlotRow>, Vec<Secret>)> {
         let mut slots = Vec::new();
         let mut codes = Vec::new();
         for number in 1..=RECOVERY_CODES {
             let mut bytes = Zeroizing::new(vec![0; CODE_BYTES]);
             self.host.random.fill(&mut bytes);
             let code = RecoveryCode(bytes);
-            slots.push(self.make_slot(account, number, Kdf::recovery(&*self.host.random), &code.0, root)?);
+            slots.push(self.make_slot(
+                account,
+                number,
+                Kdf::recovery(&*self.host.random),
+                &code.0,
+                root,
+            )?);
             codes.push(code.display());
         }
         Ok((slots, codes))
     }
 
-    fn make_slot(&self, account: &Id, slot: u32, kdf: Kdf, input: &[u8], root: &LockedKey) -> Result<SlotRow> {
+    fn make_slot(
+        &self,
+        account: &Id,
+        slot: u32,
+        kdf: Kdf,
+        input: &[u8],
+        root: &LockedKey,
+    ) -> Result<SlotRow> {
         const NO_FACTORS: u32 = 0;
         let vault = self.store.vault_id();
         let stretched = crypto::stretch(&kdf, input)?;
-        let (key, commit) = crypto::slot_keys(&stretched, None, &vault, account, slot, &kdf, NO_FACTORS)?;
+        let (key, commit) =
+            crypto::slot_keys(&stretched, None, &vault, account, slot, &kdf, NO_FACTORS)?;
         let wrapped = crypto::wrap(&*self.host.random, &key, &self.slot_ad(account, slot), root)?;
-        Ok(SlotRow { slot, kdf: kdf.encode(), factors: NO_FACTORS, commit, wrapped })
+        Ok(SlotRow {
+            slot,
+            kdf: kdf.encode(),
+            factors: NO_FACTORS,
+            commit,
+            wrapped,
+        })
     }
 
     /// Opens the passphrase slot among `slots`, or does the same work for an account that does not exist.
@@ -155,7 +194,15 @@ impl Vault {
                 None => {
                     let kdf = Kdf::recovery(&*self.host.random);
                     let stretched = crypto::stretch(&kdf, &code.0)?;
-                    crypto::slot_keys(&stretched, None, &self.store.vault_id(), account, number, &kdf, 0)?;
+                    crypto::slot_keys(
+                        &stretched,
+                        None,
+                        &self.store.vault_id(),
+                        account,
+                        number,
+                        &kdf,
+                        0,
+                    )?;
                 }
             }
         }
@@ -169,11 +216,22 @@ impl Vault {
             return Err(Error::corrupt("a slot has the parameters of another kind"));
         }
         if row.factors != 0 {
-            return Err(Error::new(crate::Kind::UnsupportedVersion, "a slot asks for a factor that is not known here"));
+            return Err(Error::new(
+                crate::Kind::UnsupportedVersion,
+                "a slot asks for a factor that is not known here",
+            ));
         }
         let stretched = crypto::stretch(&kdf, input)?;
         let vault = self.store.vault_id();
-        let (key, commit) = crypto::slot_keys(&stretched, None, &vault, account, row.slot, &kdf, row.factors)?;
+        let (key, commit) = crypto::slot_keys(
+            &stretched,
+            None,
+            &vault,
+            account,
+            row.slot,
+            &kdf,
+            row.factors,
+        )?;
         if !crypto::equal(&commit, &row.commit) {
             return Err(Error::wrong_credentials());
         }
@@ -181,7 +239,10 @@ impl Vault {
     }
 
     fn slot_ad(&self, account: &Id, slot: u32) -> Ad {
-        Ad::new(Field::SlotRoot).vault(&self.store.vault_id()).account(account).slot(slot)
+        Ad::new(Field::SlotRoot)
+            .vault(&self.store.vault_id())
+            .account(account)
+            .slot(slot)
     }
 }
 
@@ -192,10 +253,13 @@ mod tests {
     #[test]
     fn passphrases_are_one_spelling() {
         let composed = Passphrase::parse(&Secret::new("caf\u{e9}".into()), "passphrase").unwrap();
-        let decomposed = Passphrase::parse(&Secret::new("cafe\u{301}".into()), "passphrase").unwrap();
+        let decomposed =
+            Passphrase::parse(&Secret::new("cafe\u{301}".into()), "passphrase").unwrap();
         assert_eq!(composed.bytes(), decomposed.bytes());
         for bad in ["", "two\nlines", "nul\0", &"x".repeat(1025)] {
-            let error = Passphrase::parse(&Secret::new(bad.into()), "passphrase").err().unwrap();
+            let error = Passphrase::parse(&Secret::new(bad.into()), "passphrase")
+                .err()
+                .unwrap();
             assert_eq!(error.field(), Some("passphrase"));
         }
     }

@@ -44,7 +44,9 @@ pub(super) fn matching_step(secret: &[u8], code: &Secret, unix_s: i64) -> Result
     if code.len() != 6 || !code.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
     }
-    let Ok(time) = u64::try_from(unix_s) else { return Ok(None) };
+    let Ok(time) = u64::try_from(unix_s) else {
+        return Ok(None);
+    };
     const WRONG_LENGTH: Error = Error::corrupt("the TOTP secret has the wrong length");
     let secret: [u8; SECRET_BYTES] = secret.try_into().map_err(|_| WRONG_LENGTH)?;
     let totp = totp_rs::Builder::new()
@@ -79,7 +81,11 @@ mod tests {
             let counter = case["counter"].as_u64().unwrap();
             let code = Secret::new(case["code"].as_str().unwrap().to_owned());
             let time = i64::try_from(counter * STEP_S).unwrap();
-            assert_eq!(matching_step(&seed(), &code, time).unwrap(), Some(counter), "{case}");
+            assert_eq!(
+                matching_step(&seed(), &code, time).unwrap(),
+                Some(counter),
+                "{case}"
+            );
         }
     }
 
@@ -92,7 +98,11 @@ mod tests {
             let time = case["time"].as_i64().unwrap();
             let code = Secret::new(case["otp6"].as_str().unwrap().to_owned());
             let step = u64::try_from(time).unwrap() / STEP_S;
-            assert_eq!(matching_step(&seed(), &code, time).unwrap(), Some(step), "{case}");
+            assert_eq!(
+                matching_step(&seed(), &code, time).unwrap(),
+                Some(step),
+                "{case}"
+            );
             ran += 1;
         }
         assert_eq!(ran, 6);

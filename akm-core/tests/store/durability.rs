@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use akm_core::store::{HistoryRow, Id, KeyRow, Store, Tag};
 
@@ -187,11 +188,19 @@ fn a_checkpoint_empties_the_log_while_others_read() {
     let ada = add_account(store, "ada");
     let row = add_key(store, &ada);
     let log = vault.dir.path().join("vault.db-wal");
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
+    // Also when an assertion fails: the readers would go on for ever.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for _ in 0..2 {
             scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) {
                     assert!(stored(store, &row).is_some());
                     assert!(!store.keys_page(&ada, None, None, 10).unwrap().is_empty());
                 }
@@ -203,7 +212,6 @@ fn a_checkpoint_empties_the_log_while_others_read() {
             store.checkpoint().unwrap();
             assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 

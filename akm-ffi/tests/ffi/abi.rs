@@ -1,15 +1,16 @@
 //! The rules of the C ABI that a careful C program never meets: bad pointers, lengths, texts and handles.
 
+#![allow(unsafe_code)]
+
 use std::ffi::c_char;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use akm::{AkmBuffer, akm_buffer_free, akm_call, akm_close, akm_connect, akm_get, akm_open};
 use akm_core::Kind;
 use serde_json::Value;
 
-use crate::agent::{Agent, SECRET, home};
+use crate::agent::{Agent, SECRET};
 
 const INVALID: i32 = Kind::InvalidInput as i32;
 
@@ -44,7 +45,8 @@ fn pointer(bytes: &[u8]) -> *const c_char {
 fn connect(path: &[u8]) -> u64 {
     let mut handle = 0;
     // SAFETY: every pointer is good.
-    let (code, _) = answer(|err| unsafe { akm_connect(pointer(path), path.len(), &mut handle, err) });
+    let (code, _) =
+        answer(|err| unsafe { akm_connect(pointer(path), path.len(), &mut handle, err) });
     assert_eq!(code, 0);
     handle
 }
@@ -60,11 +62,23 @@ fn an_unusable_out_pointer_is_refused_and_nothing_is_written() {
     let path = b"/nonexistent";
     // SAFETY: null pointers are what is tested; the misaligned one is never read.
     unsafe {
-        assert_eq!(akm_connect(pointer(path), path.len(), &mut handle, ptr::null_mut()), INVALID);
-        assert_eq!(akm_open(pointer(path), path.len(), &mut handle, ptr::null_mut()), INVALID);
-        assert_eq!(akm_call(1, pointer(b"op"), 2, ptr::null(), 0, ptr::null_mut()), INVALID);
+        assert_eq!(
+            akm_connect(pointer(path), path.len(), &mut handle, ptr::null_mut()),
+            INVALID
+        );
+        assert_eq!(
+            akm_open(pointer(path), path.len(), &mut handle, ptr::null_mut()),
+            INVALID
+        );
+        assert_eq!(
+            akm_call(1, pointer(b"op"), 2, ptr::null(), 0, ptr::null_mut()),
+            INVALID
+        );
         assert_eq!(akm_get(1, pointer(b"n"), 1, ptr::null_mut()), INVALID);
-        let odd = (&raw mut handle).cast::<u8>().wrapping_add(1).cast::<AkmBuffer>();
+        let odd = (&raw mut handle)
+            .cast::<u8>()
+            .wrapping_add(1)
+            .cast::<AkmBuffer>();
         assert_eq!(akm_get(1, pointer(b"n"), 1, odd), INVALID);
         akm_buffer_free(odd);
         akm_buffer_free(ptr::null_mut());
@@ -72,18 +86,31 @@ fn an_unusable_out_pointer_is_refused_and_nothing_is_written() {
     assert_eq!(handle, 7);
     // A null handle pointer leaves room for the reason.
     // SAFETY: as above.
-    assert_eq!(refused(|err| unsafe { akm_connect(pointer(path), path.len(), ptr::null_mut(), err) }), "out");
+    assert_eq!(
+        refused(|err| unsafe { akm_connect(pointer(path), path.len(), ptr::null_mut(), err) }),
+        "out"
+    );
     // SAFETY: as above.
-    assert_eq!(refused(|err| unsafe { akm_open(pointer(path), path.len(), ptr::null_mut(), err) }), "out");
+    assert_eq!(
+        refused(|err| unsafe { akm_open(pointer(path), path.len(), ptr::null_mut(), err) }),
+        "out"
+    );
 }
 
 #[test]
 fn a_buffer_that_is_not_zeroed_is_refused_and_left_alone() {
     let mut bytes = *b"secret";
-    for (data, len, cap) in [(bytes.as_mut_ptr(), 6, 6), (ptr::null_mut(), 6, 0), (ptr::null_mut(), 0, 6)] {
+    for (data, len, cap) in [
+        (bytes.as_mut_ptr(), 6, 6),
+        (ptr::null_mut(), 6, 0),
+        (ptr::null_mut(), 0, 6),
+    ] {
         let mut buffer = AkmBuffer { data, len, cap };
         // SAFETY: every pointer is good.
-        assert_eq!(unsafe { akm_get(1, pointer(b"n"), 1, &mut buffer) }, INVALID);
+        assert_eq!(
+            unsafe { akm_get(1, pointer(b"n"), 1, &mut buffer) },
+            INVALID
+        );
         assert_eq!((buffer.data, buffer.len, buffer.cap), (data, len, cap));
     }
     assert_eq!(&bytes, b"secret");
@@ -99,28 +126,86 @@ fn bad_texts_name_the_argument() {
     let long = vec![b'a'; 300 * 1024];
     // SAFETY: a null pointer with a length and a huge length are what is tested; neither is read.
     unsafe {
-        assert_eq!(refused(|b| akm_connect(ptr::null(), 3, &mut other, b)), "socket");
-        assert_eq!(refused(|b| akm_connect(pointer(socket), huge, &mut other, b)), "socket");
-        assert_eq!(refused(|b| akm_connect(pointer(b""), 0, &mut other, b)), "socket");
-        assert_eq!(refused(|b| akm_connect(pointer(b"/tmp/a\0b"), 8, &mut other, b)), "socket");
-        assert_eq!(refused(|b| akm_connect(pointer(b"/tmp/\xff"), 6, &mut other, b)), "socket");
-        assert_eq!(refused(|b| akm_open(ptr::null(), 3, &mut other, b)), "vault");
-        assert_eq!(refused(|b| akm_open(pointer(b"/tmp/a\0b"), 8, &mut other, b)), "vault");
-        assert_eq!(refused(|b| akm_open(pointer(b"/tmp/\xff"), 6, &mut other, b)), "vault");
-        assert_eq!(refused(|b| akm_open(pointer(&long), long.len(), &mut other, b)), "vault");
+        assert_eq!(
+            refused(|b| akm_connect(ptr::null(), 3, &mut other, b)),
+            "socket"
+        );
+        assert_eq!(
+            refused(|b| akm_connect(pointer(socket), huge, &mut other, b)),
+            "socket"
+        );
+        assert_eq!(
+            refused(|b| akm_connect(pointer(b""), 0, &mut other, b)),
+            "socket"
+        );
+        assert_eq!(
+            refused(|b| akm_connect(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
+            "socket"
+        );
+        assert_eq!(
+            refused(|b| akm_connect(pointer(b"/tmp/\xff"), 6, &mut other, b)),
+            "socket"
+        );
+        assert_eq!(
+            refused(|b| akm_open(ptr::null(), 3, &mut other, b)),
+            "vault"
+        );
+        assert_eq!(
+            refused(|b| akm_open(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
+            "vault"
+        );
+        assert_eq!(
+            refused(|b| akm_open(pointer(b"/tmp/\xff"), 6, &mut other, b)),
+            "vault"
+        );
+        assert_eq!(
+            refused(|b| akm_open(pointer(&long), long.len(), &mut other, b)),
+            "vault"
+        );
         assert_eq!(other, 0);
-        assert_eq!(refused(|b| akm_call(handle, ptr::null(), 3, ptr::null(), 0, b)), "op");
-        assert_eq!(refused(|b| akm_call(handle, pointer(b"\xff"), 1, ptr::null(), 0, b)), "op");
-        assert_eq!(refused(|b| akm_call(handle, pointer(&long), 65, ptr::null(), 0, b)), "op");
-        assert_eq!(refused(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 3, b)), "json");
-        assert_eq!(refused(|b| akm_call(handle, pointer(b"key.list"), 8, pointer(b"{\"\xff"), 3, b)), "json");
-        assert_eq!(refused(|b| akm_call(handle, pointer(b"key.list"), 8, pointer(&long), long.len(), b)), "json");
+        assert_eq!(
+            refused(|b| akm_call(handle, ptr::null(), 3, ptr::null(), 0, b)),
+            "op"
+        );
+        assert_eq!(
+            refused(|b| akm_call(handle, pointer(b"\xff"), 1, ptr::null(), 0, b)),
+            "op"
+        );
+        assert_eq!(
+            refused(|b| akm_call(handle, pointer(&long), 65, ptr::null(), 0, b)),
+            "op"
+        );
+        assert_eq!(
+            refused(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 3, b)),
+            "json"
+        );
+        assert_eq!(
+            refused(|b| akm_call(handle, pointer(b"key.list"), 8, pointer(b"{\"\xff"), 3, b)),
+            "json"
+        );
+        assert_eq!(
+            refused(|b| akm_call(
+                handle,
+                pointer(b"key.list"),
+                8,
+                pointer(&long),
+                long.len(),
+                b
+            )),
+            "json"
+        );
         assert_eq!(refused(|b| akm_get(handle, ptr::null(), 3, b)), "name");
         assert_eq!(refused(|b| akm_get(handle, pointer(b"\xff"), 1, b)), "name");
-        assert_eq!(refused(|b| akm_get(handle, pointer(&long), long.len(), b)), "name");
+        assert_eq!(
+            refused(|b| akm_get(handle, pointer(&long), long.len(), b)),
+            "name"
+        );
         assert_eq!(refused(|b| akm_get(handle, ptr::null(), 0, b)), "name");
         // The control: the same calls with good arguments.
-        assert_eq!(answer(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 0, b)).0, 0);
+        assert_eq!(
+            answer(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 0, b)).0,
+            0
+        );
     }
     assert_eq!(get(handle, b"openai/work"), (0, SECRET.as_bytes().to_vec()));
     akm_close(handle);
@@ -152,42 +237,6 @@ fn a_handle_is_never_mistaken_for_another() {
 }
 
 #[test]
-fn closing_waits_for_the_calls_under_way() {
-    let home = home();
-    let path = home.path().join("vault.db");
-    let path = path.to_str().unwrap().as_bytes();
-    let mut handle = 0;
-    // SAFETY: every pointer is good.
-    assert_eq!(answer(|err| unsafe { akm_open(pointer(path), path.len(), &mut handle, err) }).0, 0);
-    let answered = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        let answered = &answered;
-        let caller = scope.spawn(move || {
-            let (op, json) = (b"account.register", br#"{"account":"a","passphrase":"p","totp":false}"#);
-            // SAFETY: every pointer is good.
-            let code = answer(|out| unsafe {
-                answered.store(1, Ordering::SeqCst);
-                let code = akm_call(handle, pointer(op), op.len(), pointer(json), json.len(), out);
-                answered.store(2, Ordering::SeqCst);
-                code
-            });
-            code.0
-        });
-        while answered.load(Ordering::SeqCst) == 0 {
-            thread::yield_now();
-        }
-        akm_close(handle);
-        // Either the call was there first and was waited for, or it came too late and was told so.
-        let code = caller.join().unwrap();
-        assert!(code == 0 || code == Kind::Closed.code(), "{code}");
-    });
-    // Given up means given up: the vault can be opened again at once.
-    // SAFETY: every pointer is good.
-    assert_eq!(answer(|err| unsafe { akm_open(pointer(path), path.len(), &mut handle, err) }).0, 0);
-    akm_close(handle);
-}
-
-#[test]
 fn one_handle_serves_many_threads_without_mixing_answers() {
     let agent = Agent::with_key();
     for index in 0..4 {
@@ -198,9 +247,15 @@ fn one_handle_serves_many_threads_without_mixing_answers() {
     thread::scope(|scope| {
         for index in 0..8 {
             scope.spawn(move || {
-                let (name, secret) = (format!("openai/k{}", index % 4), format!("sk-{}", index % 4));
+                let (name, secret) = (
+                    format!("openai/k{}", index % 4),
+                    format!("sk-{}", index % 4),
+                );
                 for _ in 0..100 {
-                    assert_eq!(get(handle, name.as_bytes()), (0, secret.clone().into_bytes()));
+                    assert_eq!(
+                        get(handle, name.as_bytes()),
+                        (0, secret.clone().into_bytes())
+                    );
                 }
             });
         }

@@ -17,7 +17,10 @@ pub(crate) const SECRET: &str = "sk-test-0123456789abcdef";
 
 /// A directory for one test, short enough for a socket's path and of mode 0700.
 pub(crate) fn home() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("akm").tempdir().expect("a temporary directory can be made")
+    tempfile::Builder::new()
+        .prefix("akm")
+        .tempdir()
+        .expect("a temporary directory can be made")
 }
 
 /// A running agent; stopped when dropped.
@@ -33,13 +36,20 @@ impl Agent {
         let home = home();
         let socket = home.path().join("agent.sock");
         let child = start(home.path(), &socket);
-        Agent { home, socket, child }
+        Agent {
+            home,
+            socket,
+            child,
+        }
     }
 
     /// Starts an agent with an unlocked account and `openai/work`.
     pub(crate) fn with_key() -> Self {
         let agent = Agent::start();
-        agent.call("account.register", json!({"account": "default", "passphrase": PASSPHRASE, "totp": false}));
+        agent.call(
+            "account.register",
+            json!({"account": "default", "passphrase": PASSPHRASE, "totp": false}),
+        );
         agent.call("key.add", json!({"name": "openai/work", "secret": SECRET}));
         agent
     }
@@ -81,7 +91,7 @@ impl Drop for Agent {
 }
 
 fn start(home: &Path, socket: &Path) -> Child {
-    let mut child = tools::clean(&tools::programs().agent)
+    let mut child = tools::clean(tools::akm_agent())
         .args(["-D", "-a"])
         .arg(socket)
         .env("AKM_HOME", home)

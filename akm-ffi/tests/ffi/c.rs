@@ -16,7 +16,9 @@ fn here() -> &'static Path {
 
 /// Compiles a C program against the header and the freshly built library.
 pub(crate) fn compile(source: &Path, to: &Path, extra: &[&str]) -> Command {
-    let directory = tools::library().parent().expect("the library lies in a directory");
+    let directory = tools::library()
+        .parent()
+        .expect("the library lies in a directory");
     let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
     rpath.push(directory);
     let mut command = tools::clean("cc");
@@ -40,7 +42,11 @@ pub(crate) fn driver() -> &'static OsStr {
     let (_, program) = BUILT.get_or_init(|| {
         let dir = home();
         let program = dir.path().join("driver");
-        tools::run(&mut compile(&here().join("tests/drivers/driver.c"), &program, &[]));
+        tools::run(&mut compile(
+            &here().join("tests/drivers/driver.c"),
+            &program,
+            &[],
+        ));
         (dir, program)
     });
     program.as_os_str()
@@ -50,7 +56,10 @@ pub(crate) fn driver() -> &'static OsStr {
 fn header_and_kinds_have_the_same_codes() {
     let dir = home();
     let name = |kind: &Kind| format!("AKM_{}", kind.token().to_uppercase());
-    let lines: String = Kind::ALL.iter().map(|kind| format!("    printf(\"%d\\n\", (int){});\n", name(kind))).collect();
+    let lines: String = Kind::ALL
+        .iter()
+        .map(|kind| format!("    printf(\"%d\\n\", (int){});\n", name(kind)))
+        .collect();
     let source = dir.path().join("codes.c");
     std::fs::write(
         &source,
@@ -66,7 +75,10 @@ fn header_and_kinds_have_the_same_codes() {
 
     // And the header has no constant that Rust does not know.
     let header = std::fs::read_to_string(here().join("include/akm.h")).unwrap();
-    let constants = header.lines().filter(|line| line.starts_with("    AKM_")).count();
+    let constants = header
+        .lines()
+        .filter(|line| line.starts_with("    AKM_"))
+        .count();
     assert_eq!(constants, Kind::ALL.len() + 1);
 }
 
@@ -84,7 +96,14 @@ fn header_is_good_for_cpp() {
     .unwrap();
     tools::run(
         tools::clean("c++")
-            .args(["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+            .args([
+                "-std=c++11",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-pedantic",
+                "-I",
+            ])
             .arg(here().join("include"))
             .arg(&source)
             .arg(tools::library())
@@ -98,12 +117,27 @@ fn only_the_abi_is_exported() {
     if !tools::have("nm") {
         return;
     }
-    let listing = tools::run(Command::new("nm").args(["-D", "--defined-only"]).arg(tools::library()));
-    let mut names: Vec<&str> = listing.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let listing = tools::run(
+        Command::new("nm")
+            .args(["-D", "--defined-only"])
+            .arg(tools::library()),
+    );
+    let mut names: Vec<&str> = listing
+        .lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
     names.sort_unstable();
     assert_eq!(
         names,
-        ["akm_abi_version", "akm_buffer_free", "akm_call", "akm_close", "akm_connect", "akm_get", "akm_open"]
+        [
+            "akm_abi_version",
+            "akm_buffer_free",
+            "akm_call",
+            "akm_close",
+            "akm_connect",
+            "akm_get",
+            "akm_open"
+        ]
     );
 }
 
@@ -112,7 +146,11 @@ fn smoke_test_in_c() {
     let dir = home();
     let program = dir.path().join("smoke");
     let source = here().join("tests/c/smoke.c");
-    let sanitized = compile(&source, &program, &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+    let sanitized = compile(
+        &source,
+        &program,
+        &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    );
     let mut sanitized = sanitized;
     if !tools::output(&mut sanitized).status.success() {
         // Distributions ship compilers without the sanitizers' libraries; the test itself stays the same.

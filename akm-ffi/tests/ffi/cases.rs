@@ -42,13 +42,27 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 fn read(path: PathBuf) -> Case {
-    let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .expect("a file has a name")
+        .to_string_lossy()
+        .into_owned();
     assert!(name.ends_with(".json"), "{name} is no case");
     let text = fs::read_to_string(&path).expect("a case is readable");
     let case: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let fields: BTreeSet<&str> = case.as_object().expect("a case is an object").keys().map(String::as_str).collect();
+    let fields: BTreeSet<&str> = case
+        .as_object()
+        .expect("a case is an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(fields, BTreeSet::from(["title", "steps"]), "{name}");
-    let steps: Vec<Step> = case["steps"].as_array().expect("steps are a list").iter().map(|step| read_step(&name, step)).collect();
+    let steps: Vec<Step> = case["steps"]
+        .as_array()
+        .expect("steps are a list")
+        .iter()
+        .map(|step| read_step(&name, step))
+        .collect();
     assert!(!steps.is_empty(), "{name} has no steps");
     Case { name, steps }
 }
@@ -56,18 +70,30 @@ fn read(path: PathBuf) -> Case {
 fn read_step(name: &str, step: &Value) -> Step {
     let fields = step.as_object().expect("a step is an object");
     let known = ["op", "request", "result", "error"];
-    assert!(fields.keys().all(|field| known.contains(&field.as_str())), "{name}: a step has an unknown field: {step}");
+    assert!(
+        fields.keys().all(|field| known.contains(&field.as_str())),
+        "{name}: a step has an unknown field: {step}"
+    );
     let expected = match (fields.get("result"), fields.get("error")) {
         (Some(result), None) => Ok(result.clone()),
         (None, Some(error)) => {
-            assert!(error["kind"].is_string(), "{name}: an error has a kind: {step}");
+            assert!(
+                error["kind"].is_string(),
+                "{name}: an error has a kind: {step}"
+            );
             Err(error.clone())
         }
         _ => panic!("{name}: a step has a result or an error: {step}"),
     };
     Step {
-        op: step["op"].as_str().expect("a step has an operation").to_owned(),
-        request: fields.get("request").cloned().unwrap_or_else(|| serde_json::json!({})),
+        op: step["op"]
+            .as_str()
+            .expect("a step has an operation")
+            .to_owned(),
+        request: fields
+            .get("request")
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!({})),
         expected,
     }
 }
@@ -78,7 +104,11 @@ pub(crate) fn run_all(way: &mut dyn Way) {
     for case in all() {
         run(way, &case, &provider);
     }
-    assert_eq!(way.count(), files().len(), "as many cases ran as there are files");
+    assert_eq!(
+        way.count(),
+        files().len(),
+        "as many cases ran as there are files"
+    );
 }
 
 fn run(way: &mut dyn Way, case: &Case, provider: &Provider) {

@@ -38,33 +38,47 @@ fn c_connected() {
 #[test]
 fn python_embedded() {
     if tools::have("python3") {
-        cases::run_all(&mut Program::start(python::command(driver("driver.py")), true));
+        cases::run_all(&mut Program::start(
+            python::command(driver("driver.py")),
+            true,
+        ));
     }
 }
 
 #[test]
 fn python_connected() {
     if tools::have("python3") {
-        cases::run_all(&mut Program::start(python::command(driver("driver.py")), false));
+        cases::run_all(&mut Program::start(
+            python::command(driver("driver.py")),
+            false,
+        ));
     }
 }
 
 #[test]
 fn node_embedded() {
     if tools::have("node") && tools::have("npm") {
-        cases::run_all(&mut Program::start(node::command(driver("driver.mjs")), true));
+        cases::run_all(&mut Program::start(
+            node::command(driver("driver.mjs")),
+            true,
+        ));
     }
 }
 
 #[test]
 fn node_connected() {
     if tools::have("node") && tools::have("npm") {
-        cases::run_all(&mut Program::start(node::command(driver("driver.mjs")), false));
+        cases::run_all(&mut Program::start(
+            node::command(driver("driver.mjs")),
+            false,
+        ));
     }
 }
 
 fn driver(name: &str) -> impl AsRef<Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/drivers")
+        .join(name)
 }
 
 /// Kinds that a caller cannot bring about from outside on a healthy machine, or that only a client raises.
@@ -97,13 +111,24 @@ fn the_cases_leave_no_operation_and_no_kind_out() {
         let succeeds = steps().any(|step| step.op == op.name() && step.expected.is_ok());
         assert!(succeeds, "{} never succeeds", op.name());
         let kinds = kinds_of(*op);
-        assert!(kinds.contains("invalid_input"), "{} is never asked in a wrong way", op.name());
+        assert!(
+            kinds.contains("invalid_input"),
+            "{} is never asked in a wrong way",
+            op.name()
+        );
         if op.authority() == Authority::Session {
-            assert!(kinds.contains("locked"), "{} is never asked while locked", op.name());
+            assert!(
+                kinds.contains("locked"),
+                "{} is never asked while locked",
+                op.name()
+            );
         }
     }
     let seen: BTreeSet<&str> = Op::ALL.iter().flat_map(|op| kinds_of(*op)).collect();
-    let wanted: BTreeSet<&str> =
-        Kind::ALL.iter().filter(|kind| !ELSEWHERE.contains(kind)).map(|kind| kind.token()).collect();
+    let wanted: BTreeSet<&str> = Kind::ALL
+        .iter()
+        .filter(|kind| !ELSEWHERE.contains(kind))
+        .map(|kind| kind.token())
+        .collect();
     assert_eq!(seen, wanted);
 }

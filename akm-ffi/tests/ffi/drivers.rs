@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use akm_core::audit::Caller;
@@ -34,7 +34,11 @@ pub(crate) trait Way {
 
 fn code_fits(code: i32, error: &Value) {
     let kind = error["kind"].as_str().and_then(Kind::from_token);
-    assert_eq!(kind.map(Kind::code), Some(code), "the code and the kind agree in {error}");
+    assert_eq!(
+        kind.map(Kind::code),
+        Some(code),
+        "the code and the kind agree in {error}"
+    );
 }
 
 /// A program that speaks the protocol of `driver.c`.
@@ -54,7 +58,12 @@ impl Program {
             .unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
         let input = child.stdin.take().expect("the input is piped");
         let output = BufReader::new(child.stdout.take().expect("the output is piped"));
-        Program { embedded, child, input, output }
+        Program {
+            embedded,
+            child,
+            input,
+            output,
+        }
     }
 
     fn ask(&mut self, words: &[&str]) -> (i32, String) {
@@ -62,8 +71,13 @@ impl Program {
         assert!(!line.contains('\n'), "a step is one line");
         writeln!(self.input, "{line}").expect("the program reads");
         let mut answer = String::new();
-        self.output.read_line(&mut answer).expect("the program writes UTF-8");
-        let (code, answer) = answer.trim_end_matches('\n').split_once('\t').expect("an answer has a code");
+        self.output
+            .read_line(&mut answer)
+            .expect("the program writes UTF-8");
+        let (code, answer) = answer
+            .trim_end_matches('\n')
+            .split_once('\t')
+            .expect("an answer has a code");
         (code.parse().expect("a code is a number"), answer.to_owned())
     }
 }
@@ -135,7 +149,11 @@ impl Way for Embedded {
     fn call(&mut self, op: &str, request: &Value) -> Answer {
         let op = Op::from_name(op).expect("the case names an operation");
         let service = self.service.as_ref().expect("a session was begun");
-        let caller = Caller { uid: nix::unistd::getuid().as_raw(), pid: 1, exe: "/test".into() };
+        let caller = Caller {
+            uid: nix::unistd::getuid().as_raw(),
+            pid: 1,
+            exe: "/test".into(),
+        };
         let answer = Request::decode(op, request.to_string().as_bytes())
             .and_then(|request| service.call(&caller, request))
             .and_then(|response| response.to_json());
@@ -170,7 +188,11 @@ impl Way for Connected {
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
         let client = self.client.as_mut().expect("a session was begun");
-        json_answer(client.call_raw(op, request.to_string().as_bytes()).map(|bytes| bytes.to_vec()))
+        json_answer(
+            client
+                .call_raw(op, request.to_string().as_bytes())
+                .map(|bytes| bytes.to_vec()),
+        )
     }
 
     fn end(&mut self) {
@@ -196,33 +218,47 @@ fn error_value(error: &Error) -> Value {
 /// Plain HTTP on the socket, as `curl --unix-socket` speaks it; the status is checked against the kind.
 #[derive(Default)]
 pub(crate) struct Http {
+    place: PathBuf,
+    /// Kept open between requests unless the agent says that it closes.
     stream: Option<BufReader<UnixStream>>,
     count: usize,
 }
 
 impl Http {
-    /// The status and body of any request.
-    pub(crate) fn exchange(&mut self, head: &str, body: &str) -> (u16, Vec<u8>) {
-        let stream = self.stream.as_mut().expect("a session was begun");
-        let request = format!("{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        stream.get_mut().write_all(request.as_bytes()).expect("the agent reads");
-        let mut line = String::new();
-        stream.read_line(&mut line).expect("the agent answers");
-        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("an answer has a status");
-        let mut length = 0;
-        loop {
+    fn exchange(&mut self, head: &str, body: &str) -> (u16, Vec<u8>) {
+        let mut stream = self.stream.take().unwrap_or_else(|| {
+            BufReader::new(UnixStream::connect(&self.place).expect("the agent listens"))
+        });
+        let length = body.len();
+        let request =
+            format!("{head} HTTP/1.1\r\nhost: akm\r\ncontent-length: {length}\r\n\r\n{body}");
+        stream
+            .get_mut()
+            .write_all(request.as_bytes())
+            .expect("the agent reads");
+        let mut line = || {
             let mut line = String::new();
             stream.read_line(&mut line).expect("the agent answers");
-            match line.trim_end().split_once(':') {
-                None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.trim().parse().expect("a length is a number");
-                }
-                Some(_) => {}
+            line.trim_end().to_owned()
+        };
+        let status = line()
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .expect("an answer has a status");
+        let (mut length, mut closes) = (0, false);
+        while let Some((name, value)) = line().split_once(':') {
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().expect("a length is a number"),
+                "connection" => closes = value.trim().eq_ignore_ascii_case("close"),
+                _ => {}
             }
         }
         let mut body = vec![0; length];
-        stream.read_exact(&mut body).expect("the agent answers whole");
+        stream
+            .read_exact(&mut body)
+            .expect("the agent answers whole");
+        self.stream = Some(stream).filter(|_| !closes);
         (status, body)
     }
 }
@@ -234,19 +270,28 @@ impl Way for Http {
 
     fn begin(&mut self, place: &Path) {
         self.count += 1;
-        self.stream = Some(BufReader::new(UnixStream::connect(place).expect("the agent listens")));
+        self.place = place.to_owned();
+        self.stream = None;
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
-        let place = self.stream.as_ref().and_then(|stream| stream.get_ref().peer_addr().ok());
-        if op == "agent.lock" {
-            // The agent may close connections when it locks: ask on one, go on with another.
-            let answer = self.ask(op, request);
-            let path = place.as_ref().and_then(|place| place.as_pathname()).expect("the socket has a path");
-            self.stream = Some(BufReader::new(UnixStream::connect(path).expect("the agent listens")));
-            return answer;
+        let (status, body) = self.exchange(&format!("POST /v1/{op}"), &request.to_string());
+        let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
+        if body["ok"] == true {
+            assert_eq!(status, 200);
+            return Ok(body["result"].clone());
         }
-        self.ask(op, request)
+        let error = body["error"].clone();
+        let kind = error["kind"]
+            .as_str()
+            .and_then(Kind::from_token)
+            .expect("an error has a kind");
+        assert_eq!(
+            status,
+            kind.http_status(),
+            "the status and the kind agree in {error}"
+        );
+        Err(error)
     }
 
     fn end(&mut self) {
@@ -255,20 +300,5 @@ impl Way for Http {
 
     fn count(&mut self) -> usize {
         self.count
-    }
-}
-
-impl Http {
-    fn ask(&mut self, op: &str, request: &Value) -> Answer {
-        let (status, body) = self.exchange(&format!("POST /v1/{op}"), &request.to_string());
-        let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
-        if body["ok"] == true {
-            assert_eq!(status, 200);
-            return Ok(body["result"].clone());
-        }
-        let error = body["error"].clone();
-        let kind = error["kind"].as_str().and_then(Kind::from_token).expect("an error has a kind");
-        assert_eq!(status, kind.http_status(), "the status and the kind agree in {error}");
-        Err(error)
     }
 }

@@ -1,6 +1,5 @@
 //! The examples: each prints the key, and says with its exit status that the account is locked or no agent is there.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::agent::{Agent, SECRET, home};
@@ -11,10 +10,21 @@ fn prints_the_key(command: &mut dyn FnMut() -> Command) {
     let mut agent = Agent::with_key();
     let mut run = |agent: &Agent, name: &str| {
         let output = tools::output(command().arg(name).env("AKM_AGENT_SOCK", &agent.socket));
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            said,
+        )
     };
-    assert_eq!(run(&agent, "openai/work"), (Some(0), format!("{SECRET}\n"), format!("{SECRET}\n")));
+    assert_eq!(
+        run(&agent, "openai/work"),
+        (Some(0), format!("{SECRET}\n"), format!("{SECRET}\n"))
+    );
     assert_eq!(run(&agent, "openai/none").0, Some(1));
     agent.lock();
     let (code, out, said) = run(&agent, "openai/work");
@@ -37,25 +47,30 @@ fn in_shell_with_curl() {
         // Quotes and backslashes come back as they went in.
         let agent = Agent::with_key();
         let odd = r#"sk-"quoted"\and\"both"#;
-        agent.call("key.add", serde_json::json!({"name": "openai/odd", "secret": odd}));
+        agent.call(
+            "key.add",
+            serde_json::json!({"name": "openai/odd", "secret": odd}),
+        );
         let mut run = tools::clean(example("shell/get.sh"));
-        assert_eq!(tools::run(run.arg("openai/odd").env("AKM_AGENT_SOCK", &agent.socket)), format!("{odd}\n"));
+        assert_eq!(
+            tools::run(run.arg("openai/odd").env("AKM_AGENT_SOCK", &agent.socket)),
+            format!("{odd}\n")
+        );
     }
 }
 
 #[test]
 fn in_rust() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let listing = tools::run(Command::new(cargo).current_dir(tools::root()).args([
-        "build", "--quiet", "-p", "akm-core", "--no-default-features", "--features", "client", "--example", "get",
-        "--message-format=json",
-    ]));
-    let program = listing
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .expect("cargo built the example");
-    prints_the_key(&mut || tools::clean(Path::new(&program)));
+    let program = tools::build(&[
+        "-p",
+        "akm-core",
+        "--no-default-features",
+        "--features",
+        "client",
+        "--example",
+        "get",
+    ]);
+    prints_the_key(&mut || tools::clean(&program));
 }
 
 #[test]
@@ -78,7 +93,9 @@ fn in_node() {
     if tools::have("node") && tools::have("npm") {
         prints_the_key(&mut || {
             let mut command = tools::clean("node");
-            command.arg(node::tree().join("examples/node/get.mjs")).env("AKM_LIBRARY", tools::library());
+            command
+                .arg(node::tree().join("examples/node/get.mjs"))
+                .env("AKM_LIBRARY", tools::library());
             command
         });
     }

@@ -15,7 +15,10 @@ fn here() -> &'static Path {
 
 fn npm() -> Command {
     let mut command = tools::installer("npm");
-    command.env("npm_config_audit", "false").env("npm_config_fund", "false").env("npm_config_update_notifier", "false");
+    command
+        .env("npm_config_audit", "false")
+        .env("npm_config_fund", "false")
+        .env("npm_config_update_notifier", "false");
     command
 }
 
@@ -38,12 +41,27 @@ pub(crate) fn tree() -> &'static Path {
         let dir = home();
         let package = dir.path().join("bindings/node");
         tools::copy_tree(&tools::root().join("bindings/node"), &package);
-        tools::copy_tree(&tools::root().join("examples/node"), &dir.path().join("examples/node"));
+        tools::copy_tree(
+            &tools::root().join("examples/node"),
+            &dir.path().join("examples/node"),
+        );
         symlink(modules("node", &package), package.join("node_modules")).unwrap();
         // Beside the package, so that "akm" means this one; the SDK is found one step up.
-        std::fs::copy(here().join("tests/drivers/driver.mjs"), package.join("driver.mjs")).unwrap();
-        std::fs::copy(here().join("tests/sdk/openai_sdk.mjs"), package.join("openai_sdk.mjs")).unwrap();
-        symlink(modules("node-sdk", &here().join("tests/sdk")), dir.path().join("node_modules")).unwrap();
+        std::fs::copy(
+            here().join("tests/drivers/driver.mjs"),
+            package.join("driver.mjs"),
+        )
+        .unwrap();
+        std::fs::copy(
+            here().join("tests/sdk/openai_sdk.mjs"),
+            package.join("openai_sdk.mjs"),
+        )
+        .unwrap();
+        symlink(
+            modules("node-sdk", &here().join("tests/sdk")),
+            dir.path().join("node_modules"),
+        )
+        .unwrap();
         dir
     })
     .path()
@@ -53,7 +71,9 @@ pub(crate) fn tree() -> &'static Path {
 pub(crate) fn command(script: impl AsRef<Path>) -> Command {
     let name = script.as_ref().file_name().expect("a script has a name");
     let mut command = tools::clean("node");
-    command.arg(tree().join("bindings/node").join(name)).env("AKM_LIBRARY", tools::library());
+    command
+        .arg(tree().join("bindings/node").join(name))
+        .env("AKM_LIBRARY", tools::library());
     command
 }
 
@@ -78,11 +98,23 @@ fn the_package_passes_its_own_tests() {
             .env("AKM_TEST_HOME", agent.home.path()),
     );
     let count = |word: &str| -> usize {
-        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("# {word} ")));
-        line.and_then(|count| count.parse().ok()).expect("the runner counts")
+        let line = printed
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("# {word} ")));
+        line.and_then(|count| count.parse().ok())
+            .expect("the runner counts")
     };
     assert!(count("pass") >= 12, "{printed}");
-    assert_eq!((count("fail"), count("skipped"), count("cancelled"), count("todo")), (0, 0, 0, 0), "{printed}");
+    assert_eq!(
+        (
+            count("fail"),
+            count("skipped"),
+            count("cancelled"),
+            count("todo")
+        ),
+        (0, 0, 0, 0),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -103,7 +135,10 @@ fn errors_have_the_kinds_and_codes_of_rust() {
     // And the types name every class.
     let types = std::fs::read_to_string(tools::root().join("bindings/node/index.d.ts")).unwrap();
     for kind in akm_core::Kind::ALL {
-        assert!(types.contains(&format!("export class {kind:?} extends AkmError")), "{kind:?}");
+        assert!(
+            types.contains(&format!("export class {kind:?} extends AkmError")),
+            "{kind:?}"
+        );
     }
 }
 
@@ -116,12 +151,35 @@ fn the_tarball_works_in_an_empty_folder() {
     let source = dir.path().join("source");
     tools::copy_tree(&tools::root().join("bindings/node"), &source);
     // The control: without the library it is not packed at all.
-    assert!(!tools::output(npm().arg("pack").current_dir(&source).env_remove("AKM_LIBRARY")).status.success());
-    tools::run(npm().arg("pack").current_dir(&source).env("AKM_LIBRARY", tools::library()));
+    assert!(
+        !tools::output(
+            npm()
+                .arg("pack")
+                .current_dir(&source)
+                .env_remove("AKM_LIBRARY")
+        )
+        .status
+        .success()
+    );
+    tools::run(
+        npm()
+            .arg("pack")
+            .current_dir(&source)
+            .env("AKM_LIBRARY", tools::library()),
+    );
     let elsewhere = dir.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
-    std::fs::write(elsewhere.join("package.json"), "{\"private\":true,\"type\":\"module\"}\n").unwrap();
-    tools::run(npm().arg("install").arg(source.join("akm-0.1.0.tgz")).current_dir(&elsewhere));
+    std::fs::write(
+        elsewhere.join("package.json"),
+        "{\"private\":true,\"type\":\"module\"}\n",
+    )
+    .unwrap();
+    tools::run(
+        npm()
+            .arg("install")
+            .arg(source.join("akm-0.1.0.tgz"))
+            .current_dir(&elsewhere),
+    );
 
     let agent = Agent::with_key();
     let vault = elsewhere.join("own/vault.db");
@@ -137,12 +195,20 @@ fn the_tarball_works_in_an_empty_folder() {
     );
     std::fs::write(elsewhere.join("main.js"), program).unwrap();
     let mut run = tools::clean("node");
-    run.arg("main.js").current_dir(&elsewhere).env("AKM_AGENT_SOCK", &agent.socket);
+    run.arg("main.js")
+        .current_dir(&elsewhere)
+        .env("AKM_AGENT_SOCK", &agent.socket);
     let printed = tools::run(&mut run);
     let mut lines = printed.lines();
     assert_eq!(lines.next(), Some(SECRET));
     assert_eq!(lines.next(), Some("sk-own"));
-    assert!(lines.next().unwrap().ends_with("/elsewhere/node_modules/akm/index.js"), "{printed}");
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .ends_with("/elsewhere/node_modules/akm/index.js"),
+        "{printed}"
+    );
     let installed = std::fs::symlink_metadata(elsewhere.join("node_modules/akm")).unwrap();
     assert!(installed.is_dir(), "a linked folder proves nothing");
 }
@@ -155,7 +221,9 @@ fn the_openai_sdk_takes_its_key_from_akm_at_each_request() {
     let agent = Agent::with_key();
     let provider = Provider::start();
     let printed = tools::run(
-        command("openai_sdk.mjs").arg(format!("{}/v1", provider.url())).env("AKM_AGENT_SOCK", &agent.socket),
+        command("openai_sdk.mjs")
+            .arg(format!("{}/v1", provider.url()))
+            .env("AKM_AGENT_SOCK", &agent.socket),
     );
     assert_eq!(printed, "ok\n");
     let old = format!("Bearer {SECRET}");

@@ -1,6 +1,6 @@
 //! A server that answers as OpenAI does, on loopback, and remembers who asked with which key.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -24,7 +24,10 @@ impl Provider {
     /// The key decides the answer: `sk-invalid…` is refused, `sk-limited…` asks too often, all others are valid.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
-        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let port = listener
+            .local_addr()
+            .expect("a bound listener has an address")
+            .port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         thread::spawn(move || {
@@ -50,13 +53,17 @@ impl Provider {
 /// An address where nothing listens.
 pub(crate) fn closed_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
-    format!("http://{}", listener.local_addr().expect("a bound listener has an address"))
+    format!(
+        "http://{}",
+        listener
+            .local_addr()
+            .expect("a bound listener has an address")
+    )
 }
 
 fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
-    while let Some((seen, body)) = request(&mut reader) {
-        let _ = body;
+    while let Some(seen) = request(&mut reader) {
         let key = seen.authorization.clone().unwrap_or_default();
         let (status, answer) = match key.strip_prefix("Bearer ").unwrap_or("sk-invalid") {
             key if key.starts_with("sk-invalid") => (
@@ -87,7 +94,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
     }
 }
 
-fn request(reader: &mut impl BufRead) -> Option<(Seen, Vec<u8>)> {
+fn request(reader: &mut impl BufRead) -> Option<Seen> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -101,12 +108,22 @@ fn request(reader: &mut impl BufRead) -> Option<(Seen, Vec<u8>)> {
         lines.push(line);
     }
     let header = |name: &str| {
-        lines.iter().skip(1).filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
+        lines
+            .iter()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(key, value)| {
+                key.eq_ignore_ascii_case(name)
+                    .then(|| value.trim().to_owned())
+            })
     };
-    let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length = header("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((Seen { line: lines.first()?.clone(), authorization: header("authorization") }, body))
+    Some(Seen {
+        line: lines.first()?.clone(),
+        authorization: header("authorization"),
+    })
 }

@@ -15,7 +15,9 @@ fn package() -> PathBuf {
 }
 
 fn sdk(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/sdk")
+        .join(name)
 }
 
 /// A script with the package as it stands in the checkout.
@@ -42,7 +44,15 @@ fn environment() -> &'static Path {
             tools::run(tools::installer("python3").args(["-m", "venv"]).arg(dir));
             tools::run(
                 tools::installer(dir.join("bin/python"))
-                    .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
+                    .args([
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--no-input",
+                        "--disable-pip-version-check",
+                        "-r",
+                    ])
                     .arg(sdk("requirements.txt")),
             );
         });
@@ -92,7 +102,10 @@ fn errors_have_the_kinds_and_codes_of_rust() {
 
 /// One line for each kind: code, token, class.
 pub(crate) fn kinds() -> String {
-    Kind::ALL.iter().map(|kind| format!("{} {} {kind:?}\n", kind.code(), kind.token())).collect()
+    Kind::ALL
+        .iter()
+        .map(|kind| format!("{} {} {kind:?}\n", kind.code(), kind.token()))
+        .collect()
 }
 
 #[test]
@@ -106,17 +119,38 @@ fn the_wheel_works_in_an_empty_environment() {
     let wheels = dir.path().join("wheels");
     tools::run(
         tools::installer(environment())
-            .args(["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w"])
+            .args([
+                "-m",
+                "pip",
+                "wheel",
+                "--quiet",
+                "--no-deps",
+                "--no-build-isolation",
+                "--no-index",
+                "-w",
+            ])
             .arg(&wheels)
             .arg(&source)
             .env("AKM_LIBRARY", tools::library()),
     );
-    let wheel = std::fs::read_dir(&wheels).unwrap().next().unwrap().unwrap().path();
+    let wheel = std::fs::read_dir(&wheels)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let name = wheel.file_name().unwrap().to_string_lossy().into_owned();
-    assert!(name.starts_with("akm-0.1.0-py3-none-") && !name.contains("-any"), "{name}");
+    assert!(
+        name.starts_with("akm-0.1.0-py3-none-") && !name.contains("-any"),
+        "{name}"
+    );
 
     let empty = dir.path().join("empty");
-    tools::run(tools::installer("python3").args(["-m", "venv", "--without-pip"]).arg(&empty));
+    tools::run(
+        tools::installer("python3")
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&empty),
+    );
     let python = empty.join("bin/python");
     tools::run(
         tools::installer(environment())
@@ -139,7 +173,10 @@ fn the_wheel_works_in_an_empty_environment() {
          print(os.path.dirname(akm.__file__))\n"
     );
     let mut run = tools::clean(&python);
-    run.arg("-c").arg(program).current_dir(&elsewhere).env("AKM_AGENT_SOCK", &agent.socket);
+    run.arg("-c")
+        .arg(program)
+        .current_dir(&elsewhere)
+        .env("AKM_AGENT_SOCK", &agent.socket);
     let printed = tools::run(&mut run);
     let mut lines = printed.lines();
     assert_eq!(lines.next(), Some(SECRET));
@@ -149,10 +186,13 @@ fn the_wheel_works_in_an_empty_environment() {
     // The control: without the library in the package nothing is found, not even in the working directory.
     std::fs::copy(tools::library(), elsewhere.join("libakm.so")).unwrap();
     let mut bare = tools::clean(&python);
-    bare.args(["-c", "import sys; sys.path.insert(0, sys.argv[1]); import akm; akm.get('openai/work')"])
-        .arg(source.join("src"))
-        .current_dir(&elsewhere)
-        .env("AKM_AGENT_SOCK", &agent.socket);
+    bare.args([
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1]); import akm; akm.get('openai/work')",
+    ])
+    .arg(source.join("src"))
+    .current_dir(&elsewhere)
+    .env("AKM_AGENT_SOCK", &agent.socket);
     let output = tools::output(&mut bare);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
@@ -173,12 +213,15 @@ fn the_openai_sdk_takes_its_key_from_akm_at_each_request() {
     );
     assert_eq!(printed, "ok\n");
     let old = format!("Bearer {SECRET}");
-    assert_eq!(provider.take_seen(), seen(&[
-        ("GET /v1/models", &old),
-        ("POST /v1/chat/completions", &old),
-        ("GET /v1/models", &old),
-        ("GET /v1/models", "Bearer sk-rotated"),
-    ]));
+    assert_eq!(
+        provider.take_seen(),
+        seen(&[
+            ("GET /v1/models", &old),
+            ("POST /v1/chat/completions", &old),
+            ("GET /v1/models", &old),
+            ("GET /v1/models", "Bearer sk-rotated"),
+        ])
+    );
 }
 
 /// Requests with their `Authorization`.
@@ -205,6 +248,9 @@ fn auth_sets_the_providers_header_for_its_own_hosts_only() {
             .env("AKM_AGENT_SOCK", &agent.socket),
     );
     assert_eq!(printed, "ok\n");
-    assert_eq!(own.take_seen(), seen(&[("GET /v1/models", "Bearer sk-own"); 5]));
+    assert_eq!(
+        own.take_seen(),
+        seen(&[("GET /v1/models", "Bearer sk-own"); 5])
+    );
     assert_eq!(other.take_seen(), seen(&[("GET /v1/models", ""); 3]));
 }

@@ -10,7 +10,10 @@ use crate::drivers::{Http, Program, Way};
 
 /// What an operation asked with a field that none has must answer: the operation was found, and it read the request.
 fn is_known(op: Op, answer: &Result<Value, Value>) {
-    let kind = answer.as_ref().err().and_then(|error| error["kind"].as_str());
+    let kind = answer
+        .as_ref()
+        .err()
+        .and_then(|error| error["kind"].as_str());
     assert_eq!(kind, Some("invalid_input"), "{}: {answer:?}", op.name());
 }
 
@@ -33,7 +36,9 @@ fn every_operation_is_reached_through_http_the_c_abi_and_the_client() {
         is_known(*op, &http.call(op.name(), &unknown));
         is_known(*op, &connected.call(op.name(), &unknown));
         is_known(*op, &embedded.call(op.name(), &unknown));
-        let error = client.call_raw(op.name(), unknown.to_string().as_bytes()).unwrap_err();
+        let error = client
+            .call_raw(op.name(), unknown.to_string().as_bytes())
+            .unwrap_err();
         is_known(*op, &Err(serde_json::to_value(&error).unwrap()));
     }
 
@@ -46,5 +51,8 @@ fn every_operation_is_reached_through_http_the_c_abi_and_the_client() {
     ]
     .map(|answer| answer.unwrap_err()["kind"].clone());
     assert_eq!(kinds, ["not_found", "not_found", "not_found"]);
-    assert_eq!(client.call_raw("key.steal", b"{}").unwrap_err().kind(), akm_core::Kind::NotFound);
+    assert_eq!(
+        client.call_raw("key.steal", b"{}").unwrap_err().kind(),
+        akm_core::Kind::NotFound
+    );
 }

@@ -19,17 +19,30 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn library() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let name = if cfg!(target_os = "macos") { "libakm.dylib" } else { "libakm.so" };
+        let name = if cfg!(target_os = "macos") {
+            "libakm.dylib"
+        } else {
+            "libakm.so"
+        };
         let exe = std::env::current_exe().expect("a running program has a path");
-        let path = exe.parent().expect("a program lies in a directory").join(name);
-        assert!(path.is_file(), "cargo did not build the shared library beside the tests");
+        let path = exe
+            .parent()
+            .expect("a program lies in a directory")
+            .join(name);
+        assert!(
+            path.is_file(),
+            "cargo did not build the shared library beside the tests"
+        );
         path
     })
 }
 
 /// Whether a tool is there. Missing, it is an error in CI and a printed skip on a person's machine.
 pub(crate) fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success());
+    let found = Command::new(tool)
+        .arg("--version")
+        .output()
+        .is_ok_and(|out| out.status.success());
     if !found {
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         assert!(!ci, "{tool} is needed in CI");
@@ -53,16 +66,32 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 /// Runs a command to its end.
 pub(crate) fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"))
 }
 
 /// A command that sees akm only as the test says: none of the person's own variables.
 pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in [
-        "AKM_HOME", "AKM_AGENT_SOCK", "AKM_VAULT", "AKM_CONFIG", "AKM_LIBRARY", "OPENAI_API_KEY", "OPENAI_BASE_URL",
-        "PYTHONPATH", "NODE_PATH", "NODE_OPTIONS", "LD_LIBRARY_PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
-        "http_proxy", "https_proxy", "all_proxy",
+        "AKM_HOME",
+        "AKM_AGENT_SOCK",
+        "AKM_VAULT",
+        "AKM_CONFIG",
+        "AKM_LIBRARY",
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "PYTHONPATH",
+        "NODE_PATH",
+        "NODE_OPTIONS",
+        "LD_LIBRARY_PATH",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
     ] {
         command.env_remove(name);
     }
@@ -82,7 +111,8 @@ pub(crate) fn installer(program: impl AsRef<OsStr>) -> Command {
 pub(crate) fn cached(name: &str, content: &[&[u8]], make: impl FnOnce(&Path)) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{:016x}", hasher.finish()));
+    let dir =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{:016x}", hasher.finish()));
     let done = dir.join(".done");
     if !done.is_file() {
         let _ = fs::remove_dir_all(&dir);
@@ -99,11 +129,18 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("the directory is readable") {
         let entry = entry.expect("the directory is readable");
         let name = entry.file_name();
-        if ["node_modules", "native", "_native", "__pycache__", "dist"].iter().any(|skip| name == *skip) {
+        if ["node_modules", "native", "_native", "__pycache__", "dist"]
+            .iter()
+            .any(|skip| name == *skip)
+        {
             continue;
         }
         let target = to.join(&name);
-        if entry.file_type().expect("the kind of a file is known").is_dir() {
+        if entry
+            .file_type()
+            .expect("the kind of a file is known")
+            .is_dir()
+        {
             copy_tree(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), &target).expect("a file can be copied");
@@ -111,31 +148,28 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// The programs of akm-agent, built with this cargo; quick when they are fresh. Cargo does not say in which order it
-/// tests packages, so nobody else may have built them yet.
-pub(crate) fn programs() -> &'static Programs {
-    static BUILT: OnceLock<Programs> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        let listing = run(Command::new(cargo).current_dir(root()).args([
-            "build", "--quiet", "-p", "akm-agent", "--bins", "--message-format=json",
-        ]));
-        let program = |name: &str| {
-            listing
-                .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find(|message| message["target"]["name"] == name && message["executable"].is_string())
-                .and_then(|message| message["executable"].as_str().map(PathBuf::from))
-                .unwrap_or_else(|| panic!("cargo built no {name}"))
-        };
-        Programs { akm: program("akm"), agent: program("akm-agent") }
-    })
+/// A program of the workspace, built with this cargo; quick when it is fresh. Cargo does not say in which order it tests
+/// packages, so nobody else may have built it yet.
+pub(crate) fn build(arguments: &[&str]) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let listing = run(Command::new(cargo)
+        .current_dir(root())
+        .args([
+            "build",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(arguments));
+    listing
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .unwrap_or_else(|| panic!("cargo built no program for {arguments:?}"))
 }
 
-/// Where the programs are.
-pub(crate) struct Programs {
-    /// The command line.
-    pub(crate) akm: PathBuf,
-    /// The daemon.
-    pub(crate) agent: PathBuf,
+/// The daemon.
+pub(crate) fn akm_agent() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build(&["-p", "akm-agent", "--bin", "akm-agent"]))
 }

@@ -358,6 +358,34 @@ fn i02_delete_reorder_duplicate_in_the_journal() {
 }
 
 #[test]
+fn i02_an_event_of_another_history_of_the_same_chain_is_found() {
+    let (room, audit, chain) = filled(3);
+    assert_eq!(verdict(&audit, &chain), Ok(6));
+    let copy = room.store.rows.lock().unwrap().clone();
+    // One history goes on here and is then undone with an old copy of the files; the other one stays.
+    for index in [11, 12, 13] {
+        append(&audit, &chain, index);
+    }
+    assert_eq!(verdict(&audit, &chain), Ok(9));
+    let undone: Vec<EventRow> = (4..=6).map(|seq| room.store.get(&ACCOUNT, seq)).collect();
+    drop((audit, chain));
+    *room.store.rows.lock().unwrap() = copy;
+    let (audit, chain) = room.open();
+    for index in [21, 22, 23] {
+        append(&audit, &chain, index);
+    }
+    assert_eq!(verdict(&audit, &chain), Ok(9));
+    // Key, chain and position of each are right; what comes before or after it is not.
+    for (row, first_bad) in undone.into_iter().zip([5, 5, 6]) {
+        let genuine = room.store.get(&ACCOUNT, row.seq);
+        room.store.put(row);
+        assert_eq!(verdict(&audit, &chain), bad("account", first_bad));
+        room.store.put(genuine);
+    }
+    assert_eq!(verdict(&audit, &chain), Ok(9));
+}
+
+#[test]
 fn i03_a_tail_cut_off_while_the_agent_runs_is_detected() {
     for cut in [1, 2, 7] {
         let (room, audit, chain) = filled(9);

@@ -126,6 +126,7 @@ fn garbage_in_the_middle_is_reported_and_hides_nothing_behind_it() {
 fn a_crash_at_any_step_of_a_fold_loses_and_repeats_nothing() {
     let points = [
         "before the new segment",
+        "before the exchange",
         "before the renames",
         "between the renames",
         "after the renames",
@@ -367,4 +368,35 @@ fn a_forged_row_in_the_store_keeps_no_later_event_out() {
         "the new one and the system's report"
     );
     assert_eq!(verdict(&audit, &chain), bad("account", 20));
+}
+
+#[test]
+fn names_that_cannot_be_changed_delay_the_fold_and_lose_nothing() {
+    let room = Room::new();
+    let (audit, chain) = room.open();
+    append(&audit, &chain, 1);
+    // Where the segment should go there is a directory with something in it.
+    let blocked = room.dir.path().join("audit.journal.folding");
+    fs::create_dir_all(blocked.join("full")).unwrap();
+    for index in 2..5 {
+        assert_eq!(audit.fold().unwrap_err().kind(), Kind::Io);
+        append(&audit, &chain, index);
+    }
+    assert_eq!(audit.pending(), 4);
+    assert_eq!(room.store.len(), 0);
+    // Neither does the next process start over it.
+    drop((audit, chain));
+    assert!(room.try_open().is_err());
+    fs::remove_dir_all(&blocked).unwrap();
+    let (audit, chain) = room.open();
+    assert_eq!(verdict(&audit, &chain), Ok(4));
+
+    append(&audit, &chain, 5);
+    fs::create_dir_all(blocked.join("full")).unwrap();
+    audit.fold().unwrap_err();
+    append(&audit, &chain, 6);
+    fs::remove_dir_all(&blocked).unwrap();
+    assert_eq!(audit.fold().unwrap(), 2);
+    assert_eq!(verdict(&audit, &chain), Ok(6));
+    assert_eq!(room.files(), ["audit.journal"]);
 }

@@ -2,7 +2,7 @@
 //!
 //! Where a process of its own is needed, the test starts itself again with [`CHILD`] naming a directory.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -158,6 +158,11 @@ fn i05_log_cannot_be_written() {
     assert!(text.contains("the full disk was met"), "{text}{errors}");
 }
 
+/// Tells the parent a line, at once.
+fn tell(line: &str) {
+    writeln!(std::io::stdout(), "{line}").unwrap();
+}
+
 /// Runs in a mount namespace of its own, which ends with this process.
 fn on_a_full_disk(dir: &Path) {
     let small = dir.join("small");
@@ -210,7 +215,7 @@ fn on_a_full_disk(dir: &Path) {
     drop((audit, chain, store));
     let (audit, chain, _store) = open(dir, &small);
     assert_eq!(verdict(&audit, &chain), Ok(written + 2 + more));
-    println!("the full disk was met");
+    tell("the full disk was met");
 }
 
 #[test]
@@ -278,7 +283,7 @@ fn until_killed(dir: &Path) {
         });
         loop {
             append(&audit, &chain, 1);
-            println!("event");
+            tell("event");
         }
     })
 }
