@@ -14,12 +14,11 @@ mod play;
 mod provider;
 mod stage;
 
-use akm_core::Error;
 use clap::Args;
 
 use super::output::{self, Fail, Result as CliResult};
 use play::{End, Play};
-use provider::{Role, Server};
+use provider::Role;
 use stage::Broken;
 
 /// Runs the whole job once.
@@ -29,15 +28,9 @@ pub(crate) struct Demo {
     /// Let one provider answer wrongly, to see that the demo notices
     #[arg(long = "break", value_name = "PROVIDER", hide = true)]
     broken: Option<Role>,
-    /// Only play the providers, until standard input ends
-    #[arg(long, hide = true)]
-    serve: bool,
 }
 
 pub(crate) fn demo(args: &Demo) -> CliResult<()> {
-    if args.serve {
-        return serve(args.broken);
-    }
     let mut play = match Play::new(args.broken) {
         Ok(play) => play,
         Err(broken) => return Err(told(broken)),
@@ -80,25 +73,4 @@ fn told(broken: Broken) -> Fail {
             Fail::Exit(1)
         }
     }
-}
-
-/// Plays the providers for programs of other languages: prints their addresses and keys, ends with stdin.
-fn serve(broken: Option<Role>) -> CliResult<()> {
-    let server = Server::start(broken).map_err(|error| Error::from_io(&error))?;
-    let roles: Vec<serde_json::Value> = Role::ALL
-        .into_iter()
-        .map(|role| {
-            serde_json::json!({
-                "provider": role.id(),
-                "base_url": server.base_url(role),
-                "valid": role.valid_key(),
-                "invalid": role.invalid_key(),
-                "rate_limited": role.busy_key(),
-            })
-        })
-        .collect();
-    output::json(&roles)?;
-    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())
-        .map_err(|error| Error::from_io(&error))?;
-    Ok(())
 }
