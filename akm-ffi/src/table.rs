@@ -142,7 +142,9 @@ fn adopt(handle: u64) -> Result<Arc<Entry>> {
     let fresh = Entry::new(target);
     let inherited = slot.entry.replace(fresh.clone());
     drop(table);
-    inherited.map(abandon);
+    if let Some(inherited) = inherited {
+        abandon(inherited);
+    }
     Ok(fresh)
 }
 

@@ -1,9 +1,9 @@
 //! What is known about providers, where a key may be sent, and whether it works there.
 //!
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
-//! reading order: [`address`] (what a `base_url` may be), [`schema`] and [`rules`] (what a
-//! record may say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the connection
-//! test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
+//! reading order: [`address`] (what a `base_url` may be), [`schema`] and [`rules`] (what a record may
+//! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
+//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 

@@ -15,7 +15,7 @@ use super::schema::Remark;
 pub struct Test {
     /// The method.
     pub method: Method,
-    /// The address; may start with `{base_url}` and hold other [`Placeholder`]s.
+    /// The address; may start with `{base_url}` and hold other placeholders.
     pub url: String,
     /// A JSON body.
     #[serde(default)]

@@ -13,6 +13,7 @@ mod account;
 mod host_key;
 mod limits;
 mod record;
+mod sealed;
 mod slot;
 mod totp;
 

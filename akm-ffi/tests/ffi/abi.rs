@@ -6,11 +6,53 @@ use std::ffi::c_char;
 use std::ptr;
 use std::thread;
 
-use akm::{AkmBuffer, akm_buffer_free, akm_call, akm_close, akm_connect, akm_get, akm_open};
+use akm::{AkmBuffer, akm_close};
 use akm_core::Kind;
 use serde_json::Value;
 
 use crate::agent::{Agent, SECRET};
+
+/// The functions under test, as C sees them. Every bad argument below is one that they promise to look at first.
+mod c {
+    use super::*;
+
+    pub(super) fn connect(
+        path: *const c_char,
+        len: usize,
+        out: *mut u64,
+        err: *mut AkmBuffer,
+    ) -> i32 {
+        // SAFETY: what is passed is good, or bad in a way that is refused before it is used.
+        unsafe { akm::akm_connect(path, len, out, err) }
+    }
+
+    pub(super) fn open(path: *const c_char, len: usize, out: *mut u64, err: *mut AkmBuffer) -> i32 {
+        // SAFETY: as above.
+        unsafe { akm::akm_open(path, len, out, err) }
+    }
+
+    pub(super) fn call(
+        client: u64,
+        op: *const c_char,
+        op_len: usize,
+        json: *const c_char,
+        json_len: usize,
+        out: *mut AkmBuffer,
+    ) -> i32 {
+        // SAFETY: as above.
+        unsafe { akm::akm_call(client, op, op_len, json, json_len, out) }
+    }
+
+    pub(super) fn get(client: u64, name: *const c_char, len: usize, out: *mut AkmBuffer) -> i32 {
+        // SAFETY: as above.
+        unsafe { akm::akm_get(client, name, len, out) }
+    }
+
+    pub(super) fn free(buffer: *mut AkmBuffer) {
+        // SAFETY: as above.
+        unsafe { akm::akm_buffer_free(buffer) }
+    }
+}
 
 const INVALID: i32 = Kind::InvalidInput as i32;
 
@@ -23,8 +65,7 @@ fn answer(call: impl FnOnce(*mut AkmBuffer) -> i32) -> (i32, Vec<u8>) {
         // SAFETY: the library filled the buffer.
         false => unsafe { std::slice::from_raw_parts(buffer.data, buffer.len) }.to_vec(),
     };
-    // SAFETY: the buffer is as the library left it.
-    unsafe { akm_buffer_free(&mut buffer) };
+    c::free(&mut buffer);
     assert!(buffer.data.is_null() && buffer.len == 0 && buffer.cap == 0);
     (code, bytes)
 }
@@ -44,55 +85,47 @@ fn pointer(bytes: &[u8]) -> *const c_char {
 
 fn connect(path: &[u8]) -> u64 {
     let mut handle = 0;
-    // SAFETY: every pointer is good.
-    let (code, _) =
-        answer(|err| unsafe { akm_connect(pointer(path), path.len(), &mut handle, err) });
+    let (code, _) = answer(|err| c::connect(pointer(path), path.len(), &mut handle, err));
     assert_eq!(code, 0);
     handle
 }
 
 fn get(handle: u64, name: &[u8]) -> (i32, Vec<u8>) {
-    // SAFETY: every pointer is good.
-    answer(|out| unsafe { akm_get(handle, pointer(name), name.len(), out) })
+    answer(|out| c::get(handle, pointer(name), name.len(), out))
 }
 
 #[test]
 fn an_unusable_out_pointer_is_refused_and_nothing_is_written() {
     let mut handle = 7_u64;
     let path = b"/nonexistent";
-    // SAFETY: null pointers are what is tested; the misaligned one is never read.
-    unsafe {
-        assert_eq!(
-            akm_connect(pointer(path), path.len(), &mut handle, ptr::null_mut()),
-            INVALID
-        );
-        assert_eq!(
-            akm_open(pointer(path), path.len(), &mut handle, ptr::null_mut()),
-            INVALID
-        );
-        assert_eq!(
-            akm_call(1, pointer(b"op"), 2, ptr::null(), 0, ptr::null_mut()),
-            INVALID
-        );
-        assert_eq!(akm_get(1, pointer(b"n"), 1, ptr::null_mut()), INVALID);
-        let odd = (&raw mut handle)
-            .cast::<u8>()
-            .wrapping_add(1)
-            .cast::<AkmBuffer>();
-        assert_eq!(akm_get(1, pointer(b"n"), 1, odd), INVALID);
-        akm_buffer_free(odd);
-        akm_buffer_free(ptr::null_mut());
-    }
+    assert_eq!(
+        c::connect(pointer(path), path.len(), &mut handle, ptr::null_mut()),
+        INVALID
+    );
+    assert_eq!(
+        c::open(pointer(path), path.len(), &mut handle, ptr::null_mut()),
+        INVALID
+    );
+    assert_eq!(
+        c::call(1, pointer(b"op"), 2, ptr::null(), 0, ptr::null_mut()),
+        INVALID
+    );
+    assert_eq!(c::get(1, pointer(b"n"), 1, ptr::null_mut()), INVALID);
+    let odd = (&raw mut handle)
+        .cast::<u8>()
+        .wrapping_add(1)
+        .cast::<AkmBuffer>();
+    assert_eq!(c::get(1, pointer(b"n"), 1, odd), INVALID);
+    c::free(odd);
+    c::free(ptr::null_mut());
     assert_eq!(handle, 7);
     // A null handle pointer leaves room for the reason.
-    // SAFETY: as above.
     assert_eq!(
-        refused(|err| unsafe { akm_connect(pointer(path), path.len(), ptr::null_mut(), err) }),
+        refused(|err| c::connect(pointer(path), path.len(), ptr::null_mut(), err)),
         "out"
     );
-    // SAFETY: as above.
     assert_eq!(
-        refused(|err| unsafe { akm_open(pointer(path), path.len(), ptr::null_mut(), err) }),
+        refused(|err| c::open(pointer(path), path.len(), ptr::null_mut(), err)),
         "out"
     );
 }
@@ -106,11 +139,7 @@ fn a_buffer_that_is_not_zeroed_is_refused_and_left_alone() {
         (ptr::null_mut(), 0, 6),
     ] {
         let mut buffer = AkmBuffer { data, len, cap };
-        // SAFETY: every pointer is good.
-        assert_eq!(
-            unsafe { akm_get(1, pointer(b"n"), 1, &mut buffer) },
-            INVALID
-        );
+        assert_eq!(c::get(1, pointer(b"n"), 1, &mut buffer), INVALID);
         assert_eq!((buffer.data, buffer.len, buffer.cap), (data, len, cap));
     }
     assert_eq!(&bytes, b"secret");
@@ -124,89 +153,83 @@ fn bad_texts_name_the_argument() {
     let mut other = 7_u64;
     let huge = usize::MAX;
     let long = vec![b'a'; 300 * 1024];
-    // SAFETY: a null pointer with a length and a huge length are what is tested; neither is read.
-    unsafe {
-        assert_eq!(
-            refused(|b| akm_connect(ptr::null(), 3, &mut other, b)),
-            "socket"
-        );
-        assert_eq!(
-            refused(|b| akm_connect(pointer(socket), huge, &mut other, b)),
-            "socket"
-        );
-        assert_eq!(
-            refused(|b| akm_connect(pointer(b""), 0, &mut other, b)),
-            "socket"
-        );
-        assert_eq!(
-            refused(|b| akm_connect(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
-            "socket"
-        );
-        assert_eq!(
-            refused(|b| akm_connect(pointer(b"/tmp/\xff"), 6, &mut other, b)),
-            "socket"
-        );
-        assert_eq!(
-            refused(|b| akm_open(ptr::null(), 3, &mut other, b)),
-            "vault"
-        );
-        assert_eq!(
-            refused(|b| akm_open(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
-            "vault"
-        );
-        assert_eq!(
-            refused(|b| akm_open(pointer(b"/tmp/\xff"), 6, &mut other, b)),
-            "vault"
-        );
-        assert_eq!(
-            refused(|b| akm_open(pointer(&long), long.len(), &mut other, b)),
-            "vault"
-        );
-        assert_eq!(other, 0);
-        assert_eq!(
-            refused(|b| akm_call(handle, ptr::null(), 3, ptr::null(), 0, b)),
-            "op"
-        );
-        assert_eq!(
-            refused(|b| akm_call(handle, pointer(b"\xff"), 1, ptr::null(), 0, b)),
-            "op"
-        );
-        assert_eq!(
-            refused(|b| akm_call(handle, pointer(&long), 65, ptr::null(), 0, b)),
-            "op"
-        );
-        assert_eq!(
-            refused(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 3, b)),
-            "json"
-        );
-        assert_eq!(
-            refused(|b| akm_call(handle, pointer(b"key.list"), 8, pointer(b"{\"\xff"), 3, b)),
-            "json"
-        );
-        assert_eq!(
-            refused(|b| akm_call(
-                handle,
-                pointer(b"key.list"),
-                8,
-                pointer(&long),
-                long.len(),
-                b
-            )),
-            "json"
-        );
-        assert_eq!(refused(|b| akm_get(handle, ptr::null(), 3, b)), "name");
-        assert_eq!(refused(|b| akm_get(handle, pointer(b"\xff"), 1, b)), "name");
-        assert_eq!(
-            refused(|b| akm_get(handle, pointer(&long), long.len(), b)),
-            "name"
-        );
-        assert_eq!(refused(|b| akm_get(handle, ptr::null(), 0, b)), "name");
-        // The control: the same calls with good arguments.
-        assert_eq!(
-            answer(|b| akm_call(handle, pointer(b"key.list"), 8, ptr::null(), 0, b)).0,
-            0
-        );
-    }
+    assert_eq!(
+        refused(|b| c::connect(ptr::null(), 3, &mut other, b)),
+        "socket"
+    );
+    assert_eq!(
+        refused(|b| c::connect(pointer(socket), huge, &mut other, b)),
+        "socket"
+    );
+    assert_eq!(
+        refused(|b| c::connect(pointer(b""), 0, &mut other, b)),
+        "socket"
+    );
+    assert_eq!(
+        refused(|b| c::connect(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
+        "socket"
+    );
+    assert_eq!(
+        refused(|b| c::connect(pointer(b"/tmp/\xff"), 6, &mut other, b)),
+        "socket"
+    );
+    assert_eq!(refused(|b| c::open(ptr::null(), 3, &mut other, b)), "vault");
+    assert_eq!(
+        refused(|b| c::open(pointer(b"/tmp/a\0b"), 8, &mut other, b)),
+        "vault"
+    );
+    assert_eq!(
+        refused(|b| c::open(pointer(b"/tmp/\xff"), 6, &mut other, b)),
+        "vault"
+    );
+    assert_eq!(
+        refused(|b| c::open(pointer(&long), long.len(), &mut other, b)),
+        "vault"
+    );
+    assert_eq!(other, 0);
+    assert_eq!(
+        refused(|b| c::call(handle, ptr::null(), 3, ptr::null(), 0, b)),
+        "op"
+    );
+    assert_eq!(
+        refused(|b| c::call(handle, pointer(b"\xff"), 1, ptr::null(), 0, b)),
+        "op"
+    );
+    assert_eq!(
+        refused(|b| c::call(handle, pointer(&long), 65, ptr::null(), 0, b)),
+        "op"
+    );
+    assert_eq!(
+        refused(|b| c::call(handle, pointer(b"key.list"), 8, ptr::null(), 3, b)),
+        "json"
+    );
+    assert_eq!(
+        refused(|b| c::call(handle, pointer(b"key.list"), 8, pointer(b"{\"\xff"), 3, b)),
+        "json"
+    );
+    assert_eq!(
+        refused(|b| c::call(
+            handle,
+            pointer(b"key.list"),
+            8,
+            pointer(&long),
+            long.len(),
+            b
+        )),
+        "json"
+    );
+    assert_eq!(refused(|b| c::get(handle, ptr::null(), 3, b)), "name");
+    assert_eq!(refused(|b| c::get(handle, pointer(b"\xff"), 1, b)), "name");
+    assert_eq!(
+        refused(|b| c::get(handle, pointer(&long), long.len(), b)),
+        "name"
+    );
+    assert_eq!(refused(|b| c::get(handle, ptr::null(), 0, b)), "name");
+    // The control: the same calls with good arguments.
+    assert_eq!(
+        answer(|b| c::call(handle, pointer(b"key.list"), 8, ptr::null(), 0, b)).0,
+        0
+    );
     assert_eq!(get(handle, b"openai/work"), (0, SECRET.as_bytes().to_vec()));
     akm_close(handle);
 }

@@ -3,6 +3,8 @@
 //! One test program, so that the agent, the Python environment and koffi are made once. Everything is made in temporary
 //! directories and under `target/tmp`; nothing is left in the checkout.
 
+#![allow(clippy::unwrap_used)] // A test program; its helpers are not marked as tests.
+
 mod abi;
 mod agent;
 mod c;

@@ -67,7 +67,7 @@ impl Known {
         let differs = || Err(format!("{path}: expected {pattern}, got {value}"));
         match (pattern, value) {
             (Value::String(word), _) if word.starts_with('$') && !word.starts_with("${") => {
-                self.fits_word(word, value).unwrap_or_else(|| differs())
+                self.fits_word(word, value).unwrap_or_else(differs)
             }
             (Value::String(text), Value::String(got)) if self.fill_text(text) == *got => Ok(()),
             (Value::Array(items), Value::Array(got)) => {

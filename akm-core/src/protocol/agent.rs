@@ -1,0 +1,79 @@
+//! Wire types of the agent's session: status, unlock, lock.
+
+use serde::{Deserialize, Serialize};
+
+use super::plain::{one, option};
+use super::wire;
+use crate::secret::Secret;
+
+wire! {
+    /// Asks for the state of the agent.
+    #[derive(Default)]
+    request AgentStatus {}
+}
+
+wire! {
+    /// The state of the agent.
+    result Status {
+        /// Whether the vault has an account.
+        initialized: bool,
+        /// Whether this session is locked.
+        locked: bool,
+        /// The unlocked account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// Whether unlocking asks for a TOTP code.
+        totp_required: bool,
+        /// The agent's version.
+        version: String,
+        /// When the session ends by itself, RFC 3339 UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<String>,
+        /// Absolute path of the vault file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vault: Option<String>,
+    }
+}
+
+wire! {
+    /// Opens an account.
+    request AgentUnlock {
+        /// Account name; `default` if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// The passphrase.
+        #[serde(with = "one")]
+        #[cfg_attr(feature = "openapi", schemars(with = "String"))]
+        passphrase: Secret,
+        /// The TOTP code, six digits.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        totp: Option<Secret>,
+        /// Seconds until the session locks by itself; absent means until locked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
+    }
+}
+
+wire! {
+    /// An unlocked session.
+    result Unlocked {
+        /// The account.
+        account: String,
+        /// When the session ends by itself, RFC 3339 UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<String>,
+    }
+}
+
+wire! {
+    /// Locks the session.
+    #[derive(Default)]
+    request AgentLock {}
+}
+
+wire! {
+    /// A result without content.
+    #[derive(Default)]
+    result Empty {}
+}

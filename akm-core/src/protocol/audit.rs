@@ -1,0 +1,94 @@
+//! Wire types of the audit.
+
+use serde::{Deserialize, Serialize};
+
+use super::wire;
+
+wire! {
+    /// Asks for events. Filters combine.
+    #[derive(Default)]
+    request AuditList {
+        /// Only events at or after this RFC 3339 time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+        /// Only this operation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action: Option<String>,
+        /// Only this key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Most events in the answer, 1 to 1000; 100 if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        /// `next` of the page before; opaque.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    }
+}
+
+wire! {
+    /// A page of events, oldest first.
+    result EventPage {
+        /// The events.
+        events: Vec<AuditEvent>,
+        /// Where the next page starts, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    }
+}
+
+wire! {
+    /// What happened. There is no field that could hold a value.
+    result AuditEvent {
+        /// Position in its chain, from 1.
+        seq: u64,
+        /// RFC 3339 UTC.
+        time: String,
+        /// The operation.
+        action: String,
+        /// The account; absent for a failed sign-in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// The key, where the operation had one that exists.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Who asked.
+        caller: CallerInfo,
+        /// `ok`, or the kind of the error.
+        outcome: String,
+    }
+}
+
+wire! {
+    /// The process that asked.
+    result CallerInfo {
+        /// User id.
+        uid: u32,
+        /// Process id.
+        pid: i32,
+        /// Path of its executable, as far as it could be read.
+        exe: String,
+    }
+}
+
+wire! {
+    /// Checks the chains.
+    #[derive(Default)]
+    request AuditVerify {}
+}
+
+wire! {
+    /// What the check found.
+    result Verification {
+        /// Whether every event is authentic and none is missing before the last.
+        ok: bool,
+        /// How many events were checked.
+        entries: u64,
+        /// Position of the first event that fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_bad: Option<u64>,
+        /// `account` or `system`: the chain of `first_bad`; `journal` for a damaged journal file, whose records it counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chain: Option<String>,
+    }
+}

@@ -1,0 +1,234 @@
+//! Bytes to requests, answers to bytes: strict on the way in, and nothing a sender wrote comes back in an error.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Response;
+use crate::error::{Error, Kind, Result};
+
+/// The answer to any request, as bytes: `{"ok":true,"result":…}` or `{"ok":false,"error":…}`.
+pub fn envelope(answer: &Result<Response>) -> Vec<u8> {
+    let encoded = match answer {
+        Ok(response) => response.to_json(),
+        Err(error) => return error_envelope(error),
+    };
+    match encoded {
+        Ok(json) => {
+            let mut out = Vec::with_capacity(json.len() + 22);
+            out.extend_from_slice(br#"{"ok":true,"result":"#);
+            out.extend_from_slice(&json);
+            out.push(b'}');
+            drop(zeroize::Zeroizing::new(json));
+            out
+        }
+        Err(error) => error_envelope(&error),
+    }
+}
+
+fn error_envelope(error: &Error) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        ok: bool,
+        error: &'a Error,
+    }
+    serde_json::to_vec(&Failure { ok: false, error })
+        .unwrap_or_else(|_| br#"{"ok":false,"error":{"kind":"internal","message":"the error could not be written"}}"#.to_vec())
+}
+
+/// Takes an answer apart: the bytes of the result, or the error.
+pub fn open_envelope(body: &[u8]) -> Result<&serde_json::value::RawValue> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        ok: bool,
+        #[serde(borrow)]
+        result: Option<&'a serde_json::value::RawValue>,
+        error: Option<Error>,
+    }
+    const FOREIGN: Error = Error::new(Kind::Unavailable, "the answer is not one of an akm agent");
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| FOREIGN)?;
+    match (envelope.ok, envelope.result, envelope.error) {
+        (true, Some(result), None) => Ok(result),
+        (false, None, Some(error)) => Err(error),
+        _ => Err(FOREIGN),
+    }
+}
+
+/// Serializes a request body or a result.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|_| Error::internal("a value could not be written as JSON"))
+}
+
+/// Reads a result; unknown fields are ignored.
+pub fn decode_result<T: DeserializeOwned>(json: &serde_json::value::RawValue) -> Result<T> {
+    serde_json::from_str(json.get()).map_err(|_| {
+        Error::new(
+            Kind::Unavailable,
+            "the result does not have the expected shape",
+        )
+    })
+}
+
+/// Reads a request; the error names the field at fault by its own literal, never by what was sent.
+pub(super) fn decode_object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let body = if body.trim_ascii().is_empty() {
+        b"{}"
+    } else {
+        body
+    };
+    // serde reads a struct from an array as well; the contract says object.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "the request is not a JSON object",
+        ));
+    }
+    if std::str::from_utf8(body).is_err() {
+        return Err(Error::new(Kind::InvalidInput, "the request is not UTF-8"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().iter().find_map(|segment| match segment {
+            serde_path_to_error::Segment::Map { key } => field_literal(key),
+            _ => None,
+        });
+        let error = error.into_inner();
+        let text = error.to_string();
+        // serde quotes the field in backticks: ours in the first two cases, the sender's in the third.
+        let quoted = text.split('`').nth(1).and_then(field_literal);
+        if text.starts_with("missing field") {
+            named("a required field is missing", quoted)
+        } else if text.starts_with("duplicate field") {
+            named("a field stands twice", quoted)
+        } else if text.starts_with("unknown field") {
+            Error::new(Kind::InvalidInput, "a field is unknown to this operation")
+        } else if error.is_data() {
+            named("a field has the wrong type", path)
+        } else {
+            Error::new(Kind::InvalidInput, "the request is not valid JSON")
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|_| Error::new(Kind::InvalidInput, "something follows the request"))?;
+    Ok(value)
+}
+
+fn named(message: &'static str, field: Option<&'static str>) -> Error {
+    match field {
+        Some(field) => Error::invalid(field, message),
+        None => Error::new(Kind::InvalidInput, message),
+    }
+}
+
+/// Our own literal for a field name, so that nothing a sender wrote comes back in an error.
+fn field_literal(name: &str) -> Option<&'static str> {
+    const FIELDS: &[&str] = &[
+        "account",
+        "action",
+        "after",
+        "base_url",
+        "categories",
+        "category",
+        "code",
+        "env",
+        "expires_at",
+        "key",
+        "lifetime_s",
+        "limit",
+        "model",
+        "name",
+        "new_name",
+        "new_passphrase",
+        "notes",
+        "passphrase",
+        "provider",
+        "secret",
+        "since",
+        "status",
+        "totp",
+        "use_only",
+        "version",
+    ];
+    FIELDS.iter().copied().find(|field| *field == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Empty, KeySecret, Op, Request};
+    use crate::secret::Secret;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for op in Op::ALL {
+            assert_eq!(Op::from_name(op.name()), Some(*op));
+        }
+        assert_eq!(Op::from_name("key.steal"), None);
+    }
+
+    #[test]
+    fn decoding_names_the_field_and_echoes_nothing() {
+        let case = |body: &str| Request::decode(Op::KeyAdd, body.as_bytes()).unwrap_err();
+        assert_eq!(case(r#"{"name":"openai"}"#).field(), Some("secret"));
+        assert_eq!(
+            case(r#"{"name":"a","name":"b","secret":"c"}"#).field(),
+            Some("name")
+        );
+        assert_eq!(case(r#"{"name":7,"secret":"c"}"#).field(), Some("name"));
+        assert_eq!(
+            case(r#"{"name":"a","secret":["canary"]}"#).field(),
+            Some("secret")
+        );
+        for body in [
+            r#"{"name":"a","secret":"b","canary":1}"#,
+            "canary",
+            "[\"canary\"]",
+            "{\"name\":canary",
+            "{} canary",
+            r#"{"name":"a","secret":"b"} {"canary":1}"#,
+            r#"{"name":{"canary":1},"secret":"b"}"#,
+            r#"{"name":"a","secret":"b","use_only":"canary"}"#,
+        ] {
+            let error = case(body);
+            assert_eq!(error.kind(), Kind::InvalidInput, "{body}");
+            assert!(
+                !format!("{error:?}").contains("canary"),
+                "{body}: {error:?}"
+            );
+        }
+        assert!(Request::decode(Op::AgentStatus, b"").is_ok());
+        assert!(Request::decode(Op::KeyGet, b"{\"name\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug() {
+        let body = br#"{"name":"openai","secret":"canary"}"#;
+        let request = Request::decode(Op::KeyAdd, body).unwrap();
+        assert!(!format!("{request:?}").contains("canary"));
+        let response = Response::KeyGet(KeySecret {
+            name: "openai/default".into(),
+            secret: Secret::new("canary".into()),
+        });
+        assert!(!format!("{response:?}").contains("canary"));
+        let json = String::from_utf8(envelope(&Ok(response))).unwrap();
+        assert_eq!(
+            json,
+            r#"{"ok":true,"result":{"name":"openai/default","secret":"canary"}}"#
+        );
+    }
+
+    #[test]
+    fn answers_come_apart_again() {
+        let error = Error::invalid("name", "bad").with_retry_after(3);
+        assert_eq!(
+            open_envelope(&envelope(&Err(error.clone()))).unwrap_err(),
+            error
+        );
+        let ok = envelope(&Ok(Response::AgentLock(Empty {})));
+        let _: Empty = decode_result(open_envelope(&ok).unwrap()).unwrap();
+        assert_eq!(open_envelope(b"{}").unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(
+            open_envelope(b"<html>").unwrap_err().kind(),
+            Kind::Unavailable
+        );
+    }
+}
