@@ -229,3 +229,30 @@ fn path_in<'a>(null: bool, bytes: &'a [u8], field: &'static str) -> Result<Optio
 fn text_in<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|_| Error::invalid(field, "the argument is not UTF-8"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(body: impl FnOnce() -> Result<Option<Vec<u8>>>) -> (i32, Vec<u8>) {
+        let mut buffer = AkmBuffer::zeroed();
+        let pointer: *mut AkmBuffer = &mut buffer;
+        let code = (|| guarded!(pointer, body()))();
+        let bytes = match buffer.data.is_null() {
+            true => Vec::new(),
+            // SAFETY: the macro filled the buffer.
+            false => unsafe { std::slice::from_raw_parts(buffer.data, buffer.len) }.to_vec(),
+        };
+        // SAFETY: the buffer is as the macro left it.
+        unsafe { buffer::free(&mut buffer) };
+        (code, bytes)
+    }
+
+    #[test]
+    fn a_panic_becomes_internal() {
+        assert_eq!(run(|| Ok(Some(b"fine".to_vec()))), (0, b"fine".to_vec()));
+        let (code, bytes) = run(|| panic!("canary"));
+        assert_eq!(code, Kind::Internal.code());
+        assert_eq!(bytes, br#"{"kind":"internal","message":"akm panicked"}"#);
+    }
+}

@@ -285,3 +285,41 @@ fn one_handle_serves_many_threads_without_mixing_answers() {
     });
     akm_close(handle);
 }
+
+/// Opens a vault and closes it again; gives the code and the kind of the error.
+fn open(path: &std::path::Path) -> (i32, Option<String>) {
+    let path = path.to_str().unwrap().as_bytes();
+    let mut handle = 0;
+    let (code, bytes) = answer(|err| c::open(pointer(path), path.len(), &mut handle, err));
+    assert_eq!(code == 0, handle != 0);
+    akm_close(handle);
+    let error: Option<Value> = serde_json::from_slice(&bytes).ok();
+    (
+        code,
+        error.and_then(|error| error["kind"].as_str().map(str::to_owned)),
+    )
+}
+
+#[test]
+fn opening_a_vault_that_is_none_says_why() {
+    let home = crate::agent::home();
+    let vault = home.path().join("vault.db");
+    assert_eq!(open(&vault), (0, None));
+    let good = std::fs::read(&vault).unwrap();
+    let refused = |kind: Kind, bytes: &[u8]| {
+        std::fs::write(&vault, bytes).unwrap();
+        assert_eq!(open(&vault), (kind.code(), Some(kind.token().to_owned())));
+    };
+    // The version of the schema stands at byte 60 of an SQLite file.
+    let mut newer = good.clone();
+    newer[60..64].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    refused(Kind::UnsupportedVersion, &newer);
+    let mut broken = good.clone();
+    broken[100..].fill(0x5a);
+    refused(Kind::Corrupt, &broken);
+    std::fs::write(&vault, &good).unwrap();
+    assert_eq!(open(&vault), (0, None), "the control");
+
+    // A file where the directory should be.
+    assert_eq!(open(&vault.join("below")).0, Kind::Io.code());
+}

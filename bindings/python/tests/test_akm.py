@@ -5,6 +5,8 @@ import gc
 import json
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 import threading
 import traceback
@@ -227,6 +229,19 @@ class Embedded(unittest.TestCase):
                 vault.call("agent.unlock", passphrase="q")
             vault.call("agent.unlock", passphrase="p")
             self.assertEqual(vault.get("openai"), "sk-own")
+
+
+    def test_without_a_path_it_is_the_vault_of_akm(self):
+        home = os.path.join(os.environ["AKM_TEST_HOME"], "other")
+        program = "import akm; print(akm.open().call('agent.status')['vault'])"
+        ran = subprocess.run([sys.executable, "-c", program], env={**os.environ, "AKM_HOME": home}, check=True,
+                             stdout=subprocess.PIPE, text=True)
+        self.assertEqual(ran.stdout.strip(), os.path.join(home, "vault.db"))
+        self.assertEqual(sorted(os.listdir(home))[0], "audit.journal")
+        for root, directories, files in os.walk(home):
+            self.assertEqual(os.stat(root).st_mode & 0o777, 0o700)
+            for name in files:
+                self.assertEqual(os.stat(os.path.join(root, name)).st_mode & 0o777, 0o600, name)
 
 
 class Request:
