@@ -20,6 +20,10 @@ const MAX_DESCRIPTORS: u64 = 65_536;
 /// Errors: `internal` if a second thread exists already, `io` if the system refuses.
 #[allow(unsafe_code)]
 pub fn agent() -> Result<()> {
+    // Inherited: an agent whose starter blocked SIGTERM would be deaf to it.
+    nix::sys::signal::SigSet::empty()
+        .thread_set_mask()
+        .map_err(|error| Error::from_io(&error.into()))?;
     if threads() != Some(1) {
         return Err(Error::internal("hardening came after the first thread"));
     }
