@@ -20,7 +20,12 @@ struct Alone {
 impl Alone {
     fn new() -> Alone {
         let dir = tempfile::Builder::new().prefix("akm-d-").tempdir().unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_akm"), dir.path().join("akm")).unwrap();
+        // By another process: while this one has a program open for writing, a thread that forks keeps it open
+        // and the program cannot be run.
+        let copied = Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_akm").as_ref(), dir.path().as_os_str()])
+            .status();
+        assert!(copied.unwrap().success());
         std::fs::create_dir(dir.path().join("tmp")).unwrap();
         Alone { dir }
     }

@@ -1,6 +1,6 @@
 //! The `akm` command: one file per noun, each a set of flags and a function that builds a request.
 //!
-//! Reading order: this file (the table of commands), [`output`] (the only room that prints), [`prompt`]
+//! Reading order: this file (the table of commands), `output` (the only room that prints), `prompt`
 //! (where secrets come from), then the nouns. A new command is a variant of `Command`, a function, and a
 //! session in `tests/cli_sessions/`.
 //!

@@ -218,12 +218,12 @@ fn next_step(error: &Error) -> Option<String> {
         Kind::Locked => "run akm unlock",
         Kind::WrongCredentials => "check the account, the passphrase and the code, and try again",
         Kind::NotFound => "run akm ls to see what there is",
-        Kind::Denied => "run akm show NAME to see the state of the key",
         Kind::Corrupt | Kind::RolledBack => "run akm log verify and look into your backups",
         Kind::UnsupportedVersion => "use the version of akm that wrote the vault, or a newer one",
         Kind::Timeout | Kind::Unavailable => "try again, and run akm doctor if it stays",
         Kind::Io => "run akm doctor to see the files akm uses",
         Kind::Conflict
+        | Kind::Denied
         | Kind::LimitReached
         | Kind::RateLimited
         | Kind::InvalidInput

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(tests.len(), 10);
         for case in tests {
             let counter = case["counter"].as_u64().unwrap();
-            let code = Secret::new(case["code"].as_str().unwrap().to_owned());
+            let code = Secret::new(case["otp6"].as_str().unwrap().to_owned());
             let time = i64::try_from(counter * STEP_S).unwrap();
             assert_eq!(
                 matching_step(&seed(), &code, time).unwrap(),
@@ -95,8 +95,8 @@ mod tests {
         let tests = file["tests"].as_array().unwrap();
         let mut ran = 0;
         for case in tests.iter().filter(|case| case["alg"] == "sha1") {
-            let time = case["time"].as_i64().unwrap();
-            let code = Secret::new(case["otp6"].as_str().unwrap().to_owned());
+            let time = case["unix_time"].as_i64().unwrap();
+            let code = Secret::new(case["totp6"].as_str().unwrap().to_owned());
             let step = u64::try_from(time).unwrap() / STEP_S;
             assert_eq!(
                 matching_step(&seed(), &code, time).unwrap(),

@@ -4,8 +4,8 @@
 //! the address, or in another provider's header, is refused), so a client that sends it wrongly fails; requests
 //! are bounded and every wait ends.
 //!
-//! The answers are written by hand after the providers' documented ones. It is not a model: it answers nothing
-//! but `GET …/models`, and one chat completion for SDKs.
+//! The answers are written by hand after the providers' documented ones. It answers nothing but
+//! `GET …/models`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -257,12 +257,6 @@ fn answer(request: &Request, broken: Option<Role>) -> Answer {
         .into_iter()
         .find(|role| request.method == "GET" && request.path == role.models_path());
     let Some(role) = role else {
-        if request.method == "POST" && request.path == "/openai/v1/chat/completions" {
-            return match openai(request.key(Role::Openai)) {
-                (OK, extra, _) => (OK, extra, CHAT),
-                refused => refused,
-            };
-        }
         return (
             "404 Not Found",
             "",
@@ -359,8 +353,6 @@ fn google(key: Option<&str>) -> Answer {
         ),
     }
 }
-
-const CHAT: &str = r#"{"id":"chatcmpl-demo","object":"chat.completion","created":1754425777,"model":"gpt-5","choices":[{"index":0,"message":{"role":"assistant","content":"hello from the demo","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":4,"total_tokens":5}}"#;
 
 #[cfg(test)]
 mod tests {
