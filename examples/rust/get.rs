@@ -11,7 +11,10 @@ use akm_core::{Kind, Result, Secret};
 
 fn get(name: String) -> Result<Secret> {
     let mut agent = Client::connect(None)?;
-    let key = agent.call(&KeyGet { name, version: None })?;
+    let key = agent.call(&KeyGet {
+        name,
+        version: None,
+    })?;
     Ok(key.secret)
 }
 

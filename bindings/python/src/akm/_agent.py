@@ -69,7 +69,8 @@ def _secret_at(address: int, size: int) -> Secret:
 
 
 def _text_at(address: int, size: int) -> str:
-    return ctypes.string_at(address, size).decode("ascii")
+    # Decoded where it lies: a bytes object in between would be one more copy that nobody wipes.
+    return str(memoryview((ctypes.c_char * size).from_address(address)).cast("B"), "ascii")
 
 
 def _name(name: str) -> bytes:

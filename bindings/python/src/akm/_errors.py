@@ -14,7 +14,8 @@ class Error(Exception):
     kind: str
     """The stable token, the same in every language and in `--json`."""
     code: ClassVar[int] = 0
-    """The number of the kind in the C ABI."""
+    """The number of the kind in the C ABI; 0 for a kind that a newer library added."""
+    _kind: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -26,7 +27,7 @@ class Error(Exception):
         retry_after_s: Optional[int] = None,
     ) -> None:
         super().__init__(message)
-        self.kind = getattr(type(self), "_KIND", kind)
+        self.kind = type(self)._kind or kind
         self.message = message
         self.field = field
         self.hint = hint
@@ -127,7 +128,7 @@ KINDS: Dict[str, Type[Error]] = {}
 
 
 def _register() -> None:
-    table = (
+    table: Tuple[Tuple[int, str, Type[Error]], ...] = (
         (1, "locked", Locked),
         (2, "wrong_credentials", WrongCredentials),
         (3, "not_found", NotFound),
@@ -150,7 +151,7 @@ def _register() -> None:
     )
     for code, kind, cls in table:
         cls.code = code
-        cls._KIND = kind  # type: ignore[attr-defined]
+        cls._kind = kind
         cls.__module__ = "akm"
         KINDS[kind] = cls
     Error.__module__ = "akm"
