@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 mod support;
-use support::{Agent, Cores, NAME, PASSPHRASE, SECRET, Server, median, probe, request};
+use support::{Agent, Cores, NAME, SECRET, Server, median, probe, request};
 
 /// Says hello, and asks a socket first.
 #[derive(Parser)]

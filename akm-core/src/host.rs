@@ -33,7 +33,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The real machine: its clocks, its kernel's random source, and the cost of DESIGN's Argon2id.
+    /// The real machine: its clocks, its kernel's random source, and the standard cost of Argon2id.
     pub fn real() -> Self {
         Host {
             clock: Arc::new(SystemClock),

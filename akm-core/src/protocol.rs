@@ -1,7 +1,7 @@
 //! Every operation, once: its name, request, result, authority, and whether it is audited.
 //!
 //! The name is the HTTP route (`POST /v1/NAME`), the `op` of the C ABI, the action in the audit and
-//! the label in the metrics. Adding an operation is a line in [`operations!`] below, its two types,
+//! the label in the metrics. Adding an operation is a line in the `operations!` table below, its two types,
 //! and an arm in the service; no transport changes.
 //!
 //! The types of the rows stand by noun in the files beside this one, the bytes in `codec`. This is the only

@@ -1,5 +1,8 @@
 //! Whole flows through the door: accounts, sessions and keys as their owner uses them.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

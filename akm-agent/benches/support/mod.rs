@@ -3,7 +3,7 @@
 //! Everything that is measured is a process of its own, started from the same release profile. A figure is
 //! only ever compared with one that was taken in turn with it in the same run.
 
-#![allow(dead_code)] // Each benchmark uses its part.
+#![allow(dead_code, unreachable_pub)] // Each benchmark uses its part.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

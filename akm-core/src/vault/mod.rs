@@ -1,4 +1,4 @@
-//! Accounts and keys: what may be opened with what. The hierarchy is DESIGN §4, formulas stand in `crypto`.
+//! Accounts and keys: what may be opened with what. The formulas stand in `crypto`.
 //!
 //! ```text
 //! passphrase ─stretch─► slot key ─unwraps─► root key ─opens─► audit key, exchange key, vault key

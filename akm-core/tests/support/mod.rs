@@ -1,6 +1,7 @@
 //! A service in a temporary home, with a clock that only moves when told to.
 
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
+#![allow(clippy::unwrap_used)] // A helper that fails is a test that fails.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

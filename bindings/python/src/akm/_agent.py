@@ -90,7 +90,7 @@ class Agent:
         self._kind = kind
 
     def call(self, op: str, /, **request: Any) -> Dict[str, Any]:
-        """Calls an operation with its fields and gives its result, as CONTRACT.md and the OpenAPI document name them."""
+        """Calls an operation with its fields and gives its result, as the OpenAPI document names them."""
         if not isinstance(op, str):
             raise TypeError("the name of an operation is a str")
         try:
