@@ -9,14 +9,14 @@ use crate::protocol::{
 };
 use crate::vault::{SignIn, Unlocked};
 
+use super::session::Table;
 use super::{DEFAULT_ACCOUNT, Service, done, shape};
 
 /// The longest lifetime of a session: ten years, so that no sum of times overflows.
 const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
 
 impl Service {
-    pub(super) fn status(&self, caller: &Caller) -> Result<Status> {
-        let table = self.sessions.read();
+    pub(super) fn status(&self, table: &Table, caller: &Caller) -> Result<Status> {
         let session = table.live(caller.uid, &*self.host.clock).ok();
         let account = session.map(|session| session.account.name().as_str().to_owned());
         let (initialized, totp_required) = self

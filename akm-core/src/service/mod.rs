@@ -111,12 +111,12 @@ impl Service {
         if request.op().cost() != Cost::Quick {
             return Err(request);
         }
-        if request.op().authority() == Authority::Anyone {
-            return Ok(self.without_session(caller, request));
-        }
         let Some(table) = self.sessions.try_read() else {
             return Err(request);
         };
+        if let Request::AgentStatus(_) = request {
+            return Ok(self.status(&table, caller).map(Response::AgentStatus));
+        }
         Ok(table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
@@ -182,7 +182,11 @@ impl Service {
     fn without_session(&self, caller: &Caller, request: Request) -> Result<Response> {
         let op = request.op();
         let answer = match request {
-            Request::AgentStatus(_) => return self.status(caller).map(Response::AgentStatus),
+            Request::AgentStatus(_) => {
+                return self
+                    .status(&self.sessions.read(), caller)
+                    .map(Response::AgentStatus);
+            }
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {
                 self.unlock(caller, &request).map(Response::AgentUnlock)
