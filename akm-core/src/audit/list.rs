@@ -13,7 +13,7 @@ use crate::name::{AccountName, KeyName};
 use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, MAX_PAGE, Op};
 use crate::store::{EventRow, Store};
 
-use super::chain::ChainKeys;
+use super::chain::{ChainKeys, SYSTEM};
 use super::{AccountChain, Audit, DAMAGED, UNCLEAN};
 
 const DEFAULT_PAGE: u32 = 100;
@@ -207,8 +207,14 @@ fn show(
     let time = Timestamp::from_millisecond(row.time)
         .map_err(|_| Error::corrupt("an audit event has no possible time"))?;
     Ok(Some(AuditEvent {
+        chain: if row.chain == SYSTEM {
+            "system"
+        } else {
+            "account"
+        }
+        .to_owned(),
         seq: row.seq,
-        time: time.to_string(),
+        time: format!("{time:.3}"),
         action: row.action,
         account: account.map(|name| name.as_str().to_owned()),
         key: detail.key,

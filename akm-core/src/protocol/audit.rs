@@ -40,14 +40,15 @@ wire! {
 wire! {
     /// What happened. There is no field that could hold a value.
     result AuditEvent {
+        /// `account` or `system`: the chain it stands in.
+        chain: String,
         /// Position in its chain, from 1.
         seq: u64,
         /// RFC 3339 UTC.
         time: String,
         /// The operation.
         action: String,
-        /// The account; absent for a failed sign-in.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// The account; null for a failed sign-in.
         account: Option<String>,
         /// The key, where the operation had one that exists.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,9 +66,14 @@ impl Service {
             .open_account(*account.id(), account.audit_key())?;
         // Without its event no session begins.
         self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
-        let expires_at =
-            self.sessions
-                .open(caller.uid, account, chain, lifetime, &*self.host.clock);
+        let expires_at = self.sessions.open(
+            caller.uid,
+            account,
+            chain,
+            lifetime,
+            &*self.host.clock,
+            &mut |uid, session| self.note_lock(uid, session),
+        );
         Ok(protocol::Unlocked {
             account: name,
             expires_at: expires_at.map(shape::time),
@@ -108,8 +113,14 @@ impl Service {
         )?;
         let account = new.unlocked.name().as_str().to_owned();
         let chain = chain.ok_or(Error::internal("an account was stored without its event"))?;
-        self.sessions
-            .open(caller.uid, new.unlocked, chain, None, &*self.host.clock);
+        self.sessions.open(
+            caller.uid,
+            new.unlocked,
+            chain,
+            None,
+            &*self.host.clock,
+            &mut |uid, session| self.note_lock(uid, session),
+        );
         let (totp_secret, totp_uri) = new.totp.unzip();
         Ok(Registered {
             account,
@@ -154,6 +165,7 @@ impl Service {
             chain,
             None,
             &*self.host.clock,
+            &mut |uid, session| self.note_lock(uid, session),
         );
         let (totp_secret, totp_uri) = recovered.totp.unzip();
         Ok(Recovered {

@@ -10,19 +10,13 @@ use crate::protocol::{
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record};
 
-use super::session::Session;
-use super::{Service, shape};
+use super::{Asked, Service, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
 
 impl Service {
-    pub(super) fn add_key(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        request: KeyAdd,
-    ) -> Result<KeyResult> {
+    pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         check_secret(&request.secret, "secret")?;
         let base_url = request
@@ -32,7 +26,7 @@ impl Service {
             .transpose()?;
         let key = NewKey {
             destinations: destinations(name.provider(), base_url.as_ref()).encode(),
-            name,
+            name: name.clone(),
             secret: request.secret,
             model: line(request.model, MAX_MODEL, "model")?,
             categories: shape::parse_categories(request.categories)?,
@@ -47,27 +41,28 @@ impl Service {
             base_url: base_url.map(|url| url.to_string()),
         };
         let mut event = |records: &[Record]| {
-            records.iter().try_for_each(|record| {
-                self.key_event(session, caller, Op::KeyAdd, &record.id, &record.name)
-            })
+            records
+                .iter()
+                .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
-        let records = self
+        let added = self
             .vault
-            .add_keys(&session.account, &[key], self.key_limit, &mut event)?;
+            .add_keys(&asked.session.account, &[key], self.key_limit, &mut event);
+        let records = added.inspect_err(|error| {
+            // A refusal because of a key that exists is about that key.
+            if error.kind() == Kind::Conflict {
+                let _ = self.find(asked, &name);
+            }
+        })?;
         let record = records
             .first()
             .ok_or(Error::internal("a stored key is missing"))?;
         self.key_result(record)
     }
 
-    pub(super) fn get_key(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        request: &KeyGet,
-    ) -> Result<KeySecret> {
+    pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
         let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(session, &name)?;
+        let opened = self.find(asked, &name)?;
         self.check_usable(&opened.record)?;
         if opened.record.use_only {
             return Err(
@@ -78,26 +73,26 @@ impl Service {
         let secret = match request.version {
             Some(version) if version != opened.record.secret_version => self
                 .vault
-                .open_old_secret(&session.account, &opened, version)?
+                .open_old_secret(&asked.session.account, &opened, version)?
                 .ok_or(
                     Error::new(Kind::NotFound, "the key has no such version").with_field("version"),
                 )?,
-            _ => self.vault.open_secret(&session.account, &opened)?,
+            _ => self.vault.open_secret(&asked.session.account, &opened)?,
         };
         // The event first; without it the secret is wiped here.
-        self.key_event(session, caller, Op::KeyGet, &opened.record.id, &name)?;
+        self.key_event(asked, &opened.record.id, &name)?;
         Ok(KeySecret {
             name: name.to_string(),
             secret,
         })
     }
 
-    pub(super) fn show_key(&self, session: &Session, request: &KeyShow) -> Result<KeyResult> {
+    pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
-        self.key_result(&self.find(session, &name)?.record)
+        self.key_result(&self.find(asked, &name)?.record)
     }
 
-    pub(super) fn list_keys(&self, session: &Session, request: &KeyList) -> Result<KeyPage> {
+    pub(super) fn list_keys(&self, asked: &Asked<'_>, request: &KeyList) -> Result<KeyPage> {
         let provider = request
             .provider
             .as_deref()
@@ -115,9 +110,13 @@ impl Service {
                     .as_ref()
                     .is_none_or(|category| record.categories.contains(category))
         };
-        let (records, next) =
-            self.vault
-                .list_keys(&session.account, provider.as_ref(), after, limit, &keep)?;
+        let (records, next) = self.vault.list_keys(
+            &asked.session.account,
+            provider.as_ref(),
+            after,
+            limit,
+            &keep,
+        )?;
         let keys = records
             .iter()
             .map(|record| shape::key(record, now))
@@ -131,13 +130,12 @@ impl Service {
     /// `confirmed`: the passphrase came with the request and was right.
     pub(super) fn update_key(
         &self,
-        session: &Session,
-        caller: &Caller,
+        asked: &Asked<'_>,
         request: &KeyUpdate,
         confirmed: bool,
     ) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(session, &name)?;
+        let opened = self.find(asked, &name)?;
         let mut record = opened.record.clone();
         if let Some(new_name) = &request.new_name {
             record.name = KeyName::parse(new_name, "new_name")?;
@@ -185,30 +183,29 @@ impl Service {
         // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
         let moved =
             record.base_url != opened.record.base_url || record.name.provider() != name.provider();
-        if moved {
-            record.destinations = destinations(record.name.provider(), base_url.as_ref()).encode();
-            let stored = self.vault.open_secret(&session.account, &opened)?;
-            match &request.secret {
-                None => {
-                    return Err(Error::new(
-                        Kind::Denied,
-                        "sending a key elsewhere needs its secret again",
-                    )
-                    .with_field("secret"));
-                }
-                Some(secret) if !secret.matches(&stored) => {
-                    return Err(
-                        Error::new(Kind::WrongCredentials, "that is not the key's secret")
-                            .with_field("secret"),
-                    );
-                }
-                Some(_) => {}
+        if let Some(secret) = &request.secret {
+            let stored = self.vault.open_secret(&asked.session.account, &opened)?;
+            if !secret.matches(&stored) {
+                return Err(
+                    Error::new(Kind::WrongCredentials, "that is not the key's secret")
+                        .with_field("secret"),
+                );
             }
         }
+        if moved {
+            if request.secret.is_none() {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "sending a key elsewhere needs its secret again",
+                )
+                .with_field("secret"));
+            }
+            record.destinations = destinations(record.name.provider(), base_url.as_ref()).encode();
+        }
         let secret = request.secret.as_ref().filter(|_| moved);
-        let mut event = || self.key_event(session, caller, Op::KeyUpdate, &record.id, &name);
+        let mut event = || self.key_event(asked, &record.id, &name);
         let record = self.vault.update_key(
-            &session.account,
+            &asked.session.account,
             &opened,
             record.clone(),
             secret,
@@ -217,23 +214,18 @@ impl Service {
         self.key_result(&record)
     }
 
-    pub(super) fn rotate_key(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        request: &KeyRotate,
-    ) -> Result<KeyResult> {
+    pub(super) fn rotate_key(&self, asked: &Asked<'_>, request: &KeyRotate) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         check_secret(&request.secret, "secret")?;
-        let opened = self.find(session, &name)?;
+        let opened = self.find(asked, &name)?;
         let mut record = opened.record.clone();
         if record.status == KeyStatus::Burned {
             // What was found in the open was the old secret.
             record.status = KeyStatus::Active;
         }
-        let mut event = || self.key_event(session, caller, Op::KeyRotate, &record.id, &name);
+        let mut event = || self.key_event(asked, &record.id, &name);
         let record = self.vault.update_key(
-            &session.account,
+            &asked.session.account,
             &opened,
             record.clone(),
             Some(&request.secret),
@@ -242,23 +234,18 @@ impl Service {
         self.key_result(&record)
     }
 
-    pub(super) fn remove_key(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        request: &KeyRemove,
-    ) -> Result<KeyResult> {
+    pub(super) fn remove_key(&self, asked: &Asked<'_>, request: &KeyRemove) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(session, &name)?;
-        let mut event = || self.key_event(session, caller, Op::KeyRemove, &opened.record.id, &name);
+        let opened = self.find(asked, &name)?;
+        let mut event = || self.key_event(asked, &opened.record.id, &name);
         self.vault
-            .remove_key(&session.account, &opened, &mut event)?;
+            .remove_key(&asked.session.account, &opened, &mut event)?;
         self.key_result(&opened.record)
     }
 
-    pub(super) fn key_history(&self, session: &Session, request: &KeyHistory) -> Result<History> {
+    pub(super) fn key_history(&self, asked: &Asked<'_>, request: &KeyHistory) -> Result<History> {
         let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(session, &name)?;
+        let opened = self.find(asked, &name)?;
         let record = &opened.record;
         let mut versions = vec![protocol::Version {
             version: record.secret_version,
@@ -268,7 +255,7 @@ impl Service {
         }];
         versions.extend(
             self.vault
-                .old_versions(&session.account, &opened)?
+                .old_versions(&asked.session.account, &opened)?
                 .into_iter()
                 .map(|old| protocol::Version {
                     version: old.version,
@@ -290,12 +277,12 @@ impl Service {
         caller: &Caller,
         request: &ProviderTest,
     ) -> Result<TestResult> {
-        let (name, record, secret) = self.open_session(caller, Op::ProviderTest, |session| {
+        let (name, record, secret) = self.open_session(caller, Op::ProviderTest, |asked| {
             let name = KeyName::parse(&request.name, "name")?;
-            let opened = self.find(session, &name)?;
+            let opened = self.find(asked, &name)?;
             self.check_usable(&opened.record)?;
-            let secret = self.vault.open_secret(&session.account, &opened)?;
-            self.key_event(session, caller, Op::ProviderTest, &opened.record.id, &name)?;
+            let secret = self.vault.open_secret(&asked.session.account, &opened)?;
+            self.key_event(asked, &opened.record.id, &name)?;
             Ok((name, opened.record, secret))
         })?;
         let destinations = Destinations::decode(&record.destinations)?;
@@ -324,18 +311,21 @@ impl Service {
         ))
     }
 
-    fn find(&self, session: &Session, name: &KeyName) -> Result<OpenedKey> {
-        match self.vault.find_key(&session.account, name)? {
-            Some(opened) => Ok(opened),
-            None => Err(self.not_found(session, name)),
+    fn find(&self, asked: &Asked<'_>, name: &KeyName) -> Result<OpenedKey> {
+        match self.vault.find_key(&asked.session.account, name)? {
+            Some(opened) => {
+                asked.about(opened.record.id, name);
+                Ok(opened)
+            }
+            None => Err(self.not_found(asked, name)),
         }
     }
 
     /// `not_found` with what exists nearby: names in the vault, never what was typed.
-    fn not_found(&self, session: &Session, name: &KeyName) -> Error {
+    fn not_found(&self, asked: &Asked<'_>, name: &KeyName) -> Error {
         let error = Error::new(Kind::NotFound, "there is no key with this name").with_field("name");
         let near = self.vault.list_keys(
-            &session.account,
+            &asked.session.account,
             Some(name.provider()),
             None,
             HINTED_KEYS,

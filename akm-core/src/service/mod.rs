@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod dispatch;
 mod keys;
 mod session;
 mod shape;
@@ -17,14 +18,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Filter, Outcome};
+use crate::audit::{Audit, Caller, Event, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::name::KeyName;
-use crate::protocol::{self, Authority, Cost, Op, Request, Response};
-use crate::store::{Id, SqliteStore, Store};
+use crate::protocol::{Authority, Cost, Op, Request, Response};
+use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Vault};
 
+use dispatch::Asked;
 use session::{Session, Sessions};
 
 /// The account of a local vault, where none is named.
@@ -97,10 +98,22 @@ impl Service {
         match request.op().authority() {
             Authority::Anyone => self.without_session(caller, request),
             Authority::Session => {
-                // The gate: nothing is looked at before somebody is known to be unlocked.
-                self.sessions.read().live(caller.uid, &*self.host.clock)?;
+                self.gate(caller, request.op())?;
                 self.with_session(caller, request)
             }
+        }
+    }
+
+    /// The locked gate: `locked` where the operation needs a session and the caller has none. A transport asks before
+    /// it looks at the request's content.
+    pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
+        match op.authority() {
+            Authority::Anyone => Ok(()),
+            Authority::Session => self
+                .sessions
+                .read()
+                .live(caller.uid, &*self.host.clock)
+                .map(drop),
         }
     }
 
@@ -120,9 +133,8 @@ impl Service {
         Ok(table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
-                self.audited(session, caller, request.op(), || {
-                    self.quick(session, caller, &request)
-                })
+                let asked = Asked::new(session, caller, request.op());
+                self.audited(&asked, |asked| self.quick(asked, &request))
             }))
     }
 
@@ -206,186 +218,6 @@ impl Service {
             let _ = self.audit.append_system(&failed(op, caller, error.kind()));
         }
         answer
-    }
-
-    /// Operations on the unlocked account.
-    fn with_session(&self, caller: &Caller, request: Request) -> Result<Response> {
-        let op = request.op();
-        match request {
-            Request::AccountPassphrase(request) => {
-                self.stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
-                    self.vault
-                        .change_passphrase(step_up, &request.new_passphrase, &mut event)
-                })?;
-                self.end_other_sessions(caller);
-                Ok(Response::AccountPassphrase(protocol::Empty {}))
-            }
-            Request::TotpEnable(request) => self
-                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
-                    let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
-                    Ok(protocol::TotpSecret {
-                        totp_secret,
-                        totp_uri,
-                    })
-                })
-                .map(Response::TotpEnable),
-            Request::TotpDisable(request) => self
-                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
-                    self.vault.disable_totp(step_up, &mut event)
-                })
-                .map(|()| Response::TotpDisable(protocol::Empty {})),
-            Request::TotpCodes(request) => self
-                .stepped_up(caller, op, &request.passphrase, |session, step_up| {
-                    let mut event = || self.audit.append(&session.chain, &done(op, caller));
-                    self.vault.replace_codes(step_up, &mut event)
-                })
-                .map(|recovery_codes| {
-                    Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })
-                }),
-            Request::KeyUpdate(mut request) => match request.passphrase.take() {
-                Some(passphrase) => self.stepped_up(caller, op, &passphrase, |session, _proof| {
-                    self.update_key(session, caller, &request, true)
-                }),
-                None => self.open_session(caller, op, |session| {
-                    self.update_key(session, caller, &request, false)
-                }),
-            }
-            .map(Response::KeyUpdate),
-            Request::ProviderTest(request) => self
-                .provider_test(caller, &request)
-                .map(Response::ProviderTest),
-            request => self.open_session(caller, op, |session| match request.op().cost() {
-                Cost::Quick => self.quick(session, caller, &request),
-                Cost::Slow => self.slow(session, caller, request),
-            }),
-        }
-    }
-
-    /// Quick operations: one indexed read and one journal write at most.
-    fn quick(&self, session: &Session, caller: &Caller, request: &Request) -> Result<Response> {
-        match request {
-            Request::KeyGet(request) => {
-                self.get_key(session, caller, request).map(Response::KeyGet)
-            }
-            Request::KeyShow(request) => self.show_key(session, request).map(Response::KeyShow),
-            _ => Err(Error::internal(
-                "the table and the service disagree about a cost",
-            )),
-        }
-    }
-
-    /// Slow operations that need nothing but the session.
-    fn slow(&self, session: &Session, caller: &Caller, request: Request) -> Result<Response> {
-        match request {
-            Request::TotpConfirm(request) => {
-                let mut event = || {
-                    self.audit
-                        .append(&session.chain, &done(Op::TotpConfirm, caller))
-                };
-                self.vault
-                    .confirm_totp(&session.account, &request.code, &mut event)?;
-                Ok(Response::TotpConfirm(protocol::Empty {}))
-            }
-            Request::KeyAdd(request) => {
-                self.add_key(session, caller, request).map(Response::KeyAdd)
-            }
-            Request::KeyList(request) => self.list_keys(session, &request).map(Response::KeyList),
-            Request::KeyRotate(request) => self
-                .rotate_key(session, caller, &request)
-                .map(Response::KeyRotate),
-            Request::KeyRemove(request) => self
-                .remove_key(session, caller, &request)
-                .map(Response::KeyRemove),
-            Request::KeyHistory(request) => self
-                .key_history(session, &request)
-                .map(Response::KeyHistory),
-            Request::AuditList(request) => {
-                let filter = Filter::parse(&request)?;
-                self.audit
-                    .list(&session.chain, session.account.name(), true, &filter)
-                    .map(Response::AuditList)
-            }
-            Request::AuditVerify(_) => self.audit.verify(&session.chain).map(Response::AuditVerify),
-            _ => Err(Error::internal(
-                "the table and the service disagree about an operation",
-            )),
-        }
-    }
-
-    /// Runs `act` on the caller's session; a failure leaves its event.
-    fn open_session<T>(
-        &self,
-        caller: &Caller,
-        op: Op,
-        act: impl FnOnce(&Session) -> Result<T>,
-    ) -> Result<T> {
-        let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
-        self.audited(session, caller, op, || act(session))
-    }
-
-    /// Confirms the passphrase without holding the session, then runs `act` if the session is still the same.
-    fn stepped_up<T>(
-        &self,
-        caller: &Caller,
-        op: Op,
-        passphrase: &crate::Secret,
-        act: impl FnOnce(&Session, &vault::StepUp) -> Result<T>,
-    ) -> Result<T> {
-        let (name, seen) = {
-            let table = self.sessions.read();
-            let session = table.live(caller.uid, &*self.host.clock)?;
-            (session.account.name().clone(), session.generation())
-        };
-        let proof = self.vault.confirm_passphrase(&name, passphrase);
-        let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
-        if session.generation() != seen {
-            return Err(Error::locked());
-        }
-        self.audited(session, caller, op, || act(session, &proof?))
-    }
-
-    /// A failed operation leaves an event of its own; a successful one wrote it on the way.
-    fn audited<T>(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        op: Op,
-        act: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
-        let answer = act();
-        if let Err(error) = &answer
-            && op.audit() == protocol::Audit::Audited
-        {
-            // The refusal stands whether or not its event could be written.
-            let _ = self
-                .audit
-                .append(&session.chain, &failed(op, caller, error.kind()));
-        }
-        answer
-    }
-
-    /// The event of an operation on a key.
-    fn key_event(
-        &self,
-        session: &Session,
-        caller: &Caller,
-        op: Op,
-        id: &Id,
-        name: &KeyName,
-    ) -> Result<()> {
-        self.audit.append(
-            &session.chain,
-            &Event {
-                record: Some(*id),
-                key: Some(name),
-                ..done(op, caller)
-            },
-        )
     }
 }
 

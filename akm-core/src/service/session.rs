@@ -79,7 +79,7 @@ impl Sessions {
         }
     }
 
-    /// Opens a session in place of whatever the uid had open. `before` runs first; its error changes nothing.
+    /// Opens a session in place of whatever the uid had open; `last` runs before that is wiped.
     pub(super) fn open(
         &self,
         uid: u32,
@@ -87,6 +87,7 @@ impl Sessions {
         chain: AccountChain,
         lifetime: Option<Duration>,
         clock: &dyn Clock,
+        last: &mut dyn FnMut(u32, &Session),
     ) -> Option<Timestamp> {
         let deadline = lifetime.map(|lifetime| clock.boot().saturating_add(lifetime));
         let expires_at = lifetime.and_then(|lifetime| {
@@ -94,6 +95,9 @@ impl Sessions {
             clock.now().checked_add(lifetime).ok()
         });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replaced) = table.by_uid.remove(&uid) {
+            last(uid, &replaced);
+        }
         table.generation += 1;
         let generation = table.generation;
         table.by_uid.insert(

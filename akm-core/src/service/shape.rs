@@ -8,16 +8,14 @@ use crate::protocol::{Key, KeyStatus};
 use crate::provider::{Catalogue, Destinations};
 use crate::vault::Record;
 
-/// RFC 3339 UTC, to the second or millisecond as it is.
+/// RFC 3339 UTC, to the millisecond, so that texts sort as times do.
 pub(super) fn time(at: Timestamp) -> String {
-    at.to_string()
+    format!("{at:.3}")
 }
 
 /// RFC 3339 UTC of Unix milliseconds.
 pub(super) fn time_ms(ms: i64) -> String {
-    Timestamp::from_millisecond(ms)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .to_string()
+    time(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// Reads a date (valid to its end, UTC) or an RFC 3339 time, as Unix milliseconds.
@@ -104,11 +102,11 @@ mod tests {
     fn expiry_is_a_date_to_its_end_or_a_time() {
         assert_eq!(
             time_ms(parse_expiry("2027-01-31").unwrap()),
-            "2027-01-31T23:59:59Z"
+            "2027-01-31T23:59:59.000Z"
         );
         assert_eq!(
             time_ms(parse_expiry("2027-01-31T12:00:00+08:00").unwrap()),
-            "2027-01-31T04:00:00Z"
+            "2027-01-31T04:00:00.000Z"
         );
         for bad in [
             "",

@@ -17,6 +17,8 @@ use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow};
 use super::sealed::{name_tag, preview, provider_tag};
 use super::{Unlocked, Vault};
 
+/// Most rows looked at in one call when a filter passes few: then the page is short and has a cursor.
+const MAX_SCAN: usize = 10_000;
 /// Most rows opened at a time when a filter has to look inside.
 const SCAN: u32 = 256;
 
@@ -315,6 +317,7 @@ impl Vault {
         let provider_tag = provider.map(|provider| provider_tag(account, provider));
         let mut records = Vec::new();
         let mut cursor = after;
+        let mut seen = 0;
         let size = limit.clamp(16, SCAN);
         loop {
             let page =
@@ -340,6 +343,10 @@ impl Vault {
             }
             if last_page {
                 return Ok((records, None));
+            }
+            seen += count;
+            if seen >= MAX_SCAN {
+                return Ok((records, cursor));
             }
         }
     }

@@ -324,8 +324,8 @@ pub(super) fn preview(secret: &Secret) -> String {
     let text = secret.expose();
     // check_secret has made it ASCII, so bytes are characters.
     let shown = match text.len() {
-        24.. => 4,
-        16.. => 2,
+        20.. => 4,
+        12.. => 2,
         _ => 0,
     };
     match (text.get(..shown), text.get(text.len() - shown..)) {

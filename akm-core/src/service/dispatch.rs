@@ -1,0 +1,223 @@
+//! Operations on an unlocked account: which arm runs, under which guard, and with which event.
+
+use std::cell::OnceCell;
+
+use crate::audit::{Caller, Event, Filter};
+use crate::error::{Error, Result};
+use crate::name::KeyName;
+use crate::protocol::{self, Cost, Op, Request, Response};
+use crate::store::Id;
+use crate::vault;
+
+use super::session::Session;
+use super::{Service, done, failed};
+
+/// One operation on one session, while the session cannot end.
+pub(super) struct Asked<'a> {
+    pub(super) session: &'a Session,
+    pub(super) caller: &'a Caller,
+    pub(super) op: Op,
+    /// The key it turned out to be about, for the event of a refusal.
+    pub(super) subject: OnceCell<(Id, KeyName)>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(session: &'a Session, caller: &'a Caller, op: Op) -> Self {
+        Asked {
+            session,
+            caller,
+            op,
+            subject: OnceCell::new(),
+        }
+    }
+
+    /// Names the key that exists and that this is about.
+    pub(super) fn about(&self, id: Id, name: &KeyName) {
+        // Said once: an operation is about one key.
+        let _ = self.subject.set((id, name.clone()));
+    }
+}
+
+impl Service {
+    /// Operations on the unlocked account.
+    pub(super) fn with_session(&self, caller: &Caller, request: Request) -> Result<Response> {
+        let op = request.op();
+        match request {
+            Request::AccountPassphrase(request) => {
+                self.stepped_up(caller, op, &request.passphrase, |asked, step_up| {
+                    let mut event = || self.event(asked);
+                    self.vault
+                        .change_passphrase(step_up, &request.new_passphrase, &mut event)
+                })?;
+                self.end_other_sessions(caller);
+                Ok(Response::AccountPassphrase(protocol::Empty {}))
+            }
+            Request::TotpEnable(request) => self
+                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
+                    let mut event = || self.event(asked);
+                    let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
+                    Ok(protocol::TotpSecret {
+                        totp_secret,
+                        totp_uri,
+                    })
+                })
+                .map(Response::TotpEnable),
+            Request::TotpDisable(request) => self
+                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
+                    let mut event = || self.event(asked);
+                    self.vault.disable_totp(step_up, &mut event)
+                })
+                .map(|()| Response::TotpDisable(protocol::Empty {})),
+            Request::TotpCodes(request) => self
+                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
+                    let mut event = || self.event(asked);
+                    self.vault.replace_codes(step_up, &mut event)
+                })
+                .map(|recovery_codes| {
+                    Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })
+                }),
+            Request::KeyUpdate(mut request) => match request.passphrase.take() {
+                Some(passphrase) => self.stepped_up(caller, op, &passphrase, |asked, _proof| {
+                    self.update_key(asked, &request, true)
+                }),
+                None => {
+                    self.open_session(caller, op, |asked| self.update_key(asked, &request, false))
+                }
+            }
+            .map(Response::KeyUpdate),
+            Request::ProviderTest(request) => self
+                .provider_test(caller, &request)
+                .map(Response::ProviderTest),
+            request => self.open_session(caller, op, |asked| match request.op().cost() {
+                Cost::Quick => self.quick(asked, &request),
+                Cost::Slow => self.slow(asked, request),
+            }),
+        }
+    }
+
+    /// Quick operations: one indexed read and one journal write at most.
+    pub(super) fn quick(&self, asked: &Asked<'_>, request: &Request) -> Result<Response> {
+        match request {
+            Request::KeyGet(request) => self.get_key(asked, request).map(Response::KeyGet),
+            Request::KeyShow(request) => self.show_key(asked, request).map(Response::KeyShow),
+            _ => Err(Error::internal(
+                "the table and the service disagree about a cost",
+            )),
+        }
+    }
+
+    /// Slow operations that need nothing but the session.
+    fn slow(&self, asked: &Asked<'_>, request: Request) -> Result<Response> {
+        match request {
+            Request::TotpConfirm(request) => {
+                let mut event = || self.event(asked);
+                self.vault
+                    .confirm_totp(&asked.session.account, &request.code, &mut event)?;
+                Ok(Response::TotpConfirm(protocol::Empty {}))
+            }
+            Request::KeyAdd(request) => self.add_key(asked, request).map(Response::KeyAdd),
+            Request::KeyList(request) => self.list_keys(asked, &request).map(Response::KeyList),
+            Request::KeyRotate(request) => {
+                self.rotate_key(asked, &request).map(Response::KeyRotate)
+            }
+            Request::KeyRemove(request) => {
+                self.remove_key(asked, &request).map(Response::KeyRemove)
+            }
+            Request::KeyHistory(request) => {
+                self.key_history(asked, &request).map(Response::KeyHistory)
+            }
+            Request::AuditList(request) => {
+                let filter = Filter::parse(&request)?;
+                self.audit
+                    .list(
+                        &asked.session.chain,
+                        asked.session.account.name(),
+                        true,
+                        &filter,
+                    )
+                    .map(Response::AuditList)
+            }
+            Request::AuditVerify(_) => self
+                .audit
+                .verify(&asked.session.chain)
+                .map(Response::AuditVerify),
+            _ => Err(Error::internal(
+                "the table and the service disagree about an operation",
+            )),
+        }
+    }
+
+    /// Runs `act` on the caller's session; a failure leaves its event.
+    pub(super) fn open_session<T>(
+        &self,
+        caller: &Caller,
+        op: Op,
+        act: impl FnOnce(&Asked<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let table = self.sessions.read();
+        let session = table.live(caller.uid, &*self.host.clock)?;
+        self.audited(&Asked::new(session, caller, op), act)
+    }
+
+    /// Confirms the passphrase without holding the session, then runs `act` if the session is still the same.
+    fn stepped_up<T>(
+        &self,
+        caller: &Caller,
+        op: Op,
+        passphrase: &crate::Secret,
+        act: impl FnOnce(&Asked<'_>, &vault::StepUp) -> Result<T>,
+    ) -> Result<T> {
+        let (name, seen) = {
+            let table = self.sessions.read();
+            let session = table.live(caller.uid, &*self.host.clock)?;
+            (session.account.name().clone(), session.generation())
+        };
+        let proof = self.vault.confirm_passphrase(&name, passphrase);
+        let table = self.sessions.read();
+        let session = table.live(caller.uid, &*self.host.clock)?;
+        if session.generation() != seen {
+            return Err(Error::locked());
+        }
+        self.audited(&Asked::new(session, caller, op), |asked| {
+            act(asked, &proof?)
+        })
+    }
+
+    /// A failed operation leaves an event of its own; a successful one wrote it on the way.
+    pub(super) fn audited<T>(
+        &self,
+        asked: &Asked<'_>,
+        act: impl FnOnce(&Asked<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let answer = act(asked);
+        if let Err(error) = &answer
+            && asked.op.audit() == protocol::Audit::Audited
+        {
+            let subject = asked.subject.get();
+            let event = Event {
+                record: subject.map(|(id, _)| *id),
+                key: subject.map(|(_, name)| name),
+                ..failed(asked.op, asked.caller, error.kind())
+            };
+            // The refusal stands whether or not its event could be written.
+            let _ = self.audit.append(&asked.session.chain, &event);
+        }
+        answer
+    }
+
+    /// The event of what is being done to the account.
+    fn event(&self, asked: &Asked<'_>) -> Result<()> {
+        self.audit
+            .append(&asked.session.chain, &done(asked.op, asked.caller))
+    }
+
+    /// The event of what is being done to a key.
+    pub(super) fn key_event(&self, asked: &Asked<'_>, id: &Id, name: &KeyName) -> Result<()> {
+        let event = Event {
+            record: Some(*id),
+            key: Some(name),
+            ..done(asked.op, asked.caller)
+        };
+        self.audit.append(&asked.session.chain, &event)
+    }
+}
