@@ -81,6 +81,8 @@ struct Shared {
     work: Notify,
     /// Whether an operation ran since housekeeping last looked.
     dirty: AtomicBool,
+    /// Whether slow work ran since memory was last given back.
+    heavy: AtomicBool,
     deriving: Semaphore,
     outbound: Semaphore,
     foreign: Mutex<Bucket>,
@@ -109,6 +111,7 @@ impl Server {
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 dirty: AtomicBool::new(false),
+                heavy: AtomicBool::new(false),
                 deriving: Semaphore::new(MAX_DERIVING),
                 outbound: Semaphore::new(MAX_OUTBOUND),
                 foreign: Mutex::new(Bucket::new(Instant::now())),

@@ -15,6 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use crate::harden;
 
 /// How long events may wait in the journal before they are folded.
 const FOLD_AFTER: Duration = Duration::from_secs(2);
@@ -47,7 +48,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = maybe(fold_at) => {
                 fold_at = None;
                 // What cannot be folded stays in the journal and is tried again after the next operation.
-                shared.blocking(|shared| shared.service.fold().is_ok()).await;
+                shared.blocking(|shared| {
+                    let _ = shared.service.fold();
+                    if shared.heavy.swap(false, Ordering::Relaxed) {
+                        harden::give_back_memory();
+                    }
+                }).await;
             }
         }
     }
