@@ -496,9 +496,10 @@ fn b08_one_code_opens_once_however_many_try() {
     bench.clock.advance(Duration::from_secs(60));
     let code = totp_code(&base32, bench.clock.unix_s());
     let opened = AtomicUsize::new(0);
-    let barrier = Barrier::new(40);
+    const TRIES: u32 = 1000;
+    let barrier = Barrier::new(TRIES as usize);
     std::thread::scope(|scope| {
-        for uid in 0..40 {
+        for uid in 0..TRIES {
             let (code, opened, barrier, bench) = (&code, &opened, &barrier, &bench);
             scope.spawn(move || {
                 barrier.wait();

@@ -147,7 +147,7 @@ fn b05_concurrent_guesses_are_bounded_by_the_counter() {
     let _alone = alone();
     let bench = Bench::initialized();
     bench.lock();
-    const THREADS: usize = 100;
+    const THREADS: usize = 500;
     let barrier = Barrier::new(THREADS);
     let tried = AtomicUsize::new(0);
     let before = crypto::derivations();
