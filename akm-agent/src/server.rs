@@ -79,10 +79,8 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
-    /// Whether an operation ran since housekeeping last looked.
+    /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
-    /// Whether slow work ran since memory was last given back.
-    heavy: AtomicBool,
     deriving: Semaphore,
     outbound: Semaphore,
     foreign: Mutex<Bucket>,
@@ -111,7 +109,6 @@ impl Server {
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 dirty: AtomicBool::new(false),
-                heavy: AtomicBool::new(false),
                 deriving: Semaphore::new(MAX_DERIVING),
                 outbound: Semaphore::new(MAX_OUTBOUND),
                 foreign: Mutex::new(Bucket::new(Instant::now())),

@@ -103,7 +103,6 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             envelope(&answer)
         })
         .await;
-    shared.heavy.store(true, Ordering::Relaxed);
     shared.dirty.store(true, Ordering::Relaxed);
     shared.work.notify_one();
     if ends_session(op) {
