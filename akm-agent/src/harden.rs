@@ -139,7 +139,8 @@ fn clean_text(maps: &str) -> Vec<(usize, usize)> {
         let mut words = line.split_ascii_whitespace();
         let first = words.next().unwrap_or_default();
         match first {
-            "Private_Dirty:" | "Anonymous:" | "Swap:" | "Locked:" => {
+            // A changed page of a private mapping is an anonymous one, in memory or swapped out.
+            "Anonymous:" | "Swap:" | "Locked:" => {
                 clean &= words.next() == Some("0");
             }
             // The last line of a mapping.
@@ -179,8 +180,8 @@ mod tests {
     fn only_unchanged_read_only_files_are_given_back() {
         let mapping = |rights: &str, path: &str, dirty: &str| {
             format!(
-                "1000-3000 {rights} 00000000 fe:00 42 {path}\nRss: 8 kB\nPrivate_Dirty: {dirty} kB\n\
-                 Anonymous: 0 kB\nVmFlags: rd ex\n"
+                "1000-3000 {rights} 00000000 fe:00 42 {path}\nRss: 8 kB\nAnonymous: {dirty} kB\n\
+                 Swap: 0 kB\nVmFlags: rd ex\n"
             )
         };
         let one = vec![(0x1000, 0x2000)];
