@@ -178,6 +178,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             let server = Server::new(Arc::clone(&service), lifetime);
             let signals = Signals::new()?;
             ready(&places.socket)?;
+            harden::give_back_memory();
             server.run(listener, signals.until_stop(&server)).await
         });
         service.lock_all();

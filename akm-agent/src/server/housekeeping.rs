@@ -15,14 +15,18 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use crate::harden;
 
 /// How long events may wait in the journal before they are folded.
 const FOLD_AFTER: Duration = Duration::from_secs(2);
+/// How long after the last fold memory is given back; a busy agent keeps its pages.
+const REST_AFTER: Duration = Duration::from_secs(8);
 /// Longest sleep towards a deadline; the wipe may be this late after a suspend.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut fold_at: Option<Instant> = None;
+    let mut rest_at: Option<Instant> = None;
     loop {
         let left = shared.service.next_deadline().map(until);
         if left == Some(Duration::ZERO) {
@@ -39,15 +43,22 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let look_at = left.map(|left| Instant::now() + left.min(LOOK_EVERY));
         tokio::select! {
             () = shared.work.notified() => {
-                if shared.dirty.swap(false, Ordering::Relaxed) {
+                // The mark stays until the fold, so that this task is woken once and not by each operation.
+                if shared.dirty.load(Ordering::Relaxed) {
                     fold_at.get_or_insert_with(|| Instant::now() + FOLD_AFTER);
                 }
             }
             () = maybe(look_at) => {}
             () = maybe(fold_at) => {
-                fold_at = None;
+                shared.dirty.store(false, Ordering::Relaxed);
                 // What cannot be folded stays in the journal and is tried again after the next operation.
                 shared.blocking(|shared| shared.service.fold().is_ok()).await;
+                fold_at = None;
+                rest_at = Some(Instant::now() + REST_AFTER);
+            }
+            () = maybe(rest_at) => {
+                rest_at = None;
+                shared.blocking(|_| harden::give_back_memory()).await;
             }
         }
     }

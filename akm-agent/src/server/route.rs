@@ -5,6 +5,7 @@
 //! connection is closed: its read buffer still holds the passphrase, and closing is what frees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind};
@@ -102,9 +103,7 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             envelope(&answer)
         })
         .await;
-    shared
-        .dirty
-        .store(true, std::sync::atomic::Ordering::Relaxed);
+    shared.dirty.store(true, Ordering::Relaxed);
     shared.work.notify_one();
     if ends_session(op) {
         // Lets the other connections notice first: they are in the queue before us.
