@@ -35,7 +35,7 @@ fn both_chains_are_merged_by_time_and_an_event_shows_all_it_has() {
     assert_eq!(
         json,
         serde_json::json!({
-            "seq": 1, "time": "2023-11-14T22:13:20.000Z", "action": "key.get", "account": "default", "key": "openai/k1",
+            "chain": "account", "seq": 1, "time": "2023-11-14T22:13:20.000Z", "action": "key.get", "account": "default", "key": "openai/k1",
             "caller": {"uid": 1000, "pid": 4242, "exe": "/usr/bin/python3"}, "outcome": "ok",
         })
     );
