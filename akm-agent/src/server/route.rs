@@ -50,10 +50,23 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
         Ok(body) => body,
         Err(refusal) => return closing(refusal),
     };
-    let decoded = Request::decode(op, &body);
+    let caller = process.caller();
+    // Before the content is looked at: a locked agent tells nobody what it thinks of a request.
+    let open = match shared.service.try_gate(&caller, op) {
+        Some(open) => open,
+        None => {
+            let caller = caller.clone();
+            let waited = shared.blocking(move |shared| shared.service.gate(&caller, op));
+            waited
+                .await
+                .unwrap_or_else(|| Err(Error::internal("the operation failed unexpectedly")))
+        }
+    };
+    let decoded = open.and_then(|()| Request::decode(op, &body));
     drop(body);
     let mut request = match decoded {
         Ok(request) => request,
+        Err(error) if holds_credential(op) => return closing(failure(&error)),
         Err(error) => return failure(&error),
     };
     if let Request::AgentUnlock(unlock) = &mut request
@@ -61,7 +74,6 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
     {
         unlock.lifetime_s = shared.lifetime.map(|lifetime| lifetime.as_secs());
     }
-    let caller = process.caller();
     let request = match op.cost() {
         Cost::Quick => match shared.service.try_call(&caller, request) {
             Ok(answer) => {
