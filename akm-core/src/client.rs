@@ -26,7 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::{Error, Kind, Result};
 use crate::paths::{MAX_SOCKET_PATH, Places};
 use crate::peer;
-use crate::protocol::{self, AgentStatus, MAX_REQUEST, MAX_RESPONSE, Op, Operation};
+use crate::protocol::{self, AgentStatus, MAX_REQUEST, MAX_RESPONSE, Mark, Op, Operation};
 
 /// How long an answer may take: Argon2 on a slow machine, or a provider that hangs, and then some.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -236,35 +236,9 @@ fn check_listener(uid: u32, euid: u32) -> Result<()> {
     }
 }
 
-/// Whether asking twice leaves the same state as asking once. A read that is audited may stand in the
-/// audit twice: it may have happened twice.
+/// An operation that this program does not know is not repeated.
 fn repeatable(op: &str) -> bool {
-    let Some(op) = Op::from_name(op) else {
-        return false;
-    };
-    match op {
-        Op::AgentStatus
-        | Op::AgentLock
-        | Op::KeyGet
-        | Op::KeyShow
-        | Op::KeyList
-        | Op::KeyHistory
-        | Op::ProviderTest
-        | Op::AuditList
-        | Op::AuditVerify => true,
-        Op::AgentUnlock
-        | Op::AccountRegister
-        | Op::AccountPassphrase
-        | Op::AccountRecover
-        | Op::TotpEnable
-        | Op::TotpConfirm
-        | Op::TotpDisable
-        | Op::TotpCodes
-        | Op::KeyAdd
-        | Op::KeyUpdate
-        | Op::KeyRotate
-        | Op::KeyRemove => false,
-    }
+    Op::from_name(op).is_some_and(|op| op.is(Mark::Repeatable))
 }
 
 /// Head and body in one buffer of exactly that size, so that no part is left behind by growing.
