@@ -53,7 +53,8 @@ impl Service {
                     "a lifetime is at most ten years",
                 ));
             }
-            seconds => seconds.map(Duration::from_secs),
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => self.default_lifetime,
         };
         let account = self.vault.sign_in(&SignIn {
             account: request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT),
@@ -117,7 +118,7 @@ impl Service {
             caller.uid,
             new.unlocked,
             chain,
-            None,
+            self.default_lifetime,
             &*self.host.clock,
             &mut |uid, session| self.note_lock(uid, session),
         );
@@ -163,7 +164,7 @@ impl Service {
             caller.uid,
             recovered.unlocked,
             chain,
-            None,
+            self.default_lifetime,
             &*self.host.clock,
             &mut |uid, session| self.note_lock(uid, session),
         );

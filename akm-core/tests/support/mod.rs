@@ -63,6 +63,7 @@ pub struct Bench {
     pub home: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
+    pub default_lifetime: Option<Duration>,
     service: Option<Service>,
 }
 
@@ -78,6 +79,7 @@ impl Bench {
             home,
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
+            default_lifetime: None,
             service: None,
         };
         bench.reopen();
@@ -112,6 +114,7 @@ impl Bench {
                 ..Host::real()
             },
             key_limit: self.key_limit,
+            default_lifetime: self.default_lifetime,
             outbound: Outbound::default(),
         })
     }
