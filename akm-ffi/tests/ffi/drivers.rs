@@ -155,7 +155,9 @@ impl Way for Embedded {
             pid: 1,
             exe: "/test".into(),
         };
-        let answer = Request::decode(op, request.to_string().as_bytes())
+        let answer = service
+            .gate(&caller, op)
+            .and_then(|()| Request::decode(op, request.to_string().as_bytes()))
             .and_then(|request| service.call(&caller, request))
             .and_then(|response| response.to_json());
         json_answer(answer)
