@@ -79,7 +79,7 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
-    /// Whether an operation ran since housekeeping last looked.
+    /// Whether an operation ran since the last fold began.
     dirty: AtomicBool,
     deriving: Semaphore,
     outbound: Semaphore,

@@ -39,13 +39,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let look_at = left.map(|left| Instant::now() + left.min(LOOK_EVERY));
         tokio::select! {
             () = shared.work.notified() => {
-                if shared.dirty.swap(false, Ordering::Relaxed) {
+                // Stays set until the fold, so that the operations in between wake nobody.
+                if shared.dirty.load(Ordering::Relaxed) {
                     fold_at.get_or_insert_with(|| Instant::now() + FOLD_AFTER);
                 }
             }
             () = maybe(look_at) => {}
             () = maybe(fold_at) => {
                 fold_at = None;
+                // Before the fold: what runs from now on asks for the next one.
+                shared.dirty.store(false, Ordering::Relaxed);
                 // What cannot be folded stays in the journal and is tried again after the next operation.
                 shared.blocking(|shared| shared.service.fold().is_ok()).await;
             }
