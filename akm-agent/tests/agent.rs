@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use akm_core::Kind;
-use akm_core::protocol::{AgentStatus, AuditList, AuditVerify, MAX_REQUEST, Op};
+use akm_core::protocol::{AgentStatus, AuditList, AuditVerify, Authority, MAX_REQUEST, Op};
 use nix::sys::signal::Signal;
 use support::{Home, PASSPHRASE, clean, eventually, request};
 
@@ -68,7 +68,7 @@ fn plain_curl_works_and_every_answer_is_an_envelope() {
         ("POST /v1/key.steal", "404", Some("not_found")),
         ("GET /", "404", Some("not_found")),
         ("POST /v1/../v1/agent.status", "404", Some("not_found")),
-        ("POST /v1/key.get", "400", Some("invalid_input")),
+        ("POST /v1/agent.unlock", "400", Some("invalid_input")),
         ("POST /v1/key.list", "423", Some("locked")),
     ] {
         let answer = agent.http(&format!("{line} HTTP/1.1\r\n{empty}"));
@@ -80,6 +80,33 @@ fn plain_curl_works_and_every_answer_is_an_envelope() {
             assert_eq!(body["error"]["kind"], kind, "{line}");
             assert_eq!(body["ok"], false);
         }
+    }
+}
+
+#[test]
+fn a_locked_agent_does_not_look_at_what_is_asked() {
+    let home = Home::new();
+    let agent = home.start();
+    let status = |op: &Op, body: &str| {
+        let answer = agent.http(&request(op.name(), body));
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let gated = || {
+        let session = |op: &&Op| op.authority() == Authority::Session;
+        Op::ALL.iter().filter(session)
+    };
+    for body in ["not json", r#"{"unknown":1}"#, ""] {
+        for op in gated() {
+            assert_eq!(status(op, body), "423", "{} {body}", op.name());
+        }
+        // Control: what needs no session is looked at.
+        let expected = if body.is_empty() { "200" } else { "400" };
+        assert_eq!(status(&Op::AgentStatus, body), expected);
+    }
+    // Control: the same content is refused for itself once the account is open.
+    agent.register();
+    for op in gated() {
+        assert_eq!(status(op, "not json"), "400", "{}", op.name());
     }
 }
 
@@ -311,6 +338,22 @@ fn it_goes_to_the_background_and_k_ends_it() {
     eventually("the end of the agent", || !socket.exists());
     let log = std::fs::metadata(home.path().join("state/agent.log")).unwrap();
     assert_eq!(log.mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told_by_its_exit_code() {
+    let home = Home::new();
+    let code = |args: &[&str]| home.command().args(args).output().unwrap().status.code();
+    for bogus in [&["--bogus"][..], &["-x"], &["--bogus", "true"]] {
+        assert_eq!(code(bogus), Some(64), "{bogus:?}");
+        assert!(!home.path().exists(), "something was started");
+    }
+    // Control: what stands after the command is the command's.
+    assert_eq!(code(&["sh", "-c", "exit 7", "--bogus", "-k"]), Some(7));
+    eventually("the end of the agent", || !home.socket().exists());
+    assert_eq!(code(&["no-such-command-of-akm"]), Some(127));
+    eventually("the end of the agent", || !home.socket().exists());
+    assert_eq!(code(&["/dev/null"]), Some(126));
 }
 
 #[test]

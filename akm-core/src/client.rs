@@ -26,7 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::{Error, Kind, Result};
 use crate::paths::{MAX_SOCKET_PATH, Places};
 use crate::peer;
-use crate::protocol::{self, MAX_REQUEST, MAX_RESPONSE, Op, Operation};
+use crate::protocol::{self, AgentStatus, MAX_REQUEST, MAX_RESPONSE, Mark, Op, Operation};
 
 /// How long an answer may take: Argon2 on a slow machine, or a provider that hangs, and then some.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,15 +59,21 @@ impl From<Error> for Failure {
 }
 
 impl Client {
-    /// Connects to the agent at `socket`, or where [`Places`] finds it.
+    /// Connects to the agent at `socket`, or where [`Places`] finds it. There, if `AKM_VAULT` names a vault, it
+    /// has to be the agent's: who names one must not get another one's keys, nor add keys to it.
     ///
-    /// Errors: `no_agent` if nothing listens, `denied` if the listener is neither this user nor root, `timeout`.
+    /// Errors: `no_agent` if nothing listens, `denied` if the listener is neither this user nor root, `timeout`,
+    /// `conflict` if the agent holds another vault.
     pub fn connect(socket: Option<&Path>) -> Result<Client> {
         Client::connect_with_timeout(socket, DEFAULT_TIMEOUT)
     }
 
     /// As [`Client::connect`], where connecting and each answer may take up to `timeout`.
     pub fn connect_with_timeout(socket: Option<&Path>, timeout: Duration) -> Result<Client> {
+        let wanted = match std::env::var_os("AKM_VAULT") {
+            Some(path) if socket.is_none() && !path.is_empty() => Some(Places::from_env()?.vault),
+            _ => None,
+        };
         let socket = match socket {
             Some(path) => path.to_owned(),
             None => Places::socket_from_env()?,
@@ -80,7 +86,23 @@ impl Client {
             stream: None,
         };
         client.stream = Some(client.open()?);
+        if let Some(vault) = wanted {
+            client.check_vault(&vault)?;
+        }
         Ok(client)
+    }
+
+    fn check_vault(&mut self, wanted: &Path) -> Result<()> {
+        let held = self.call(&AgentStatus {})?.vault;
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if held.is_some_and(|held| real(Path::new(&held)) == real(wanted)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            "the running agent holds another vault than AKM_VAULT names",
+        )
+        .with_hint("run akm agent stop, or set AKM_AGENT_SOCK for a second agent"))
     }
 
     /// The socket's path.
@@ -214,35 +236,9 @@ fn check_listener(uid: u32, euid: u32) -> Result<()> {
     }
 }
 
-/// Whether asking twice leaves the same state as asking once. A read that is audited may stand in the
-/// audit twice: it may have happened twice.
+/// An operation that this program does not know is not repeated.
 fn repeatable(op: &str) -> bool {
-    let Some(op) = Op::from_name(op) else {
-        return false;
-    };
-    match op {
-        Op::AgentStatus
-        | Op::AgentLock
-        | Op::KeyGet
-        | Op::KeyShow
-        | Op::KeyList
-        | Op::KeyHistory
-        | Op::ProviderTest
-        | Op::AuditList
-        | Op::AuditVerify => true,
-        Op::AgentUnlock
-        | Op::AccountRegister
-        | Op::AccountPassphrase
-        | Op::AccountRecover
-        | Op::TotpEnable
-        | Op::TotpConfirm
-        | Op::TotpDisable
-        | Op::TotpCodes
-        | Op::KeyAdd
-        | Op::KeyUpdate
-        | Op::KeyRotate
-        | Op::KeyRemove => false,
-    }
+    Op::from_name(op).is_some_and(|op| op.is(Mark::Repeatable))
 }
 
 /// Head and body in one buffer of exactly that size, so that no part is left behind by growing.

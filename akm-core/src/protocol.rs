@@ -1,8 +1,9 @@
-//! Every operation, once: its name, request, result, authority, and whether it is audited.
+//! Every operation, once: its name, request, result, authority, whether it is audited, and what a transport must
+//! know of it: its cost and its marks.
 //!
-//! The name is the HTTP route (`POST /v1/NAME`), the `op` of the C ABI, the action in the audit and
-//! the label in the metrics. Adding an operation is a line in the `operations!` table below, its two types,
-//! and an arm in the service; no transport changes.
+//! The name is the HTTP route (`POST /v1/NAME`), the `op` of the C ABI and the action in the audit.
+//! Adding an operation is a line in the `operations!` table below, its two types, and an arm in the service; no
+//! transport changes.
 //!
 //! The types of the rows stand by noun in the files beside this one, the bytes in `codec`. This is the only
 //! room that writes a secret's plaintext onto a wire (`plain`). Unknown request fields are
@@ -59,8 +60,29 @@ pub enum Audit {
 pub enum Cost {
     /// Microseconds: runs on the thread that read the request.
     Quick,
-    /// A key derivation, a commit or the network: runs elsewhere.
-    Slow,
+    /// Reads of many rows or a commit: runs elsewhere.
+    Store,
+    /// A key derivation, with much memory and a core of its own: runs elsewhere, a few at a time.
+    Deriving,
+    /// Waits for a provider: runs elsewhere.
+    Outbound,
+}
+
+/// What else a transport must know of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Asking twice leaves the same state as asking once, so a client may repeat it. A read that is audited may
+    /// stand in the audit twice: it may have happened twice.
+    Repeatable,
+    /// The request or its answer holds what opens an account.
+    Credential,
+    /// Success ends a session that was open.
+    EndsSession,
+}
+
+/// The names of a request's fields, so that an error can name one by our own literal.
+trait Fields {
+    const FIELDS: &[&'static str];
 }
 
 /// A request type, tied to its operation and its result.
@@ -72,7 +94,7 @@ pub trait Operation: Serialize + DeserializeOwned {
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $op:ident, $name:literal => $result:ident, $authority:ident, $audit:ident, $cost:ident;)*) => {
+    ($($(#[$doc:meta])* $op:ident, $name:literal => $result:ident, $authority:ident, $audit:ident, $cost:ident, [$($mark:ident),*];)*) => {
         /// An operation, without its content.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Op { $($(#[$doc])* $op,)* }
@@ -81,7 +103,7 @@ macro_rules! operations {
             /// The whole table.
             pub const ALL: &'static [Op] = &[$(Op::$op,)*];
 
-            /// The one name: route, C `op`, audit action, metric label.
+            /// The one name: route, C `op`, audit action.
             pub const fn name(self) -> &'static str {
                 match self { $(Op::$op => $name,)* }
             }
@@ -104,6 +126,12 @@ macro_rules! operations {
             /// Where a server runs it.
             pub const fn cost(self) -> Cost {
                 match self { $(Op::$op => Cost::$cost,)* }
+            }
+
+            /// Whether it has this mark.
+            pub fn is(self, mark: Mark) -> bool {
+                let marks: &[Mark] = match self { $(Op::$op => &[$(Mark::$mark),*],)* };
+                marks.contains(&mark)
             }
         }
 
@@ -152,47 +180,47 @@ macro_rules! operations {
 
 operations! {
     /// Whether a vault exists, is locked, and for whom it is open.
-    AgentStatus, "agent.status" => Status, Anyone, Unaudited, Quick;
+    AgentStatus, "agent.status" => Status, Anyone, Unaudited, Quick, [Repeatable];
     /// Opens an account for this session.
-    AgentUnlock, "agent.unlock" => Unlocked, Anyone, Audited, Slow;
+    AgentUnlock, "agent.unlock" => Unlocked, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Closes the session; answers after the wipe.
-    AgentLock, "agent.lock" => Empty, Anyone, Audited, Slow;
+    AgentLock, "agent.lock" => Empty, Anyone, Audited, Store, [Repeatable, Credential, EndsSession];
     /// Creates an account (the first one creates the vault) and leaves it unlocked.
-    AccountRegister, "account.register" => Registered, Anyone, Audited, Slow;
+    AccountRegister, "account.register" => Registered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Replaces the passphrase.
-    AccountPassphrase, "account.passphrase" => Empty, Session, Audited, Slow;
+    AccountPassphrase, "account.passphrase" => Empty, Session, Audited, Deriving, [Credential];
     /// Sets a new passphrase with a recovery code, which is used up, and leaves the account unlocked.
-    AccountRecover, "account.recover" => Recovered, Anyone, Audited, Slow;
+    AccountRecover, "account.recover" => Recovered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Creates a TOTP secret; pending until confirmed.
-    TotpEnable, "totp.enable" => TotpSecret, Session, Audited, Slow;
+    TotpEnable, "totp.enable" => TotpSecret, Session, Audited, Deriving, [Credential];
     /// Makes the pending TOTP secret binding.
-    TotpConfirm, "totp.confirm" => Empty, Session, Audited, Slow;
+    TotpConfirm, "totp.confirm" => Empty, Session, Audited, Store, [Credential];
     /// Removes TOTP from the account.
-    TotpDisable, "totp.disable" => Empty, Session, Audited, Slow;
+    TotpDisable, "totp.disable" => Empty, Session, Audited, Deriving, [Credential];
     /// Replaces all recovery codes.
-    TotpCodes, "totp.codes" => RecoveryCodes, Session, Audited, Slow;
+    TotpCodes, "totp.codes" => RecoveryCodes, Session, Audited, Deriving, [Credential];
     /// Stores a new key.
-    KeyAdd, "key.add" => KeyResult, Session, Audited, Slow;
+    KeyAdd, "key.add" => KeyResult, Session, Audited, Store, [];
     /// Hands out a key's secret.
-    KeyGet, "key.get" => KeySecret, Session, Audited, Quick;
+    KeyGet, "key.get" => KeySecret, Session, Audited, Quick, [Repeatable];
     /// Describes one key.
-    KeyShow, "key.show" => KeyResult, Session, Unaudited, Quick;
+    KeyShow, "key.show" => KeyResult, Session, Unaudited, Quick, [Repeatable];
     /// Describes keys, a page at a time.
-    KeyList, "key.list" => KeyPage, Session, Unaudited, Slow;
+    KeyList, "key.list" => KeyPage, Session, Unaudited, Store, [Repeatable];
     /// Changes what is known of a key.
-    KeyUpdate, "key.update" => KeyResult, Session, Audited, Slow;
+    KeyUpdate, "key.update" => KeyResult, Session, Audited, Store, [Credential];
     /// Replaces a key's secret; the old one is kept sealed.
-    KeyRotate, "key.rotate" => KeyResult, Session, Audited, Slow;
+    KeyRotate, "key.rotate" => KeyResult, Session, Audited, Store, [];
     /// Removes a key and its history.
-    KeyRemove, "key.remove" => KeyResult, Session, Audited, Slow;
+    KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
-    KeyHistory, "key.history" => History, Session, Unaudited, Slow;
+    KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
-    ProviderTest, "provider.test" => TestResult, Session, Audited, Slow;
+    ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
-    AuditList, "audit.list" => EventPage, Session, Unaudited, Slow;
+    AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
-    AuditVerify, "audit.verify" => Verification, Session, Unaudited, Slow;
+    AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.
@@ -203,6 +231,10 @@ macro_rules! wire {
         #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields)]
         pub struct $name { $($(#[$fmeta])* pub $field: $type,)* }
+
+        impl crate::protocol::Fields for $name {
+            const FIELDS: &[&'static str] = &[$(stringify!($field)),*];
+        }
     };
     ($(#[$meta:meta])* result $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*

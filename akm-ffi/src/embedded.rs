@@ -94,7 +94,7 @@ impl Embedded {
         };
         let answer = match op.cost() {
             Cost::Quick => run(),
-            Cost::Slow => on_own_stack(run),
+            Cost::Store | Cost::Deriving | Cost::Outbound => on_own_stack(run),
         };
         self.bell.ring(Chore::Called);
         answer

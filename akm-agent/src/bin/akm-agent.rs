@@ -1,7 +1,7 @@
 //! `akm-agent`, with ssh-agent's flags in ssh-agent's meaning.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(short = 't', value_name = "LIFE")]
     lifetime: Option<String>,
     /// Run this command with the agent, which ends when the command does
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, conflicts_with_all = ["foreground", "debug"])]
+    #[arg(trailing_var_arg = true, conflicts_with_all = ["foreground", "debug"])]
     command: Vec<OsString>,
 }
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         }
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             daemon::report(&error);
             ExitCode::from(if error.kind() == Kind::InvalidInput {
@@ -75,14 +75,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let csh = match (arguments.csh, arguments.sh) {
         (true, _) => true,
         (_, true) => false,
         _ => std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh")),
     };
     if arguments.kill {
-        return end(csh);
+        return end(csh).map(|()| ExitCode::SUCCESS);
     }
     let launch = Launch {
         socket: arguments.address,
@@ -95,7 +95,8 @@ fn run(arguments: Arguments) -> Result<()> {
     };
     if arguments.foreground || arguments.debug {
         let pid = Pid::this().as_raw();
-        return daemon::serve(&launch, |socket| print(&announce(csh, socket, pid)));
+        return daemon::serve(&launch, |socket| print(&announce(csh, socket, pid)))
+            .map(|()| ExitCode::SUCCESS);
     }
     let mut places = Places::from_env()?;
     if let Some(socket) = &launch.socket {
@@ -107,7 +108,7 @@ fn run(arguments: Arguments) -> Result<()> {
     };
     let pid = daemon::start(&places, &launch)?;
     let Some((program, rest)) = arguments.command.split_first() else {
-        return print(&announce(csh, &places.socket, pid));
+        return print(&announce(csh, &places.socket, pid)).map(|()| ExitCode::SUCCESS);
     };
     // The command takes this process's place: its exit code and its signals are its own.
     let error = Command::new(program)
@@ -115,7 +116,13 @@ fn run(arguments: Arguments) -> Result<()> {
         .env("AKM_AGENT_SOCK", &places.socket)
         .env("AKM_AGENT_PID", pid.to_string())
         .exec();
-    Err(Error::from_io(&error))
+    // As a shell says it; the agent ends with this process.
+    let (code, what) = match error.kind() {
+        ErrorKind::NotFound => (127, Error::new(Kind::NotFound, "there is no such command")),
+        _ => (126, Error::new(Kind::Io, "the command cannot be run")),
+    };
+    daemon::report(&what);
+    Ok(ExitCode::from(code))
 }
 
 fn end(csh: bool) -> Result<()> {

@@ -75,7 +75,7 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
         } => {
             let asker = Asker::new(&passphrase, &SecretFlags::default())?;
             asker.require_passphrase()?;
-            let mut client = super::agent::connect_or_start()?;
+            let mut client = connect()?;
             let recovered = client.call(&AccountRecover {
                 account,
                 code: asker.recovery_code()?,

@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
 
+use super::connect;
 use super::output::{self, Result};
-use super::{check_vault, connect};
 use crate::daemon::{self, Launch};
 use crate::lifetime::Lifetime;
 
@@ -109,7 +109,7 @@ fn no_agent() -> Error {
 
 /// The running agent, or a new one. Never a new one where `AKM_AGENT_SOCK` says which to use.
 pub(crate) fn connect_or_start() -> Result<Client> {
-    let mut client = match Client::connect(None) {
+    match Client::connect(None) {
         Err(error) if error.kind() == Kind::NoAgent => {
             if std::env::var_os("AKM_AGENT_SOCK").is_some_and(|path| !path.is_empty()) {
                 return Err(no_agent()
@@ -119,12 +119,10 @@ pub(crate) fn connect_or_start() -> Result<Client> {
                     .into());
             }
             daemon::spawn(&Places::from_env()?)?;
-            return connect();
+            connect()
         }
-        connected => connected?,
-    };
-    check_vault(&mut client)?;
-    Ok(client)
+        connected => Ok(connected?),
+    }
 }
 
 /// A lifetime as ssh-agent writes it, in seconds.

@@ -172,7 +172,8 @@ fn socket(path: &Path) -> Check {
 
 fn agent(places: &Places) -> Vec<Check> {
     let begin = Instant::now();
-    let asked = Client::connect_with_timeout(None, PATIENCE)
+    // By its path: without one, another vault than this environment names would be an error and not be shown.
+    let asked = Client::connect_with_timeout(Some(&places.socket), PATIENCE)
         .and_then(|mut client| client.call(&AgentStatus {}));
     let took = begin.elapsed();
     match asked {

@@ -54,7 +54,9 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
     }
     let rows: Vec<Vec<String>> = events.iter().map(row).collect();
     output::table(
-        &["TIME", "ACTION", "ACCOUNT", "KEY", "OUTCOME", "CALLER"],
+        &[
+            "CHAIN", "SEQ", "TIME", "ACTION", "ACCOUNT", "KEY", "OUTCOME", "CALLER",
+        ],
         &rows,
     )
 }
@@ -87,6 +89,9 @@ fn verify(client: &mut Client, json: bool) -> Result<()> {
 fn row(event: &AuditEvent) -> Vec<String> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
+        // As `log verify` names an event.
+        event.chain.clone(),
+        event.seq.to_string(),
         event.time.clone(),
         event.action.clone(),
         or_dash(&event.account),

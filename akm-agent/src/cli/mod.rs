@@ -27,13 +27,10 @@ mod totp;
 mod usage;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use akm_core::client::Client;
-use akm_core::paths::Places;
-use akm_core::protocol::{AgentStatus, KeyGet};
-use akm_core::{Error, Kind};
+use akm_core::protocol::KeyGet;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -214,28 +211,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
 
 /// The agent of this environment.
 fn connect() -> Result<Client> {
-    let mut client = Client::connect(None)?;
-    check_vault(&mut client)?;
-    Ok(client)
-}
-
-/// Who names a vault must not get another one's keys, nor add keys to it.
-fn check_vault(client: &mut Client) -> Result<()> {
-    if std::env::var_os("AKM_VAULT").is_none_or(|path| path.is_empty()) {
-        return Ok(());
-    }
-    let wanted = Places::from_env()?.vault;
-    let held = client.call(&AgentStatus {})?.vault.map(PathBuf::from);
-    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    if held.as_ref().map(real) == Some(real(&wanted)) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Conflict,
-        "the running agent holds another vault than AKM_VAULT names",
-    )
-    .with_hint("run akm agent stop, or set AKM_AGENT_SOCK for a second agent")
-    .into())
+    Ok(Client::connect(None)?)
 }
 
 fn get_secret(name: &str) -> Result<()> {

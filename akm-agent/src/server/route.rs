@@ -1,15 +1,15 @@
 //! From an HTTP request to an operation and back.
 //!
-//! `POST /v1/OPERATION` is the table of `akm_core::protocol`; nothing here knows an operation's content but
-//! which kind of slow work it is and whether it carries a credential. After one that does, the
-//! connection is closed: its read buffer still holds the passphrase, and closing is what frees it.
+//! `POST /v1/OPERATION` is the table of `akm_core::protocol`; nothing here knows an operation, only its
+//! columns there. After one that carries a credential, the connection is closed: its read buffer still holds the
+//! passphrase, and closing is what frees it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind};
-use akm_core::protocol::{self, Cost, MAX_REQUEST, Op, Request, Response};
+use akm_core::protocol::{self, Cost, MAX_REQUEST, Mark, Op, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -50,10 +50,23 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
         Ok(body) => body,
         Err(refusal) => return closing(refusal),
     };
-    let decoded = Request::decode(op, &body);
+    let caller = process.caller();
+    // Before the content is looked at: a locked agent tells nobody what it thinks of a request.
+    let open = match shared.service.try_gate(&caller, op) {
+        Some(open) => open,
+        None => {
+            let caller = caller.clone();
+            let waited = shared.blocking(move |shared| shared.service.gate(&caller, op));
+            waited
+                .await
+                .unwrap_or_else(|| Err(Error::internal("the operation failed unexpectedly")))
+        }
+    };
+    let decoded = open.and_then(|()| Request::decode(op, &body));
     drop(body);
     let mut request = match decoded {
         Ok(request) => request,
+        Err(error) if op.is(Mark::Credential) => return closing(failure(&error)),
         Err(error) => return failure(&error),
     };
     if let Request::AgentUnlock(unlock) = &mut request
@@ -61,7 +74,6 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
     {
         unlock.lifetime_s = shared.lifetime.map(|lifetime| lifetime.as_secs());
     }
-    let caller = process.caller();
     let request = match op.cost() {
         Cost::Quick => match shared.service.try_call(&caller, request) {
             Ok(answer) => {
@@ -70,10 +82,10 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
             }
             Err(request) => request,
         },
-        Cost::Slow => request,
+        Cost::Store | Cost::Deriving | Cost::Outbound => request,
     };
     let answer = slow(shared, caller, request).await;
-    if holds_credential(op) {
+    if op.is(Mark::Credential) {
         closing(answer)
     } else {
         answer
@@ -83,10 +95,10 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
 /// Runs an operation on another thread. It ends there even if the client has gone.
 async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
     let op = request.op();
-    let lane = match lane(op) {
-        Lane::Store => None,
-        Lane::Deriving => Some(&shared.deriving),
-        Lane::Outbound => Some(&shared.outbound),
+    let lane = match op.cost() {
+        Cost::Quick | Cost::Store => None,
+        Cost::Deriving => Some(&shared.deriving),
+        Cost::Outbound => Some(&shared.outbound),
     };
     let _place = match lane {
         // Nobody closes it; without a place is better than not at all.
@@ -97,7 +109,7 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         .blocking(move |shared| {
             let answer = shared.service.call(&caller, request);
             // Before the answer is on its way: whoever reads that it is locked finds it so.
-            if ends_session(op) && answer.is_ok() {
+            if op.is(Mark::EndsSession) && answer.is_ok() {
                 shared.locked();
             }
             envelope(&answer)
@@ -105,80 +117,12 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         .await;
     shared.dirty.store(true, Ordering::Relaxed);
     shared.work.notify_one();
-    if ends_session(op) {
+    if op.is(Mark::EndsSession) {
         // Lets the other connections notice first: they are in the queue before us.
         tokio::task::yield_now().await;
         akm_core::memory::scrub_stack();
     }
     answer.unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")))
-}
-
-/// Which resource a slow operation waits for.
-enum Lane {
-    Store,
-    Deriving,
-    Outbound,
-}
-
-const fn lane(op: Op) -> Lane {
-    match op {
-        Op::AgentUnlock
-        | Op::AccountRegister
-        | Op::AccountPassphrase
-        | Op::AccountRecover
-        | Op::TotpEnable
-        | Op::TotpDisable
-        | Op::TotpCodes => Lane::Deriving,
-        Op::ProviderTest => Lane::Outbound,
-        Op::AgentStatus
-        | Op::AgentLock
-        | Op::TotpConfirm
-        | Op::KeyAdd
-        | Op::KeyGet
-        | Op::KeyShow
-        | Op::KeyList
-        | Op::KeyUpdate
-        | Op::KeyRotate
-        | Op::KeyRemove
-        | Op::KeyHistory
-        | Op::AuditList
-        | Op::AuditVerify => Lane::Store,
-    }
-}
-
-/// Whether a request or its answer holds what opens an account.
-const fn holds_credential(op: Op) -> bool {
-    match op {
-        Op::AgentUnlock
-        | Op::AgentLock
-        | Op::AccountRegister
-        | Op::AccountPassphrase
-        | Op::AccountRecover
-        | Op::TotpEnable
-        | Op::TotpConfirm
-        | Op::TotpDisable
-        | Op::TotpCodes
-        | Op::KeyUpdate => true,
-        Op::AgentStatus
-        | Op::KeyAdd
-        | Op::KeyGet
-        | Op::KeyShow
-        | Op::KeyList
-        | Op::KeyRotate
-        | Op::KeyRemove
-        | Op::KeyHistory
-        | Op::ProviderTest
-        | Op::AuditList
-        | Op::AuditVerify => false,
-    }
-}
-
-/// Whether success ends a session that was open.
-const fn ends_session(op: Op) -> bool {
-    matches!(
-        op,
-        Op::AgentLock | Op::AgentUnlock | Op::AccountRegister | Op::AccountRecover
-    )
 }
 
 /// The whole body, or the refusal.

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::thread::JoinHandle;
 
-use crate::protocol::{AgentLock, AgentStatus, KeyGet};
+use crate::protocol::{AgentLock, KeyGet};
 
 const LOCKED: &str = r#"{"ok":false,"error":{"kind":"locked","message":"the account is locked"}}"#;
 const EMPTY: &str = r#"{"ok":true,"result":{}}"#;
@@ -251,4 +251,53 @@ fn only_our_own_user_and_root_are_talked_to() {
     assert!(check_listener(0, 1000).is_ok());
     assert!(check_listener(1001, 1000).is_err());
     assert!(check_listener(1000, 0).is_err());
+}
+
+/// Asks from a process of its own, whose environment is decided here; says how it ended in its exit code.
+#[test]
+#[ignore = "a part of another_vault_than_the_agents_is_a_conflict"]
+fn connect_as_the_environment_says() {
+    let kind = Client::connect(None).err().map(|error| error.kind());
+    std::process::exit(match kind {
+        None => 40,
+        Some(Kind::Conflict) => 41,
+        Some(_) => 42,
+    });
+}
+
+#[test]
+fn another_vault_than_the_agents_is_a_conflict() {
+    // A directory of this user alone, or the variables would be refused for that.
+    let home = tempfile::tempdir().unwrap();
+    let vault = home.path().join("vault.db");
+    let status = format!(
+        r#"{{"ok":true,"result":{{"initialized":true,"locked":true,"account":null,"expires_at":null,"totp_required":false,"version":"1","vault":"{}"}}}}"#,
+        vault.display()
+    );
+    let case = |named: Option<&Path>, asked: bool| {
+        let acts = if asked {
+            vec![Act::Answer(http("", &status))]
+        } else {
+            Vec::new()
+        };
+        let server = Server::start(vec![acts]);
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg("client::tests::connect_as_the_environment_says")
+            .env("AKM_AGENT_SOCK", server.dir.path().join("s"))
+            .env("AKM_HOME", home.path())
+            .env_remove("AKM_VAULT");
+        if let Some(named) = named {
+            command.env("AKM_VAULT", named);
+        }
+        let code = command.output().unwrap().status.code();
+        server.requests();
+        code
+    };
+    assert_eq!(case(Some(&vault), true), Some(40));
+    assert_eq!(case(Some(&home.path().join("other.db")), true), Some(41));
+    // Nobody is asked where no vault is named.
+    assert_eq!(case(None, false), Some(40));
+    assert_eq!(case(Some(Path::new("")), false), Some(40));
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Response;
+use super::{Fields, Response};
 use crate::error::{Error, Kind, Result};
 
 /// The answer to any request, as bytes: `{"ok":true,"result":…}` or `{"ok":false,"error":…}`.
@@ -68,7 +68,7 @@ pub fn decode_result<T: DeserializeOwned>(json: &serde_json::value::RawValue) ->
 }
 
 /// Reads a request; the error names the field at fault by its own literal, never by what was sent.
-pub(super) fn decode_object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+pub(super) fn decode_object<T: DeserializeOwned + Fields>(body: &[u8]) -> Result<T> {
     let body = if body.trim_ascii().is_empty() {
         b"{}"
     } else {
@@ -84,6 +84,8 @@ pub(super) fn decode_object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     if std::str::from_utf8(body).is_err() {
         return Err(Error::new(Kind::InvalidInput, "the request is not UTF-8"));
     }
+    // Our own literal for a field name, so that nothing a sender wrote comes back in an error.
+    let field_literal = |name: &str| T::FIELDS.iter().copied().find(|field| *field == name);
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().iter().find_map(|segment| match segment {
@@ -117,38 +119,6 @@ fn named(message: &'static str, field: Option<&'static str>) -> Error {
         Some(field) => Error::invalid(field, message),
         None => Error::new(Kind::InvalidInput, message),
     }
-}
-
-/// Our own literal for a field name, so that nothing a sender wrote comes back in an error.
-fn field_literal(name: &str) -> Option<&'static str> {
-    const FIELDS: &[&str] = &[
-        "account",
-        "action",
-        "after",
-        "base_url",
-        "categories",
-        "category",
-        "code",
-        "env",
-        "expires_at",
-        "key",
-        "lifetime_s",
-        "limit",
-        "model",
-        "name",
-        "new_name",
-        "new_passphrase",
-        "notes",
-        "passphrase",
-        "provider",
-        "secret",
-        "since",
-        "status",
-        "totp",
-        "use_only",
-        "version",
-    ];
-    FIELDS.iter().copied().find(|field| *field == name)
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Service {
                 .map(Response::ProviderTest),
             request => self.open_session(caller, op, |asked| match request.op().cost() {
                 Cost::Quick => self.quick(asked, &request),
-                Cost::Slow => self.slow(asked, request),
+                Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),
             }),
         }
     }

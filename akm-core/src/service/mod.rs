@@ -117,6 +117,17 @@ impl Service {
         }
     }
 
+    /// As [`Service::gate`], without ever waiting: `None` while the table of sessions is being changed.
+    pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
+        match op.authority() {
+            Authority::Anyone => Some(Ok(())),
+            Authority::Session => {
+                let table = self.sessions.try_read()?;
+                Some(table.live(caller.uid, &*self.host.clock).map(drop))
+            }
+        }
+    }
+
     /// As [`Service::call`] for operations of [`Cost::Quick`], without ever waiting for slow work: where it
     /// would have to, the request comes back.
     #[allow(clippy::result_large_err)] // The error is the request itself, not a failure.
