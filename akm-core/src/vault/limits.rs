@@ -3,8 +3,8 @@
 //! An attempt is counted durably *before* it is made, so concurrent guesses are bounded by the counter
 //! and not by luck, and a kill between check and count gains nothing. One counter per account serves
 //! passphrase and TOTP; recovery codes and confirmations have their own. Unknown accounts are counted
-//! alike, under a keyed tag, so the table names nobody. The wait grows to 15 minutes and no further: an
-//! attacker can slow the owner down, never lock them out.
+//! alike, under a keyed tag, so the table names nobody. The wait grows to 15 minutes and no further, but whoever
+//! guesses again after each wait can make the owner wait as long as that goes on.
 
 use crate::crypto;
 use crate::error::{Error, Kind, Result};
