@@ -36,8 +36,13 @@ pub(crate) fn compile(source: &Path, to: &Path, extra: &[&str]) -> Command {
     command
 }
 
-/// The conformance driver, compiled once.
-pub(crate) fn driver() -> &'static OsStr {
+/// The conformance driver; without cargo's library path, which would put an older build in front of the one tested.
+pub(crate) fn program() -> Command {
+    tools::clean(driver())
+}
+
+/// The driver, compiled once.
+fn driver() -> &'static OsStr {
     static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, program) = BUILT.get_or_init(|| {
         let dir = home();

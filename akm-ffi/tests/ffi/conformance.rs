@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use akm_core::Kind;
 use akm_core::protocol::{Authority, Op};
@@ -27,12 +26,12 @@ fn http() {
 
 #[test]
 fn c_embedded() {
-    cases::run_all(&mut Program::start(Command::new(c::driver()), true));
+    cases::run_all(&mut Program::start(c::program(), true));
 }
 
 #[test]
 fn c_connected() {
-    cases::run_all(&mut Program::start(Command::new(c::driver()), false));
+    cases::run_all(&mut Program::start(c::program(), false));
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::agent::{self, PASSPHRASE};
+use crate::c;
 use crate::drivers::{Answer, Program, Way};
-use crate::{c, tools};
 
 /// A program in a home with its data and its state in different directories.
 fn program(home: &Path, state: &str) -> Program {
-    let mut command = tools::clean(c::driver());
+    let mut command = c::program();
     command
         .env("HOME", home)
         .env("XDG_DATA_HOME", home.join("data"))

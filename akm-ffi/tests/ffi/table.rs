@@ -24,12 +24,12 @@ fn every_operation_is_reached_through_http_the_c_abi_and_the_client() {
 
     let mut http = Http::default();
     http.begin(&agent.socket);
-    let mut connected = Program::start(std::process::Command::new(c::driver()), false);
+    let mut connected = Program::start(c::program(), false);
     connected.begin(&agent.socket);
     let mut client = Client::connect(Some(&agent.socket)).unwrap();
 
     let home = agent::home();
-    let mut embedded = Program::start(std::process::Command::new(c::driver()), true);
+    let mut embedded = Program::start(c::program(), true);
     embedded.begin(&home.path().join("vault.db"));
 
     for op in Op::ALL {
