@@ -211,7 +211,7 @@ fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     }
     let state = dir.join("state");
     paths::ensure_dir(&state)?;
-    Ok((vault.clone(), vault.with_file_name("audit.journal"), state))
+    Ok((vault.clone(), akm_core::paths::journal_beside(&vault), state))
 }
 
 fn default_places(places: Places) -> Result<(PathBuf, PathBuf, PathBuf)> {
