@@ -211,7 +211,11 @@ fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     }
     let state = dir.join("state");
     paths::ensure_dir(&state)?;
-    Ok((vault.clone(), akm_core::paths::journal_beside(&vault), state))
+    Ok((
+        vault.clone(),
+        akm_core::paths::journal_beside(&vault),
+        state,
+    ))
 }
 
 fn default_places(places: Places) -> Result<(PathBuf, PathBuf, PathBuf)> {
