@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
@@ -168,14 +169,13 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     }
     ensure_dir(&places.state)?;
     let (listener, bound) = socket::bind(&places.socket, directory)?;
-    let served = open(&places, &config).and_then(|service| {
+    let served = open(&places, &config, launch.lifetime).and_then(|service| {
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
-        let lifetime = launch.lifetime.or(config.lifetime);
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service), lifetime);
+            let server = Server::new(Arc::clone(&service));
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
@@ -195,13 +195,16 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config) -> Result<Arc<Service>> {
+fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Service>> {
     Service::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
+        default_lifetime: lifetime
+            .or(config.lifetime)
+            .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
     })
     .map(Arc::new)

@@ -31,7 +31,6 @@ use akm_core::service::Service;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
-use crate::lifetime::Lifetime;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -74,8 +73,6 @@ struct Shared {
     service: Arc<Service>,
     /// Who may connect.
     uid: u32,
-    /// For unlocks that do not say how long.
-    lifetime: Option<Lifetime>,
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
@@ -95,8 +92,8 @@ struct Phase {
 }
 
 impl Server {
-    /// A server; `lifetime` is for unlocks that do not say how long.
-    pub fn new(service: Arc<Service>, lifetime: Option<Lifetime>) -> Server {
+    /// A server in front of this service.
+    pub fn new(service: Arc<Service>) -> Server {
         let phase = Phase {
             locks: 0,
             stopping: false,
@@ -105,7 +102,6 @@ impl Server {
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
-                lifetime,
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 dirty: AtomicBool::new(false),

@@ -276,6 +276,7 @@ fn open(home: &Path) -> Service {
         state: home.join("state"),
         host: Host::real(),
         key_limit: None,
+        default_lifetime: None,
         outbound: akm_core::provider::Outbound::default(),
     })
     .unwrap()

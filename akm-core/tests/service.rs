@@ -641,6 +641,47 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
 }
 
 #[test]
+fn the_default_lifetime_holds_for_every_way_into_an_account() {
+    let unlock = |bench: &Bench, lifetime_s| {
+        bench.call(AgentUnlock {
+            account: Some("second".into()),
+            passphrase: secret(PASSPHRASE),
+            totp: None,
+            lifetime_s,
+        })
+    };
+    let recover = |bench: &Bench, code: &akm_core::Secret| {
+        bench.call(AccountRecover {
+            account: Some("second".into()),
+            code: code.duplicate(),
+            new_passphrase: secret(PASSPHRASE),
+        })
+    };
+    let mut bench = Bench::initialized();
+    let left = |bench: &Bench| {
+        use akm_core::host::Clock as _;
+        let deadline = bench.service().next_deadline();
+        deadline.map(|deadline| deadline - bench.clock.boot())
+    };
+    assert_eq!(left(&bench), None, "control: without a default");
+    let hour = Duration::from_secs(3600);
+    bench.default_lifetime = Some(hour);
+    bench.reopen();
+    let codes = bench.register("second", false).recovery_codes;
+    assert_eq!(left(&bench), Some(hour), "register");
+    bench.lock();
+    assert_eq!(left(&bench), None);
+    recover(&bench, &codes[0]).unwrap();
+    assert_eq!(left(&bench), Some(hour), "recover");
+    unlock(&bench, Some(60)).unwrap();
+    assert_eq!(left(&bench), Some(Duration::from_secs(60)), "asked for");
+    unlock(&bench, None).unwrap();
+    assert_eq!(left(&bench), Some(hour), "unlock");
+    bench.clock.advance(hour);
+    assert!(bench.call(AgentStatus {}).unwrap().locked);
+}
+
+#[test]
 fn sessions_belong_to_a_uid_and_hold_one_account() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();

@@ -63,6 +63,7 @@ impl Embedded {
                 state,
                 host: host.clone(),
                 key_limit: None,
+                default_lifetime: None,
                 outbound: Outbound::default(),
             })
         })?;

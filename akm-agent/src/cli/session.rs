@@ -17,7 +17,7 @@ pub(crate) struct Unlock {
     /// The account; `default` if absent
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Lock again after this time: 600 (seconds), 30m, 8h, 1d; until locked if absent
+    /// Lock again after this time: 600 (seconds), 30m, 8h, 1d; the agent's own lifetime if absent
     #[arg(short = 't', long = "lifetime", value_name = "LIFE", value_parser = agent::parse_lifetime)]
     lifetime_s: Option<u64>,
     /// The current code of your authenticator; good for one use, so it may stand here

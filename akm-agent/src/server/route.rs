@@ -64,16 +64,11 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
     };
     let decoded = open.and_then(|()| Request::decode(op, &body));
     drop(body);
-    let mut request = match decoded {
+    let request = match decoded {
         Ok(request) => request,
         Err(error) if op.is(Mark::Credential) => return closing(failure(&error)),
         Err(error) => return failure(&error),
     };
-    if let Request::AgentUnlock(unlock) = &mut request
-        && unlock.lifetime_s.is_none()
-    {
-        unlock.lifetime_s = shared.lifetime.map(|lifetime| lifetime.as_secs());
-    }
     let request = match op.cost() {
         Cost::Quick => match shared.service.try_call(&caller, request) {
             Ok(answer) => {

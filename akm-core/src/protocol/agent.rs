@@ -49,7 +49,7 @@ wire! {
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
         totp: Option<Secret>,
-        /// Seconds until the session locks by itself; absent means until locked.
+        /// Seconds until the session locks by itself; absent means the agent's own lifetime or, without one, until locked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lifetime_s: Option<u64>,
     }

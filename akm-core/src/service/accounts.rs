@@ -54,7 +54,8 @@ impl Service {
                     "a lifetime is at most ten years",
                 ));
             }
-            seconds => seconds.map(Duration::from_secs),
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => self.default_lifetime,
         };
         let since = self.sessions.locks(caller.uid);
         let account = self.vault.sign_in(&SignIn {
@@ -121,7 +122,7 @@ impl Service {
         let opening = Opening {
             account: new.unlocked,
             chain,
-            lifetime: None,
+            lifetime: self.default_lifetime,
             since,
         };
         let _ = self.begin(caller, opening);
@@ -168,7 +169,7 @@ impl Service {
         let opening = Opening {
             account: recovered.unlocked,
             chain,
-            lifetime: None,
+            lifetime: self.default_lifetime,
             since,
         };
         let _ = self.begin(caller, opening);

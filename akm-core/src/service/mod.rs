@@ -43,6 +43,8 @@ pub struct Options {
     pub host: Host,
     /// Most keys per account; none by default.
     pub key_limit: Option<u64>,
+    /// When a session ends by itself whose request does not say; never by default.
+    pub default_lifetime: Option<Duration>,
     /// How providers are reached.
     #[cfg(feature = "providers")]
     pub outbound: crate::provider::Outbound,
@@ -55,6 +57,7 @@ pub struct Service {
     audit: Audit,
     sessions: Sessions,
     key_limit: Option<u64>,
+    default_lifetime: Option<Duration>,
     path: PathBuf,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
@@ -69,6 +72,7 @@ impl Service {
             state,
             host,
             key_limit,
+            default_lifetime,
             ..
         } = options;
         let store: Arc<dyn Store> =
@@ -86,6 +90,7 @@ impl Service {
             audit,
             sessions: Sessions::default(),
             key_limit,
+            default_lifetime,
             path,
             host,
             #[cfg(feature = "providers")]

@@ -65,6 +65,7 @@ pub struct Bench {
     pub home: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
+    pub default_lifetime: Option<Duration>,
     service: Option<Service>,
 }
 
@@ -80,6 +81,7 @@ impl Bench {
             home,
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
+            default_lifetime: None,
             service: None,
         };
         bench.reopen();
@@ -110,6 +112,7 @@ impl Bench {
             state: self.home.path().join("state"),
             host: self.host(),
             key_limit: self.key_limit,
+            default_lifetime: self.default_lifetime,
             outbound: Outbound::default(),
         })
     }

@@ -141,6 +141,7 @@ impl Way for Embedded {
             state,
             host: Host::real(),
             key_limit: None,
+            default_lifetime: None,
             outbound: Outbound::default(),
         };
         self.service = Some(Service::open(options).expect("an empty home can be opened"));
