@@ -361,6 +361,17 @@ fn another_vault_than_the_agents_is_a_conflict() {
     let error: Value = serde_json::from_slice(&other.stderr).unwrap();
     assert_eq!(error["kind"], "conflict");
     assert!(other.stdout.is_empty());
+    // The doctor shows the difference, rather than fail by it.
+    let doctor = |vault: &str| {
+        let mut command = home.akm_command(&["doctor", "--json"]);
+        let output = run(command.env("AKM_VAULT", home.file(vault)), b"");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = found["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == "agent's vault");
+        check.unwrap()["state"].clone()
+    };
+    assert_eq!(doctor("vault.db"), "ok");
+    assert_eq!(doctor("other.db"), "bad");
 }
 
 /// Answers each request with the next of these bodies, as an agent would that is not to be trusted.

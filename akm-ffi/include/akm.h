@@ -51,7 +51,7 @@ enum {
     AKM_LOCKED = 1,              /* locked: unlock the account */
     AKM_WRONG_CREDENTIALS = 2,   /* wrong_credentials: account, passphrase and code do not fit together */
     AKM_NOT_FOUND = 3,           /* not_found: no such key, provider, account or operation */
-    AKM_CONFLICT = 4,            /* conflict: it exists already, another process holds the vault, or the agent another than AKM_VAULT names */
+    AKM_CONFLICT = 4,            /* conflict: it exists already, another process holds the vault, or the agent another one */
     AKM_DENIED = 5,              /* denied: known and not allowed (disabled, expired, use-only) */
     AKM_LIMIT_REACHED = 6,       /* limit_reached: a limit on the account, or on open handles */
     AKM_RATE_LIMITED = 7,        /* rate_limited: wait "retry_after_s" seconds */
