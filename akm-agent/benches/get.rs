@@ -1,9 +1,11 @@
 //! `key.get` over the socket, decryption and audit included, beside a bare blocking echo and a bare hyper echo.
 //!
 //! Three servers, each a process of its own, are asked in turns by the same client loop with payloads of the
-//! same size: at 1, 8 and 64 clients, all on one core and free. The agent's slices are long enough to hold a
-//! fold of its journal, and what is left of one is waited for, so that it never falls into another's slice;
-//! `cpu` is its processor time per get with all folding.
+//! same size: at 1, 8 and 64 clients, all on one core and free. Where there is an ssh-agent, it is asked for its
+//! (empty) list by the same loop.
+//!
+//! The agent's slices are long enough to hold a fold of its journal, and what is left of one is waited for, so
+//! that it never falls into another's slice; `cpu` is its processor time per get with all folding.
 //!
 //! `AKM_BENCH_ROUNDS` (default 3) says how often each is asked.
 
@@ -21,10 +23,13 @@ use hyper_util::rt::TokioIo;
 mod support;
 use support::{Agent, Cores, NAME, Sample, Server, ask, probe, request};
 
-/// The agent holds secrets in its buffers, so its binary wipes what it frees; the floors need not.
 const FLOOR_TIME: Duration = Duration::from_millis(700);
 /// Longer than the agent waits before it folds.
 const AGENT_TIME: Duration = Duration::from_millis(3000);
+
+/// "Which identities do you have?", and "none" (draft-ietf-sshm-ssh-agent).
+const SSH_LIST: &[u8] = &[0, 0, 0, 1, 11];
+const SSH_NO_IDENTITIES: &[u8] = &[0, 0, 0, 5, 12, 0, 0, 0, 0];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -44,16 +49,19 @@ fn bench() {
         "key.get on the socket, {rounds} rounds (goal: p50 at 1 client <= 3.0 x echo, aim 2.0)"
     );
     println!(
-        "{:<8}{:>8}  {:>9}{:>9}{:>9}  {:>7}{:>7}  {:>9}{:>9}{:>9}  {:>8}",
+        "{:<6}{:>8}  {:>9}{:>9}{:>9}{:>9}  {:>7}{:>8}{:>7}  {:>8}{:>9}{:>8}{:>8}  {:>7}",
         "cores",
         "clients",
         "echo µs",
         "hyper µs",
+        "ssh µs",
         "akm µs",
         "x echo",
         "x hyper",
+        "x ssh",
         "echo /s",
         "hyper /s",
+        "ssh /s",
         "akm /s",
         "cpu µs"
     );
@@ -87,50 +95,49 @@ fn bench() {
         let hyper_answer = probe(&hyper_socket, &asked);
         assert_eq!(hyper_answer.len(), answer.len(), "the same payload");
 
+        let ssh_socket = places.path().join("ssh");
+        let ssh = support::ssh_agent(&ssh_socket);
+
         for clients in [1, 8, 64] {
-            let [mut at_echo, mut at_hyper, mut at_akm] = [(); 3].map(|()| Sample::default());
+            let [mut at_echo, mut at_hyper, mut at_ssh, mut at_akm] =
+                [(); 4].map(|()| Sample::default());
+            let time = FLOOR_TIME;
             for _ in 0..rounds {
-                ask(
-                    &echo_socket,
-                    &asked,
-                    &echoed,
-                    clients,
-                    FLOOR_TIME,
-                    &mut at_echo,
-                );
+                ask(&echo_socket, &asked, &echoed, clients, time, &mut at_echo);
                 ask(
                     &hyper_socket,
                     &asked,
                     &hyper_answer,
                     clients,
-                    FLOOR_TIME,
+                    time,
                     &mut at_hyper,
                 );
+                if ssh.is_some() {
+                    let (list, none) = (SSH_LIST, SSH_NO_IDENTITIES);
+                    ask(&ssh_socket, list, none, clients, time, &mut at_ssh);
+                }
                 let before = agent.server.cpu();
-                ask(
-                    &agent.socket,
-                    &asked,
-                    &answer,
-                    clients,
-                    AGENT_TIME,
-                    &mut at_akm,
-                );
+                let time = AGENT_TIME;
+                ask(&agent.socket, &asked, &answer, clients, time, &mut at_akm);
                 support::wait_until_folded(home.path());
                 at_akm.cpu += agent.server.cpu() - before;
             }
-            let (echo, hyper, akm) = (at_echo.p50(), at_hyper.p50(), at_akm.p50());
+            let [echo, hyper, ssh, akm] =
+                [&mut at_echo, &mut at_hyper, &mut at_ssh, &mut at_akm].map(Sample::p50);
             println!(
-                "{:<8}{clients:>8}  {echo:>9.1}{hyper:>9.1}{akm:>9.1}  {:>7.2}{:>7.2}  {:>9.0}{:>9.0}{:>9.0}  {:>8.1}",
+                "{:<6}{clients:>8}  {echo:>9.1}{hyper:>9.1}{ssh:>9.1}{akm:>9.1}  {:>7.2}{:>8.2}{:>7.2}  {:>8.0}{:>9.0}{:>8.0}{:>8.0}  {:>7.1}",
                 if pinned { "one" } else { "free" },
                 akm / echo,
                 akm / hyper,
+                akm / ssh,
                 at_echo.rate(),
                 at_hyper.rate(),
+                at_ssh.rate(),
                 at_akm.rate(),
                 at_akm.cpu.as_secs_f64() * 1e6 / at_akm.nanos.len() as f64,
             );
         }
-        drop((echo, hyper));
+        drop((echo, hyper, ssh));
     }
 }
 

@@ -164,24 +164,9 @@ fn at_rest() {
     }
     support::wait_until_folded(home.path());
     show("akm-agent, after 100", &agent.server);
-    let socket = home.path().join("ssh.sock");
-    let mut ssh = Command::new("ssh-agent");
-    ssh.arg("-D")
-        .arg("-a")
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if ssh
-        .spawn()
-        .is_ok_and(|mut probe| probe.kill().and_then(|()| probe.wait()).is_ok())
-    {
-        let _ = std::fs::remove_file(&socket);
-        let (server, ()) = Server::start(&mut ssh, |line| {
-            line.contains("SSH_AUTH_SOCK").then_some(())
-        });
-        show("ssh-agent", &server);
-    } else {
-        println!("ssh-agent is not installed");
+    match support::ssh_agent(&home.path().join("ssh.sock")) {
+        Some(server) => show("ssh-agent", &server),
+        None => println!("ssh-agent is not installed"),
     }
 }
 

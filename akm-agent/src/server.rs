@@ -50,6 +50,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
 const MAX_SLOW: usize = 32;
+/// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
+const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
 const MAX_DERIVING: usize = 4;
 /// Of these, for operations that wait for a provider.
@@ -78,8 +80,9 @@ struct Shared {
     work: Notify,
     /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
-    deriving: Semaphore,
-    outbound: Semaphore,
+    storing: Arc<Semaphore>,
+    deriving: Arc<Semaphore>,
+    outbound: Arc<Semaphore>,
     foreign: Mutex<Bucket>,
 }
 
@@ -105,8 +108,9 @@ impl Server {
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 dirty: AtomicBool::new(false),
-                deriving: Semaphore::new(MAX_DERIVING),
-                outbound: Semaphore::new(MAX_OUTBOUND),
+                storing: Arc::new(Semaphore::new(MAX_STORING)),
+                deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
+                outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
             }),
         }

@@ -37,7 +37,7 @@ const BATCH: usize = 1000;
 /// Gets in one turn of one vault.
 const GETS: usize = 2000;
 const TURNS: usize = 10;
-const UNLOCKS: usize = 15;
+const UNLOCKS: usize = 25;
 const ADDS: usize = 400;
 
 fn main() {
@@ -140,13 +140,15 @@ fn unlocks(filled: &[Filled]) {
             filled.service.lock_all();
         }
     }
-    let bare = millis(median(&mut bare));
-    println!("unlock, {UNLOCKS} each (goal: bare Argon2id + 5 ms, flat within 1.30 x)");
+    // The least of each: Argon2 does the same work every time, and what is beyond it is far below the noise of its median.
+    let least = |took: &[Duration]| millis(took.iter().min().copied().unwrap_or_default());
+    let bare = least(&bare);
+    println!("unlock, least of {UNLOCKS} each (goal: bare Argon2id + 5 ms, flat within 1.30 x)");
     println!(
         "{:>10}{:>12}{:>12}{:>12}{:>10}",
         "keys", "argon2 ms", "unlock ms", "beyond ms", "x first"
     );
-    let all: Vec<f64> = took.iter_mut().map(|took| millis(median(took))).collect();
+    let all: Vec<f64> = took.iter().map(|took| least(took)).collect();
     for (filled, unlock) in filled.iter().zip(&all) {
         println!(
             "{:>10}{bare:>12.2}{unlock:>12.2}{:>12.2}{:>10.2}",

@@ -39,6 +39,15 @@ pub struct Places {
     pub backups: PathBuf,
 }
 
+/// The audit journal of a vault: `audit.journal` beside `vault.db`; beside a vault of another name one that has that
+/// name in it, so that two vaults in one directory never share a journal.
+pub fn journal_beside(vault: &Path) -> PathBuf {
+    match vault.file_name().and_then(|name| name.to_str()) {
+        Some("vault.db") | None => vault.with_file_name("audit.journal"),
+        Some(name) => vault.with_file_name(format!("{name}.audit.journal")),
+    }
+}
+
 impl Places {
     /// The places of this process: its environment, its effective user.
     ///
@@ -102,7 +111,7 @@ impl Environment<'_> {
         };
         let vault = self.file_variable("AKM_VAULT")?.unwrap_or(vault);
         Ok(Places {
-            journal: vault.with_file_name("audit.journal"),
+            journal: journal_beside(&vault),
             vault,
             config: self.file_variable("AKM_CONFIG")?.unwrap_or(config),
             socket: self.socket()?,

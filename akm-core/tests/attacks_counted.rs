@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use akm_core::protocol::{Op, Request};
 use akm_core::{Kind, crypto};
-use support::{Bench, PASSPHRASE, kind, totp_code, with_totp};
+use support::{Bench, PASSPHRASE, kind, secret, totp_code, with_totp};
 
 /// Held by each test while it counts.
 fn alone() -> MutexGuard<'static, ()> {
@@ -252,9 +252,41 @@ fn a07_kdf_downgrade() {
         "nothing was derived under weak parameters"
     );
     set_kdf(&bench, |kdf| *kdf = good.clone());
+    // Five refusals are five attempts.
+    bench.clock.advance(Duration::from_secs(16 * 60));
     assert_eq!(
         unlock_kind(&mut bench),
         Ok(()),
         "control: put back, it opens"
     );
+}
+
+#[test]
+fn b14_a_recovery_is_not_undone_by_a_change_under_way() {
+    let _alone = alone();
+    // The vault's own steps, in the order of the race: the old passphrase is confirmed, the owner recovers, and only
+    // then does the change try to commit.
+    let mut bench = Bench::new();
+    let codes = bench.register("default", false).recovery_codes;
+    bench.close();
+    let vault = bench.bare_vault();
+    let name = akm_core::name::AccountName::parse("default", "account").unwrap();
+    let proof = vault
+        .confirm_passphrase(&name, &secret(PASSPHRASE))
+        .unwrap();
+    let evil = vault.prepare_passphrase(&proof, &secret("evil")).unwrap();
+    vault
+        .recover("default", &codes[0], &secret("owner"), &mut |_| Ok(()))
+        .unwrap();
+    let undone = vault.change_passphrase(&proof, evil, &mut || Ok(()));
+    assert_eq!(kind(undone), Kind::Conflict);
+    drop(vault);
+    bench.reopen();
+    assert_eq!(
+        kind(bench.sign_in(None, "evil", None)),
+        Kind::WrongCredentials
+    );
+    bench
+        .sign_in(None, "owner", None)
+        .expect("control: the recovery stands");
 }

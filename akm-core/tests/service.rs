@@ -810,3 +810,32 @@ fn what_happened_is_listed_and_verifies() {
         "the audit fills in when a key was used"
     );
 }
+
+#[test]
+fn a_filter_finds_by_what_is_sealed() {
+    let mut bench = Bench::initialized();
+    bench.add("openai/a", "x").unwrap();
+    bench.add("anthropic/b", "y").unwrap();
+    let openai = || KeyList {
+        provider: Some("openai".into()),
+        ..KeyList::default()
+    };
+    assert_eq!(bench.call(openai()).unwrap().keys.len(), 1, "control");
+    bench.close();
+    let moved = bench
+        .hand()
+        .execute(
+            "UPDATE keys SET provider_tag = (SELECT provider_tag FROM keys LIMIT 1)",
+            [],
+        )
+        .unwrap();
+    assert_eq!(moved, 2);
+    bench.reopen();
+    bench.unlock().unwrap();
+    let both = bench.call(KeyList::default());
+    assert_eq!(
+        kind(both),
+        Kind::Corrupt,
+        "one of them rests under the other's provider"
+    );
+}

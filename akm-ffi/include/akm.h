@@ -95,8 +95,11 @@ int32_t akm_connect(const char *socket, size_t len, akm_client *out, akm_buffer 
 
 /*
  * Opens a vault inside this process, creating it if there is none; it starts locked (call "agent.unlock", or
- * "account.register" for a new one). NULL with length 0 is the default vault with its state directory; with a path, the
- * journal lies beside the vault and the state in "state/" beside it.
+ * "account.register" for a new one). NULL with length 0 is the default vault with its state directory; so is a path that
+ * names the default vault. With any other path, the journal lies beside the vault and the state in "state/" beside it. The
+ * state directory holds the host key: a vault opened with another one has fresh counters of failed attempts and a system
+ * audit chain that does not verify, so give every opener of a vault the same environment.
+ * No config.toml is read: there is no limit on keys, no proxy, no CA file and no default lifetime. The agent has them.
  * One process owns a vault at a time: AKM_CONFLICT if the agent or another program has it.
  */
 int32_t akm_open(const char *vault, size_t len, akm_client *out, akm_buffer *err);

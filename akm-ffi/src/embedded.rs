@@ -90,7 +90,7 @@ impl Embedded {
         let op = Op::from_name(op)
             .ok_or_else(|| Error::new(Kind::NotFound, "there is no such operation"))?;
         let run = || -> Result<Vec<u8>> {
-            // As the agent does: locked, it does not look at what is asked.
+            // The locked gate before anything of the request is looked at.
             self.service.gate(&self.caller, op)?;
             let request = Request::decode(op, json)?;
             self.service.call(&self.caller, request)?.to_json()
@@ -189,14 +189,12 @@ fn keep(service: &Service, host: &Host, bell: &Bell) {
 }
 
 /// The vault file, the journal and the state directory, with the directories made.
+///
+/// The default vault has one state directory however it is named: a second one would hold a second host key, with
+/// fresh counters of failed attempts and a system chain that nobody could verify.
 fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     let Some(vault) = vault else {
-        let places = Places::from_env()?;
-        if let Some(dir) = places.vault.parent() {
-            paths::ensure_dir(dir)?;
-        }
-        paths::ensure_dir(&places.state)?;
-        return Ok((places.vault, places.journal, places.state));
+        return default_places(Places::from_env()?);
     };
     let vault = std::path::absolute(vault).map_err(|error| Error::from_io(&error))?;
     let (Some(dir), Some(_)) = (vault.parent(), vault.file_name()) else {
@@ -206,15 +204,41 @@ fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     if !dir.exists() {
         paths::ensure_dir(dir)?;
     }
+    // A process without usable defaults (no home, say) has no default vault that this one could be.
+    if let Ok(places) = Places::from_env()
+        && is_same_entry(&places.vault, &vault)
+    {
+        return default_places(places);
+    }
     let state = dir.join("state");
     paths::ensure_dir(&state)?;
-    Ok((vault.clone(), vault.with_file_name("audit.journal"), state))
+    Ok((
+        vault.clone(),
+        akm_core::paths::journal_beside(&vault),
+        state,
+    ))
 }
 
+fn default_places(places: Places) -> Result<(PathBuf, PathBuf, PathBuf)> {
+    if let Some(dir) = places.vault.parent() {
+        paths::ensure_dir(dir)?;
+    }
+    paths::ensure_dir(&places.state)?;
+    Ok((places.vault, places.journal, places.state))
+}
+
+/// Whether two paths name one entry of one directory. The last part is not followed: the store refuses a link there.
+fn is_same_entry(one: &Path, other: &Path) -> bool {
+    let real_dir = |path: &Path| path.parent()?.canonicalize().ok();
+    one.file_name() == other.file_name()
+        && real_dir(one).is_some_and(|dir| Some(dir) == real_dir(other))
+}
+
+/// This process as the caller; the effective user, as in the events that the service writes by itself.
 fn this_process() -> Caller {
     let exe = std::env::current_exe().unwrap_or_default();
     Caller {
-        uid: nix::unistd::getuid().as_raw(),
+        uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe: exe.to_string_lossy().into_owned(),
     }

@@ -56,7 +56,7 @@ export const kinds: Readonly<Record<string, typeof AkmError>>;
 
 export type KeyStatus = "active" | "disabled" | "expired" | "burned";
 
-/** A key's record, without its secret. Times are RFC 3339 UTC. */
+/** A key's record, without its secret. Times are RFC 3339 UTC to the millisecond, so they sort as texts. */
 export interface Key {
   name: string;
   provider: string;
@@ -78,6 +78,26 @@ export interface Key {
   hosts?: string[];
   /** The header that carries it. */
   header?: string;
+}
+
+/** What happened: `(await agent.call<{ events: AuditEvent[]; next?: string }>("audit.list")).events`. */
+export interface AuditEvent {
+  /** The chain it stands in. */
+  chain: "account" | "system";
+  /** Position in its chain, from 1. */
+  seq: number;
+  /** As in `Key`. */
+  time: string;
+  /** The operation. */
+  action: string;
+  /** Null in the system chain: a failed sign-in belongs to no account. */
+  account: string | null;
+  /** The key, where the operation had one that exists. */
+  key?: string;
+  /** The process that asked. */
+  caller: { uid: number; pid: number; exe: string };
+  /** `ok`, or the kind of the error. */
+  outcome: string;
 }
 
 export interface KeyFilters {

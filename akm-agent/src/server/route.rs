@@ -87,37 +87,48 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
     }
 }
 
-/// Runs an operation on another thread. It ends there even if the client has gone.
+/// Runs an operation on another thread. It ends there even if the client has gone, and until then it keeps its
+/// place in its lane: whoever asks and leaves holds up nobody but others of the kind.
 async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
     let op = request.op();
     let lane = match op.cost() {
-        Cost::Quick | Cost::Store => None,
+        // A lock waits behind nothing.
+        Cost::Store if op.is(Mark::EndsSession) => None,
+        Cost::Store if derives(&request) => Some(&shared.deriving),
+        Cost::Quick | Cost::Store => Some(&shared.storing),
         Cost::Deriving => Some(&shared.deriving),
         Cost::Outbound => Some(&shared.outbound),
     };
-    let _place = match lane {
+    let place = match lane {
         // Nobody closes it; without a place is better than not at all.
-        Some(lane) => lane.acquire().await.ok(),
+        Some(lane) => Arc::clone(lane).acquire_owned().await.ok(),
         None => None,
     };
     let answer = shared
         .blocking(move |shared| {
+            let _place = place;
             let answer = shared.service.call(&caller, request);
             // Before the answer is on its way: whoever reads that it is locked finds it so.
             if op.is(Mark::EndsSession) && answer.is_ok() {
                 shared.locked();
             }
+            // From here, as the client may be gone: a new deadline and new events must be seen to.
+            shared.dirty.store(true, Ordering::Relaxed);
+            shared.work.notify_one();
             envelope(&answer)
         })
         .await;
-    shared.dirty.store(true, Ordering::Relaxed);
-    shared.work.notify_one();
     if op.is(Mark::EndsSession) {
         // Lets the other connections notice first: they are in the queue before us.
         tokio::task::yield_now().await;
         akm_core::memory::scrub_stack();
     }
     answer.unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")))
+}
+
+/// Whether this request derives a key although others of its operation do not.
+fn derives(request: &Request) -> bool {
+    matches!(request, Request::KeyUpdate(update) if update.passphrase.is_some())
 }
 
 /// The whole body, or the refusal.

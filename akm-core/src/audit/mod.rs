@@ -230,7 +230,10 @@ impl Audit {
             return Err(Error::internal("an audit chain has no further number"));
         }
         event::encode_detail(key, caller, plain);
-        let sealed = keys.seal(self.host.random.as_ref(), seq, plain)?;
+        let sealed = keys.seal(self.host.random.as_ref(), seq, plain);
+        // Names and paths do not stay in memory until the next event.
+        zeroize::Zeroize::zeroize(plain);
+        let sealed = sealed?;
         let entry = Entry {
             chain: keys.id(),
             seq,

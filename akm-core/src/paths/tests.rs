@@ -154,7 +154,7 @@ fn overrides_change_one_place_each() {
         .set("AKM_AGENT_SOCK", other.join("s"));
     let places = fixture.places().unwrap();
     assert_eq!(places.vault, other.join("v.db"));
-    assert_eq!(places.journal, other.join("audit.journal"));
+    assert_eq!(places.journal, other.join("v.db.audit.journal"));
     assert_eq!(places.config, other.join("c.toml"));
     assert_eq!(places.socket, other.join("s"));
     assert_eq!(places.state, home.join("state"));

@@ -9,8 +9,9 @@ use crate::protocol::{
 };
 use crate::vault::{SignIn, Unlocked};
 
-use super::session::Table;
+use super::session::{Generation, Opening, Table};
 use super::{DEFAULT_ACCOUNT, Service, done, shape};
+use crate::store::Id;
 
 /// The longest lifetime of a session: ten years, so that no sum of times overflows.
 const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
@@ -56,6 +57,7 @@ impl Service {
             Some(seconds) => Some(Duration::from_secs(seconds)),
             None => self.default_lifetime,
         };
+        let since = self.sessions.locks(caller.uid);
         let account = self.vault.sign_in(&SignIn {
             account: request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT),
             passphrase: &request.passphrase,
@@ -67,14 +69,15 @@ impl Service {
             .open_account(*account.id(), account.audit_key())?;
         // Without its event no session begins.
         self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
-        let expires_at = self.sessions.open(
-            caller.uid,
-            account,
-            chain,
-            lifetime,
-            &*self.host.clock,
-            &mut |uid, session| self.note_lock(uid, session),
-        );
+        let expires_at = self.begin(
+            caller,
+            Opening {
+                account,
+                chain,
+                lifetime,
+                since,
+            },
+        )?;
         Ok(protocol::Unlocked {
             account: name,
             expires_at: expires_at.map(shape::time),
@@ -97,6 +100,7 @@ impl Service {
         caller: &Caller,
         request: &AccountRegister,
     ) -> Result<Registered> {
+        let since = self.sessions.locks(caller.uid);
         let mut chain = None;
         let new = self.vault.register(
             &request.account,
@@ -114,14 +118,14 @@ impl Service {
         )?;
         let account = new.unlocked.name().as_str().to_owned();
         let chain = chain.ok_or(Error::internal("an account was stored without its event"))?;
-        self.sessions.open(
-            caller.uid,
-            new.unlocked,
+        // What the owner must keep is theirs whether or not a lock came meanwhile.
+        let opening = Opening {
+            account: new.unlocked,
             chain,
-            self.default_lifetime,
-            &*self.host.clock,
-            &mut |uid, session| self.note_lock(uid, session),
-        );
+            lifetime: self.default_lifetime,
+            since,
+        };
+        let _ = self.begin(caller, opening);
         let (totp_secret, totp_uri) = new.totp.unzip();
         Ok(Registered {
             account,
@@ -133,6 +137,7 @@ impl Service {
 
     pub(super) fn recover(&self, caller: &Caller, request: &AccountRecover) -> Result<Recovered> {
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        let since = self.sessions.locks(caller.uid);
         let mut chain = None;
         let recovered = self.vault.recover(
             account,
@@ -160,14 +165,15 @@ impl Service {
                 self.note_lock(uid, session);
             },
         );
-        self.sessions.open(
-            caller.uid,
-            recovered.unlocked,
+        // What the owner must keep is theirs whether or not a lock came meanwhile.
+        let opening = Opening {
+            account: recovered.unlocked,
             chain,
-            self.default_lifetime,
-            &*self.host.clock,
-            &mut |uid, session| self.note_lock(uid, session),
-        );
+            lifetime: self.default_lifetime,
+            since,
+        };
+        let _ = self.begin(caller, opening);
+        self.leave_no_trace();
         let (totp_secret, totp_uri) = recovered.totp.unzip();
         Ok(Recovered {
             account,
@@ -177,17 +183,21 @@ impl Service {
         })
     }
 
-    /// After a new passphrase: other sessions of the same account end, the caller's stays.
-    pub(super) fn end_other_sessions(&self, caller: &Caller) {
-        let id = {
-            let table = self.sessions.read();
-            match table.live(caller.uid, &*self.host.clock) {
-                Ok(session) => (*session.account.id(), session.generation()),
-                Err(_) => return,
-            }
-        };
+    /// Opens a session, unless the uid locked or a credential changed since the account was opened.
+    fn begin(&self, caller: &Caller, opening: Opening) -> Result<Option<jiff::Timestamp>> {
+        self.sessions.open(
+            caller.uid,
+            opening,
+            &*self.host.clock,
+            &|account| self.vault.check_current(account),
+            &mut |uid, session| self.note_lock(uid, session),
+        )
+    }
+
+    /// After a new passphrase: other sessions of the same account end, the one that changed it stays.
+    pub(super) fn end_other_sessions(&self, account: &Id, kept: Generation) {
         let others = |session: &super::Session| {
-            (*session.account.id(), session.generation()) != id && *session.account.id() == id.0
+            session.account.id() == account && session.generation() != kept
         };
         self.sessions
             .close_where(&others, &mut |uid, session| self.note_lock(uid, session));

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::name::KeyName;
 use crate::protocol::{self, Cost, Op, Request, Response};
 use crate::store::Id;
-use crate::vault;
+use crate::vault::StepUp;
 
 use super::session::Session;
 use super::{Service, done, failed};
@@ -44,42 +44,74 @@ impl Service {
         let op = request.op();
         match request {
             Request::AccountPassphrase(request) => {
-                self.stepped_up(caller, op, &request.passphrase, |asked, step_up| {
-                    let mut event = || self.event(asked);
+                let prepare = |proof: &StepUp| {
                     self.vault
-                        .change_passphrase(step_up, &request.new_passphrase, &mut event)
-                })?;
-                self.end_other_sessions(caller);
+                        .prepare_passphrase(proof, &request.new_passphrase)
+                };
+                let (account, kept) = self.stepped_up(
+                    caller,
+                    op,
+                    &request.passphrase,
+                    prepare,
+                    |asked, proof, slot| {
+                        let mut event = || self.event(asked);
+                        self.vault.change_passphrase(proof, slot, &mut event)?;
+                        Ok((*proof.account(), asked.session.generation()))
+                    },
+                )?;
+                self.end_other_sessions(&account, kept);
+                self.leave_no_trace();
                 Ok(Response::AccountPassphrase(protocol::Empty {}))
             }
             Request::TotpEnable(request) => self
-                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
-                    let mut event = || self.event(asked);
-                    let (totp_secret, totp_uri) = self.vault.enable_totp(step_up, &mut event)?;
-                    Ok(protocol::TotpSecret {
-                        totp_secret,
-                        totp_uri,
-                    })
-                })
+                .stepped_up(
+                    caller,
+                    op,
+                    &request.passphrase,
+                    nothing,
+                    |asked, step_up, ()| {
+                        let mut event = || self.event(asked);
+                        let (totp_secret, totp_uri) =
+                            self.vault.enable_totp(step_up, &mut event)?;
+                        Ok(protocol::TotpSecret {
+                            totp_secret,
+                            totp_uri,
+                        })
+                    },
+                )
                 .map(Response::TotpEnable),
             Request::TotpDisable(request) => self
-                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
-                    let mut event = || self.event(asked);
-                    self.vault.disable_totp(step_up, &mut event)
-                })
+                .stepped_up(
+                    caller,
+                    op,
+                    &request.passphrase,
+                    nothing,
+                    |asked, step_up, ()| {
+                        let mut event = || self.event(asked);
+                        self.vault.disable_totp(step_up, &mut event)
+                    },
+                )
                 .map(|()| Response::TotpDisable(protocol::Empty {})),
             Request::TotpCodes(request) => self
-                .stepped_up(caller, op, &request.passphrase, |asked, step_up| {
-                    let mut event = || self.event(asked);
-                    self.vault.replace_codes(step_up, &mut event)
-                })
+                .stepped_up(
+                    caller,
+                    op,
+                    &request.passphrase,
+                    nothing,
+                    |asked, step_up, ()| {
+                        let mut event = || self.event(asked);
+                        self.vault.replace_codes(step_up, &mut event)
+                    },
+                )
                 .map(|recovery_codes| {
                     Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })
                 }),
             Request::KeyUpdate(mut request) => match request.passphrase.take() {
-                Some(passphrase) => self.stepped_up(caller, op, &passphrase, |asked, _proof| {
-                    self.update_key(asked, &request, true)
-                }),
+                Some(passphrase) => {
+                    self.stepped_up(caller, op, &passphrase, nothing, |asked, _, ()| {
+                        self.update_key(asked, &request, true)
+                    })
+                }
                 None => {
                     self.open_session(caller, op, |asked| self.update_key(asked, &request, false))
                 }
@@ -159,27 +191,33 @@ impl Service {
         self.audited(&Asked::new(session, caller, op), act)
     }
 
-    /// Confirms the passphrase without holding the session, then runs `act` if the session is still the same.
-    fn stepped_up<T>(
+    /// Confirms the passphrase and prepares the change without holding the session, then runs `act` if the session is
+    /// still the same.
+    fn stepped_up<P, T>(
         &self,
         caller: &Caller,
         op: Op,
         passphrase: &crate::Secret,
-        act: impl FnOnce(&Asked<'_>, &vault::StepUp) -> Result<T>,
+        prepare: impl FnOnce(&StepUp) -> Result<P>,
+        act: impl FnOnce(&Asked<'_>, &StepUp, P) -> Result<T>,
     ) -> Result<T> {
         let (name, seen) = {
             let table = self.sessions.read();
             let session = table.live(caller.uid, &*self.host.clock)?;
             (session.account.name().clone(), session.generation())
         };
-        let proof = self.vault.confirm_passphrase(&name, passphrase);
+        let prepared = self
+            .vault
+            .confirm_passphrase(&name, passphrase)
+            .and_then(|proof| prepare(&proof).map(|prepared| (proof, prepared)));
         let table = self.sessions.read();
         let session = table.live(caller.uid, &*self.host.clock)?;
         if session.generation() != seen {
             return Err(Error::locked());
         }
         self.audited(&Asked::new(session, caller, op), |asked| {
-            act(asked, &proof?)
+            let (proof, prepared) = prepared?;
+            act(asked, &proof, prepared)
         })
     }
 
@@ -220,4 +258,9 @@ impl Service {
         };
         self.audit.append(&asked.session.chain, &event)
     }
+}
+
+/// For steps that derive nothing.
+fn nothing(_: &StepUp) -> Result<()> {
+    Ok(())
 }

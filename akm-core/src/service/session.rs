@@ -7,7 +7,8 @@
 //! generation, and a changed one is locked.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -39,18 +40,51 @@ impl Session {
 }
 
 /// The table of sessions.
-#[derive(Default)]
 pub(super) struct Sessions {
     table: RwLock<Table>,
+    /// Boot time in milliseconds at which the next session ends by itself, beside the table so that asking for it
+    /// never waits; `NEVER` if none does.
+    deadline_ms: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Sessions {
+            table: RwLock::default(),
+            deadline_ms: AtomicU64::new(NEVER),
+        }
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Table {
     by_uid: HashMap<u32, Session>,
     generation: u64,
+    /// How often a uid locked, and how often everybody was locked.
+    locks: HashMap<u32, u64>,
+    all_locks: u64,
+}
+
+/// How often a uid had locked when something began; a lock since then is newer than what was asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Locks(u64, u64);
+
+/// An account on its way into a session.
+pub(super) struct Opening {
+    pub(super) account: Unlocked,
+    pub(super) chain: AccountChain,
+    pub(super) lifetime: Option<Duration>,
+    /// From before the derivation.
+    pub(super) since: Locks,
 }
 
 impl Table {
+    fn locks(&self, uid: u32) -> Locks {
+        Locks(self.locks.get(&uid).copied().unwrap_or(0), self.all_locks)
+    }
+
     /// The live session of a uid; one whose time is over is locked, swept or not.
     pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
         self.by_uid
@@ -79,22 +113,38 @@ impl Sessions {
         }
     }
 
-    /// Opens a session in place of whatever the uid had open; `last` runs before that is wiped.
+    /// How often a uid has locked up to now.
+    pub(super) fn locks(&self, uid: u32) -> Locks {
+        self.read().locks(uid)
+    }
+
+    /// Opens a session in place of whatever the uid had open. Nothing is opened, and `locked` or the error of `check`
+    /// says so, where the uid locked since `opening` began or `check` refuses; both are decided where no lock and
+    /// no change can come between. `last` runs before a replaced session is wiped.
     pub(super) fn open(
         &self,
         uid: u32,
-        account: Unlocked,
-        chain: AccountChain,
-        lifetime: Option<Duration>,
+        opening: Opening,
         clock: &dyn Clock,
+        check: &dyn Fn(&Unlocked) -> Result<()>,
         last: &mut dyn FnMut(u32, &Session),
-    ) -> Option<Timestamp> {
+    ) -> Result<Option<Timestamp>> {
+        let Opening {
+            account,
+            chain,
+            lifetime,
+            since,
+        } = opening;
         let deadline = lifetime.map(|lifetime| clock.boot().saturating_add(lifetime));
         let expires_at = lifetime.and_then(|lifetime| {
             let lifetime = jiff::SignedDuration::try_from(lifetime).ok()?;
             clock.now().checked_add(lifetime).ok()
         });
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.write();
+        if table.locks(uid) != since {
+            return Err(Error::locked());
+        }
+        check(&account)?;
         if let Some(replaced) = table.by_uid.remove(&uid) {
             last(uid, &replaced);
         }
@@ -110,16 +160,19 @@ impl Sessions {
                 generation,
             },
         );
-        expires_at
+        self.note_deadline(&table);
+        Ok(expires_at)
     }
 
     /// Closes a uid's session; its keys are wiped when this returns. `last` runs before, with the session.
     pub(super) fn close(&self, uid: u32, last: &mut dyn FnMut(&Session)) -> bool {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.write();
+        *table.locks.entry(uid).or_default() += 1;
         let Some(session) = table.by_uid.remove(&uid) else {
             return false;
         };
         last(&session);
+        self.note_deadline(&table);
         true
     }
 
@@ -129,7 +182,7 @@ impl Sessions {
         which: &dyn Fn(&Session) -> bool,
         last: &mut dyn FnMut(u32, &Session),
     ) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.write();
         table.by_uid.retain(|uid, session| {
             let goes = which(session);
             if goes {
@@ -137,6 +190,13 @@ impl Sessions {
             }
             !goes
         });
+        self.note_deadline(&table);
+    }
+
+    /// Closes every session, and whatever is on its way into one.
+    pub(super) fn close_all(&self, last: &mut dyn FnMut(u32, &Session)) {
+        self.write().all_locks += 1;
+        self.close_where(&|_| true, last);
     }
 
     /// Closes the sessions whose time is over.
@@ -149,10 +209,26 @@ impl Sessions {
 
     /// Boot time at which the next session ends by itself.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.read()
+        match self.deadline_ms.load(Ordering::Acquire) {
+            NEVER => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_deadline(&self, table: &Table) {
+        let next = table
             .by_uid
             .values()
             .filter_map(|session| session.deadline)
-            .min()
+            .min();
+        // Rounded up: whoever wakes at the deadline finds it passed.
+        let ms = next.map_or(NEVER, |next| {
+            u64::try_from(next.as_millis()).map_or(NEVER, |ms| ms.saturating_add(1))
+        });
+        self.deadline_ms.store(ms, Ordering::Release);
     }
 }

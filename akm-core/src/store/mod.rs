@@ -135,6 +135,8 @@ pub struct Attempts {
     pub failures: u32,
     /// Unix milliseconds before which no attempt is made.
     pub blocked_until: i64,
+    /// Whether an account stands behind the tag: such a row is never dropped for room.
+    pub known: bool,
 }
 
 /// An audit event as it rests: what filters need in clear, the rest sealed, all of it under `mac`.
@@ -188,7 +190,7 @@ pub trait Store: Send + Sync {
     /// Uses up a TOTP step: true if no step at or after it was used before.
     fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool>;
     /// Reads, decides and writes the attempts under a tag in one durable transaction. `None` keeps the row.
-    /// The table is bounded: past 10,000 rows the one blocked least is dropped.
+    /// The table is bounded: past 10,000 rows the one blocked least of those that are not `known` is dropped.
     fn change_attempts(
         &self,
         tag: &Tag,

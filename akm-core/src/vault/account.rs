@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
-use crate::store::{AccountChange, AccountRow, BeforeCommit, Id, ProfileChange};
+use crate::store::{AccountChange, AccountRow, BeforeCommit, Id, ProfileChange, SlotRow};
 
 use super::Vault;
 use super::limits::Guess;
@@ -29,6 +29,8 @@ const PROFILE_BUCKET: usize = 256;
 pub struct Unlocked {
     id: Id,
     name: AccountName,
+    /// The version of the sealed state it was opened with: every change of a credential moves it.
+    profile_version: u64,
     pub(super) vault_key: LockedKey,
     pub(super) index_key: LockedKey,
     profile_key: LockedKey,
@@ -134,6 +136,7 @@ impl Vault {
         let unlocked = unlocked(
             id,
             name,
+            1,
             &root,
             LockedKey::generate(random),
             LockedKey::generate(random),
@@ -212,21 +215,30 @@ impl Vault {
         Ok(StepUp { root, row })
     }
 
-    /// Puts a new passphrase in place of the old: one slot is rewritten, whatever the number of keys.
+    /// Whether no credential of the account changed since it was opened. Whoever signed in with what is replaced by
+    /// now is refused.
+    pub fn check_current(&self, account: &Unlocked) -> Result<()> {
+        match self.store.account(&account.id)? {
+            Some(row) if row.profile_version == account.profile_version => Ok(()),
+            _ => Err(Error::wrong_credentials()),
+        }
+    }
+
+    /// Derives the slot of a new passphrase; nothing is stored yet.
+    pub fn prepare_passphrase(&self, step_up: &StepUp, new: &Secret) -> Result<NewPassphrase> {
+        let passphrase = Passphrase::parse(new, "new_passphrase")?;
+        self.passphrase_slot(&step_up.row.id, &passphrase, &step_up.root)
+            .map(NewPassphrase)
+    }
+
+    /// Puts a prepared passphrase in place of the old: one slot is rewritten, whatever the number of keys.
     pub fn change_passphrase(
         &self,
         step_up: &StepUp,
-        new: &Secret,
+        new: NewPassphrase,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        let passphrase = Passphrase::parse(new, "new_passphrase")?;
-        let slot = self.passphrase_slot(&step_up.row.id, &passphrase, &step_up.root)?;
-        let change = AccountChange {
-            put_slots: vec![slot],
-            ..AccountChange::default()
-        };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)
+        self.change_slots(step_up, vec![new.0], before_commit)
     }
 
     /// Replaces every recovery code.
@@ -235,17 +247,29 @@ impl Vault {
         step_up: &StepUp,
         before_commit: BeforeCommit<'_>,
     ) -> Result<Vec<Secret>> {
-        let id = &step_up.row.id;
-        let (put_slots, codes) = self.recovery_slots(id, &step_up.root)?;
-        self.store.change_account(
-            id,
-            &AccountChange {
-                put_slots,
-                ..AccountChange::default()
-            },
-            before_commit,
-        )?;
+        let (slots, codes) = self.recovery_slots(&step_up.row.id, &step_up.root)?;
+        self.change_slots(step_up, slots, before_commit)?;
         Ok(codes)
+    }
+
+    /// Writes slots, unless another credential changed since the passphrase was confirmed: of two changes under way
+    /// the first wins, and a recovery is never undone by somebody who still knew the old passphrase.
+    fn change_slots(
+        &self,
+        step_up: &StepUp,
+        put_slots: Vec<SlotRow>,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        let unlocked = self.open_account(&step_up.row, &step_up.root)?;
+        let same = self.open_profile(&unlocked, &step_up.row)?;
+        let profile = Some(self.profile_change(&unlocked, &step_up.row, &same, None)?);
+        let change = AccountChange {
+            put_slots,
+            profile,
+            ..AccountChange::default()
+        };
+        self.store
+            .change_account(&step_up.row.id, &change, before_commit)
     }
 
     /// Sets a new passphrase with a recovery code, which is used up; TOTP starts again.
@@ -258,7 +282,7 @@ impl Vault {
     ) -> Result<RecoveredAccount> {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let (folded, row) = self.find_account(account)?;
-        let counted = self.count_attempt(Guess::Recovery, &folded)?;
+        let counted = self.count_attempt(Guess::Recovery, &folded, row.is_some())?;
         let id = row.as_ref().map_or_else(Id::default, |row| row.id);
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
@@ -268,7 +292,7 @@ impl Vault {
             return Err(Error::wrong_credentials());
         };
 
-        let unlocked = self.open_account(&row, &root)?;
+        let mut unlocked = self.open_account(&row, &root)?;
         let before = self.open_profile(&unlocked, &row)?;
         let mut profile = Profile::default();
         let mut totp = None;
@@ -291,6 +315,7 @@ impl Vault {
                     error
                 }
             })?;
+        unlocked.profile_version = row.profile_version + 1;
         self.clear_attempts(&counted)?;
         let codes_left = slots
             .iter()
@@ -344,7 +369,7 @@ impl Vault {
             return Err(Error::new(Kind::Conflict, "no TOTP secret is pending")
                 .with_hint("run akm totp enable"));
         };
-        let counted = self.count_attempt(Guess::Confirmation, unlocked.name.as_str())?;
+        let counted = self.count_attempt(Guess::Confirmation, unlocked.name.as_str(), true)?;
         let step = totp::matching_step(&secret.0, code, self.now_ms().div_euclid(1000))?;
         let Some(step) = step else {
             return Err(Error::wrong_credentials()
@@ -384,7 +409,7 @@ impl Vault {
         passphrase: &Passphrase,
     ) -> Result<(LockedKey, AccountRow, super::limits::Counted)> {
         let (folded, row) = self.find_account(typed)?;
-        let counted = self.count_attempt(Guess::SignIn, &folded)?;
+        let counted = self.count_attempt(Guess::SignIn, &folded, row.is_some())?;
         let id = row.as_ref().map_or_else(Id::default, |row| row.id);
         let slots = self.store.slots(&id)?;
         let root = self.open_passphrase_slot(&id, &slots, &folded, passphrase)?;
@@ -432,7 +457,14 @@ impl Vault {
             .ok()
             .filter(|name| name.as_str() == row.name)
             .ok_or(Error::corrupt("the account's name is not one"))?;
-        Ok(unlocked(row.id, name, root, part(0)?, part(2)?))
+        Ok(unlocked(
+            row.id,
+            name,
+            row.profile_version,
+            root,
+            part(0)?,
+            part(2)?,
+        ))
     }
 
     fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
@@ -498,6 +530,9 @@ impl Vault {
     }
 }
 
+/// A derived slot for a new passphrase, not stored yet.
+pub struct NewPassphrase(SlotRow);
+
 /// Proof that the passphrase was given just now: the root key, for the one change that needs it.
 pub struct StepUp {
     root: LockedKey,
@@ -514,6 +549,7 @@ impl StepUp {
 fn unlocked(
     id: Id,
     name: AccountName,
+    profile_version: u64,
     root: &LockedKey,
     audit_key: LockedKey,
     vault_key: LockedKey,
@@ -521,6 +557,7 @@ fn unlocked(
     Unlocked {
         id,
         name,
+        profile_version,
         index_key: crypto::derive(&vault_key, "index"),
         profile_key: crypto::derive(root, "profile"),
         vault_key,

@@ -24,7 +24,9 @@ pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
         return Ok(key);
     }
     // Written under another name and linked into place, so that no half-written key is ever read.
-    let draft = state.join(format!("{FILE}.{}", std::process::id()));
+    let mut suffix = [0; 8];
+    random.fill(&mut suffix);
+    let draft = state.join(format!("{FILE}.{:016x}", u64::from_le_bytes(suffix)));
     let key = LockedKey::generate(random);
     let written = OpenOptions::new()
         .write(true)

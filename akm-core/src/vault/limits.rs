@@ -3,8 +3,8 @@
 //! An attempt is counted durably *before* it is made, so concurrent guesses are bounded by the counter
 //! and not by luck, and a kill between check and count gains nothing. One counter per account serves
 //! passphrase and TOTP; recovery codes and confirmations have their own. Unknown accounts are counted
-//! alike, under a keyed tag, so the table names nobody. The wait grows to 15 minutes and no further: an
-//! attacker can slow the owner down, never lock them out.
+//! alike, under a keyed tag, so the table names nobody. The wait grows to 15 minutes and no further, but whoever
+//! guesses again after each wait can make the owner wait as long as that goes on.
 
 use crate::crypto;
 use crate::error::{Error, Kind, Result};
@@ -34,8 +34,9 @@ pub(super) enum Guess {
 pub(super) struct Counted(Tag);
 
 impl Vault {
-    /// Counts an attempt of `who` (a folded name, or whatever was typed), or says how long to wait.
-    pub(super) fn count_attempt(&self, guess: Guess, who: &str) -> Result<Counted> {
+    /// Counts an attempt of `who` (a folded name, or whatever was typed), or says how long to wait. The counter of a
+    /// `known` account is never dropped for room.
+    pub(super) fn count_attempt(&self, guess: Guess, who: &str, known: bool) -> Result<Counted> {
         let label: &[u8] = match guess {
             Guess::SignIn => b"sign-in",
             Guess::Recovery => b"recovery",
@@ -47,7 +48,7 @@ impl Vault {
         self.store.change_attempts(&tag, &mut |before| {
             let (after, wait) = decide(before, now);
             wait_ms = wait;
-            after
+            after.map(|after| Attempts { known, ..after })
         })?;
         if wait_ms > 0 {
             // Rounded up: a caller who waits as told is never told again.
@@ -68,12 +69,19 @@ impl Vault {
 
 /// The row after an attempt now, or the wait in milliseconds.
 fn decide(before: Attempts, now: i64) -> (Option<Attempts>, i64) {
-    // A clock set back must not turn a wait of minutes into one of years.
-    let blocked_until = before
-        .blocked_until
-        .min(now.saturating_add(LONGEST_WAIT_MS));
-    if blocked_until > now {
-        return (None, blocked_until - now);
+    // A clock set back must not turn a wait of minutes into one of years: what is too far ahead is brought back, once.
+    let ceiling = now.saturating_add(LONGEST_WAIT_MS);
+    if before.blocked_until > ceiling {
+        return (
+            Some(Attempts {
+                blocked_until: ceiling,
+                ..before
+            }),
+            LONGEST_WAIT_MS,
+        );
+    }
+    if before.blocked_until > now {
+        return (None, before.blocked_until - now);
     }
     let failures = before.failures.saturating_add(1);
     let wait = match failures.checked_sub(FREE_ATTEMPTS) {
@@ -90,6 +98,7 @@ fn decide(before: Attempts, now: i64) -> (Option<Attempts>, i64) {
             } else {
                 now.saturating_add(wait)
             },
+            ..before
         }),
         0,
     )
@@ -120,11 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_never_waits_longer_than_the_longest() {
+    fn a_clock_set_back_waits_the_longest_wait_once() {
         let row = Attempts {
             failures: 9,
             blocked_until: i64::MAX,
+            known: true,
         };
-        assert_eq!(decide(row, 0).1, LONGEST_WAIT_MS);
+        let (row, wait) = decide(row, 0);
+        assert_eq!(wait, LONGEST_WAIT_MS);
+        let (after, wait) = decide(row.unwrap(), LONGEST_WAIT_MS);
+        assert_eq!(wait, 0, "who waits as told is let in");
+        assert_eq!(after.unwrap().failures, 10);
     }
 }

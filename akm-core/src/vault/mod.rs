@@ -19,7 +19,7 @@ mod totp;
 
 use std::sync::Arc;
 
-pub use account::{NewAccount, RecoveredAccount, SignIn, StepUp, Unlocked};
+pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
 pub use record::{NewKey, OpenedKey, Record};
 

@@ -327,8 +327,10 @@ impl Vault {
             let count = page.len();
             for (index, head) in page.iter().enumerate() {
                 let (record, _) = self.open_head(account, head)?;
+                // The wanted provider is compared with what is sealed, not with the column that was searched.
+                let sealed = record.name.provider();
                 if name_tag(account, &record.name) != head.tag
-                    || provider_tag.is_some_and(|tag| tag != head.provider_tag)
+                    || super::sealed::provider_tag(account, sealed) != head.provider_tag
                 {
                     return Err(Error::corrupt("a key rests under the tag of another name"));
                 }

@@ -16,6 +16,8 @@ use akm_core::protocol::{
 };
 use akm_core::provider::Outbound;
 use akm_core::service::{Options, Service};
+use akm_core::store::SqliteStore;
+use akm_core::vault::{Vault, load_host_key};
 use akm_core::{Kind, Result, Secret};
 
 pub const PASSPHRASE: &str = "correct horse battery staple";
@@ -108,15 +110,27 @@ impl Bench {
             vault: self.vault(),
             journal: self.home.path().join("audit.journal"),
             state: self.home.path().join("state"),
-            host: Host {
-                clock: self.clock.clone(),
-                kdf_cost: KdfCost::insecure_test(),
-                ..Host::real()
-            },
+            host: self.host(),
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,
             outbound: Outbound::default(),
         })
+    }
+
+    /// The vault under the service, for steps that the service does not stop between. The service must be closed.
+    pub fn bare_vault(&self) -> Vault {
+        let host = self.host();
+        let store = SqliteStore::open(&self.vault(), &*host.random, &*host.clock).unwrap();
+        let host_key = load_host_key(&self.home.path().join("state"), &*host.random).unwrap();
+        Vault::new(Arc::new(store), host, host_key)
+    }
+
+    fn host(&self) -> Host {
+        Host {
+            clock: self.clock.clone(),
+            kdf_cost: KdfCost::insecure_test(),
+            ..Host::real()
+        }
     }
 
     pub fn vault(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 /* Runs conformance steps through the C ABI. Lines on stdin, tab-separated; one line "CODE<tab>ANSWER" on stdout for each.
  *   connect PATH | open PATH | call OP JSON | get NAME | close | count
- * `count` answers with the number of sessions that were begun. */
+ * `count` answers with the number of sessions that were begun. An empty path after `open` is the default vault. */
 #define _GNU_SOURCE
 #include "akm.h"
 
@@ -32,7 +32,7 @@ int main(void)
         if (strcmp(word, "connect") == 0 || strcmp(word, "open") == 0) {
             count += 1;
             int32_t code = word[0] == 'c' ? akm_connect(first, strlen(first), &client, &buffer)
-                                          : akm_open(first, strlen(first), &client, &buffer);
+                                          : akm_open(*first ? first : NULL, strlen(first), &client, &buffer);
             answer(code, &buffer);
         } else if (strcmp(word, "call") == 0) {
             answer(akm_call(client, first, strlen(first), second, strlen(second), &buffer), &buffer);

@@ -1,5 +1,6 @@
 //! A real agent in a home of its own, and its life around a test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +34,19 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent on an empty home.
     pub(crate) fn start() -> Self {
+        Agent::configured("")
+    }
+
+    /// Starts an agent on a home that holds only this `config.toml`.
+    pub(crate) fn configured(config: &str) -> Self {
         let home = home();
+        if !config.is_empty() {
+            let path = home.path().join("config.toml");
+            std::fs::write(&path, config).expect("the home can be written");
+            // Whatever the umask: the agent believes no file that others may write.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+                .expect("an own file can be tightened");
+        }
         let socket = home.path().join("agent.sock");
         let child = start(home.path(), &socket);
         Agent {

@@ -36,8 +36,13 @@ pub(crate) fn compile(source: &Path, to: &Path, extra: &[&str]) -> Command {
     command
 }
 
-/// The conformance driver, compiled once.
-pub(crate) fn driver() -> &'static OsStr {
+/// The conformance driver; without cargo's library path, which would put an older build in front of the one tested.
+pub(crate) fn program() -> Command {
+    tools::clean(driver())
+}
+
+/// The driver, compiled once.
+fn driver() -> &'static OsStr {
     static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, program) = BUILT.get_or_init(|| {
         let dir = home();
@@ -146,15 +151,14 @@ fn smoke_test_in_c() {
     let dir = home();
     let program = dir.path().join("smoke");
     let source = here().join("tests/c/smoke.c");
-    let sanitized = compile(
+    let mut sanitized = compile(
         &source,
         &program,
         &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     );
-    let mut sanitized = sanitized;
     if !tools::output(&mut sanitized).status.success() {
         // Distributions ship compilers without the sanitizers' libraries; the test itself stays the same.
-        eprintln!("skipped: the C compiler has no sanitizers");
+        tools::missing("a C compiler with the sanitizers' libraries");
         tools::run(&mut compile(&source, &program, &[]));
     }
     let agent = Agent::with_key();

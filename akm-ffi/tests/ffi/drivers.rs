@@ -151,10 +151,11 @@ impl Way for Embedded {
         let op = Op::from_name(op).expect("the case names an operation");
         let service = self.service.as_ref().expect("a session was begun");
         let caller = Caller {
-            uid: nix::unistd::getuid().as_raw(),
+            uid: nix::unistd::geteuid().as_raw(),
             pid: 1,
             exe: "/test".into(),
         };
+        // As every transport does: the gate, then the content.
         let answer = service
             .gate(&caller, op)
             .and_then(|()| Request::decode(op, request.to_string().as_bytes()))

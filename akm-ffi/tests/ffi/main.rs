@@ -14,6 +14,7 @@ mod drivers;
 mod examples;
 mod node;
 mod pattern;
+mod places;
 mod provider;
 mod python;
 mod table;

@@ -100,9 +100,7 @@ impl Known {
             ("$any", _) => !value.is_null(),
             ("$text", Value::String(text)) => !text.is_empty(),
             ("$number", _) => value.is_u64(),
-            ("$time", Value::String(text)) => {
-                text.ends_with('Z') && text.len() >= 20 && text.as_bytes()[10] == b'T'
-            }
+            ("$time", Value::String(text)) => is_time(text),
             (_, Value::String(text)) => match word.strip_prefix("$save ") {
                 Some(name) => {
                     self.set(name, text.clone());
@@ -151,6 +149,16 @@ impl Known {
         }
         left.is_empty().then_some(Ok(()))
     }
+}
+
+/// `2027-01-31T23:59:59.000Z`: of one length, so that texts sort as times do.
+fn is_time(text: &str) -> bool {
+    let layout = "0000-00-00T00:00:00.000Z";
+    text.len() == layout.len()
+        && layout
+            .bytes()
+            .zip(text.bytes())
+            .all(|(wanted, got)| got == wanted || (wanted == b'0' && got.is_ascii_digit()))
 }
 
 /// The code of a base32 secret, `ahead` steps from now. The next step's code is always accepted: if the step ends

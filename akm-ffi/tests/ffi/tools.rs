@@ -44,11 +44,16 @@ pub(crate) fn have(tool: &str) -> bool {
         .output()
         .is_ok_and(|out| out.status.success());
     if !found {
-        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
-        assert!(!ci, "{tool} is needed in CI");
-        eprintln!("skipped: {tool} is not installed");
+        missing(tool);
     }
     found
+}
+
+/// What a test needs is not there: an error in CI, a printed skip on a person's machine.
+pub(crate) fn missing(what: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    assert!(!ci, "{what} is needed in CI");
+    eprintln!("skipped: {what} is not installed");
 }
 
 /// Runs a command to its end and gives its standard output; a failure shows everything it said.

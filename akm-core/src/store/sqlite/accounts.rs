@@ -221,20 +221,20 @@ pub(super) fn change_attempts(
     }
     execute(
         tx,
-        "INSERT INTO attempts (tag, failures, blocked_until) VALUES (?1, ?2, ?3)
+        "INSERT INTO attempts (tag, failures, blocked_until, known) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (tag) DO UPDATE SET
-             failures = excluded.failures, blocked_until = excluded.blocked_until",
-        (tag, next.failures, next.blocked_until),
+             failures = excluded.failures, blocked_until = excluded.blocked_until, known = excluded.known",
+        (tag, next.failures, next.blocked_until, next.known),
     )?;
     if stored.is_none() {
-        // The row just written stays: its attempt must count. Names nobody has cost a derivation each,
-        // so flushing a counter takes ten thousand of them.
+        // The row just written stays: its attempt must count. So do those of accounts that exist: names nobody has
+        // cannot flush them out.
         execute(
             tx,
             "DELETE FROM attempts WHERE tag IN (
-                 SELECT tag FROM attempts WHERE tag <> ?1
+                 SELECT tag FROM attempts WHERE known = 0 AND tag <> ?1
                  ORDER BY blocked_until, failures
-                 LIMIT max(0, (SELECT count(*) FROM attempts) - ?2))",
+                 LIMIT max(0, (SELECT count(*) FROM attempts WHERE known = 0) - ?2))",
             (tag, MAX_ATTEMPTS),
         )?;
     }
@@ -243,7 +243,7 @@ pub(super) fn change_attempts(
 
 fn attempts(tx: &Transaction<'_>, tag: &Tag) -> Result<Option<Attempts>> {
     let mut statement = tx
-        .prepare_cached("SELECT failures, blocked_until FROM attempts WHERE tag = ?1")
+        .prepare_cached("SELECT failures, blocked_until, known FROM attempts WHERE tag = ?1")
         .map_err(sql)?;
     let mut rows = statement.query([tag]).map_err(sql)?;
     let Some(row) = rows.next().map_err(sql)? else {
@@ -252,5 +252,6 @@ fn attempts(tx: &Transaction<'_>, tag: &Tag) -> Result<Option<Attempts>> {
     Ok(Some(Attempts {
         failures: number(row, 0)?,
         blocked_until: time(row, 1)?,
+        known: number::<u8>(row, 2)? != 0,
     }))
 }

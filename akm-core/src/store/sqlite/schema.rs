@@ -57,9 +57,10 @@ CREATE TABLE slots (
 CREATE TABLE attempts (
     tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),
     failures INTEGER NOT NULL CHECK (failures >= 0),
-    blocked_until INTEGER NOT NULL
+    blocked_until INTEGER NOT NULL,
+    known INTEGER NOT NULL CHECK (known IN (0, 1))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempts_by_block ON attempts (blocked_until, failures);
+CREATE INDEX attempts_by_block ON attempts (known, blocked_until, failures);
 
 CREATE TABLE keys (
     account BLOB NOT NULL REFERENCES accounts (id),

@@ -4,7 +4,7 @@
 everything else. Nothing is cached: a secret lives as long as what this module returned.
 """
 
-from ._agent import Agent, Key, Secret, connect, open
+from ._agent import Agent, AuditEvent, Key, Secret, connect, open
 from ._errors import (
     Closed,
     Conflict,
@@ -32,6 +32,7 @@ from ._sources import Auth, Source, async_source, auth, get, source
 # Without `open`, which a star import would put in front of Python's own.
 __all__ = [
     "Agent",
+    "AuditEvent",
     "Auth",
     "Closed",
     "Conflict",

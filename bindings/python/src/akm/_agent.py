@@ -13,7 +13,10 @@ Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
 class Key(TypedDict, total=False):
-    """A key's record, without its secret. Fields that a newer agent adds are kept."""
+    """A key's record, without its secret. Fields that a newer agent adds are kept.
+
+    Times are RFC 3339 UTC to the millisecond (``2027-01-31T23:59:59.000Z``), so they sort as texts.
+    """
 
     name: str
     provider: str
@@ -33,6 +36,30 @@ class Key(TypedDict, total=False):
     expires_at: Optional[str]
     hosts: List[str]
     header: str
+
+
+class Caller(TypedDict):
+    """The process that asked."""
+
+    uid: int
+    pid: int
+    exe: str
+
+
+class AuditEvent(TypedDict, total=False):
+    """What happened, as ``agent.call("audit.list")["events"]`` holds it.
+
+    ``chain`` is ``account`` or ``system``; in the system chain ``account`` is None: a failed sign-in belongs to no account.
+    """
+
+    chain: str
+    seq: int
+    time: str
+    action: str
+    account: Optional[str]
+    key: str
+    caller: Caller
+    outcome: str
 
 
 class Secret(bytearray):
