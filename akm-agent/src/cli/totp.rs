@@ -108,7 +108,7 @@ pub(crate) fn show_codes(codes: &[Secret]) -> Result<()> {
     output::raw(text.as_bytes())
 }
 
-/// Prints a TOTP secret and its URI, and on a terminal the picture an authenticator reads.
+/// Prints a TOTP secret, its URI, and the picture an authenticator reads.
 pub(crate) fn show(secret: &Secret, uri: &Secret) -> Result<()> {
     let text = Zeroizing::new(format!(
         "TOTP secret: {}\nTOTP URI: {}\n",
@@ -116,9 +116,6 @@ pub(crate) fn show(secret: &Secret, uri: &Secret) -> Result<()> {
         output::clean(uri.expose())
     ));
     output::raw(text.as_bytes())?;
-    if !output::stdout_is_terminal() {
-        return Ok(());
-    }
     let code = QrCode::with_error_correction_level(uri.expose(), EcLevel::L)
         .map_err(|_| Error::internal("the TOTP URI does not fit a QR code"))?;
     // Most terminals are dark: the light modules are drawn, so that the code is dark on light.

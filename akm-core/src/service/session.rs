@@ -227,7 +227,7 @@ impl Sessions {
             .min();
         // Rounded up: whoever wakes at the deadline finds it passed.
         let ms = next.map_or(NEVER, |next| {
-            u64::try_from(next.as_millis()).map_or(NEVER, |ms| ms.saturating_add(1))
+            u64::try_from(next.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
         });
         self.deadline_ms.store(ms, Ordering::Release);
     }
