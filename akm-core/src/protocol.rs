@@ -22,6 +22,7 @@ mod key;
 pub mod openapi;
 mod plain;
 mod test;
+mod transfer;
 
 pub use account::*;
 pub use agent::*;
@@ -29,6 +30,7 @@ pub use audit::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use test::*;
+pub use transfer::*;
 
 /// Largest request body in bytes.
 pub const MAX_REQUEST: usize = 256 * 1024;
@@ -215,6 +217,10 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Hands out all keys of the account as a file, a piece at a time.
+    VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
+    /// Brings keys in, all or none.
+    VaultImport, "vault.import" => ImportReport, Session, Audited, Store, [Credential];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
