@@ -117,6 +117,12 @@ impl Service {
                 }
             }
             .map(Response::KeyUpdate),
+            Request::VaultExport(request) => {
+                self.export(caller, request).map(Response::VaultExport)
+            }
+            Request::VaultImport(request) => {
+                self.import(caller, request).map(Response::VaultImport)
+            }
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),
@@ -193,7 +199,7 @@ impl Service {
 
     /// Confirms the passphrase and prepares the change without holding the session, then runs `act` if the session is
     /// still the same.
-    fn stepped_up<P, T>(
+    pub(super) fn stepped_up<P, T>(
         &self,
         caller: &Caller,
         op: Op,
@@ -244,7 +250,7 @@ impl Service {
     }
 
     /// The event of what is being done to the account.
-    fn event(&self, asked: &Asked<'_>) -> Result<()> {
+    pub(super) fn event(&self, asked: &Asked<'_>) -> Result<()> {
         self.audit
             .append(&asked.session.chain, &done(asked.op, asked.caller))
     }

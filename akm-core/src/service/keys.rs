@@ -17,29 +17,8 @@ const HINTED_KEYS: u32 = 8;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
-        let name = KeyName::parse(&request.name, "name")?;
-        check_secret(&request.secret, "secret")?;
-        let base_url = request
-            .base_url
-            .as_deref()
-            .map(|text| BaseUrl::parse(text, "base_url"))
-            .transpose()?;
-        let key = NewKey {
-            destinations: destinations(name.provider(), base_url.as_ref()).encode(),
-            name: name.clone(),
-            secret: request.secret,
-            model: line(request.model, MAX_MODEL, "model")?,
-            categories: shape::parse_categories(request.categories)?,
-            notes: notes(request.notes)?,
-            expires_at: request
-                .expires_at
-                .as_deref()
-                .map(shape::parse_expiry)
-                .transpose()?,
-            env: variable(request.env)?,
-            use_only: request.use_only.unwrap_or(false),
-            base_url: base_url.map(|url| url.to_string()),
-        };
+        let key = new_key(request)?;
+        let name = key.name.clone();
         let mut event = |records: &[Record]| {
             records
                 .iter()
@@ -368,6 +347,33 @@ impl Service {
     pub(super) fn now_ms(&self) -> i64 {
         self.host.clock.now().as_millisecond()
     }
+}
+
+/// Checks every field of a key that is to be stored.
+pub(super) fn new_key(request: KeyAdd) -> Result<NewKey> {
+    let name = KeyName::parse(&request.name, "name")?;
+    check_secret(&request.secret, "secret")?;
+    let base_url = request
+        .base_url
+        .as_deref()
+        .map(|text| BaseUrl::parse(text, "base_url"))
+        .transpose()?;
+    Ok(NewKey {
+        destinations: destinations(name.provider(), base_url.as_ref()).encode(),
+        name,
+        secret: request.secret,
+        model: line(request.model, MAX_MODEL, "model")?,
+        categories: shape::parse_categories(request.categories)?,
+        notes: notes(request.notes)?,
+        expires_at: request
+            .expires_at
+            .as_deref()
+            .map(shape::parse_expiry)
+            .transpose()?,
+        env: variable(request.env)?,
+        use_only: request.use_only.unwrap_or(false),
+        base_url: base_url.map(|url| url.to_string()),
+    })
 }
 
 /// Where a key of this provider may be sent, as of now.

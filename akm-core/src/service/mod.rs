@@ -13,6 +13,7 @@ mod dispatch;
 mod keys;
 mod session;
 mod shape;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;

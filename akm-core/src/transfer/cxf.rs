@@ -107,8 +107,16 @@ pub(super) fn row(row: &KeyRow, origin: &Origin, out: &mut Zeroizing<Vec<u8>>) -
         (MODEL, "string", row.model.as_deref()),
         (ENV, "string", row.env.as_deref()),
         (EXPIRES_AT, "string", row.expires_at.as_deref()),
-        (USE_ONLY, "boolean", row.use_only.unwrap_or(false).then_some("true")),
-        (DISABLED, "boolean", row.disabled.unwrap_or(false).then_some("true")),
+        (
+            USE_ONLY,
+            "boolean",
+            row.use_only.unwrap_or(false).then_some("true"),
+        ),
+        (
+            DISABLED,
+            "boolean",
+            row.disabled.unwrap_or(false).then_some("true"),
+        ),
     ];
     let fields: Vec<_> = own
         .into_iter()

@@ -26,7 +26,9 @@ use crate::secret::Secret;
 const SCHEME: &str = "akm://";
 
 pub(super) fn begin(out: &mut Zeroizing<Vec<u8>>) {
-    out.extend_from_slice(b"# Exported by akm. Each line belongs to the key that is named before it.");
+    out.extend_from_slice(
+        b"# Exported by akm. Each line belongs to the key that is named before it.",
+    );
 }
 
 pub(super) fn row(row: &KeyRow, taken: &mut HashSet<String>, out: &mut Zeroizing<Vec<u8>>) {
@@ -113,7 +115,9 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
                 }
                 // What we commented out ourselves is a key; what somebody else did is not.
                 match comment.split_once('=') {
-                    Some((variable, _)) if named.is_some() && check_env(variable, "env").is_ok() => {
+                    Some((variable, _))
+                        if named.is_some() && check_env(variable, "env").is_ok() =>
+                    {
                         comment
                     }
                     _ => continue,
@@ -125,10 +129,14 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
             return Err(misread("a line is neither a variable nor a comment"));
         };
         let variable = variable.trim();
-        check_env(variable, "file").map_err(|_| misread("a line does not begin with a variable"))?;
-        let secret = unquote(value.trim()).ok_or_else(|| misread("the quotes of a line do not end"))?;
+        check_env(variable, "file")
+            .map_err(|_| misread("a line does not begin with a variable"))?;
+        let secret =
+            unquote(value.trim()).ok_or_else(|| misread("the quotes of a line do not end"))?;
         match named.take().map_or_else(|| known(variable), Some) {
-            Some(Named { name, base_url }) => parsed.keys.push(key(name, base_url, variable, secret)),
+            Some(Named { name, base_url }) => {
+                parsed.keys.push(key(name, base_url, variable, secret))
+            }
             None => parsed.ignored += 1,
         }
     }
@@ -151,7 +159,8 @@ fn name(reference: &str) -> Named<'_> {
 /// The provider that reads its key from this variable.
 fn known(variable: &str) -> Option<Named<'static>> {
     let provider = Catalogue::builtin().providers().iter().find(|provider| {
-        provider.env.primary == variable || provider.env.aliases.iter().any(|alias| alias == variable)
+        provider.env.primary == variable
+            || provider.env.aliases.iter().any(|alias| alias == variable)
     })?;
     Some(Named {
         name: &provider.id,
@@ -163,11 +172,13 @@ fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> Ke
     // Its own variable only where the provider has another.
     let usual = KeyName::parse(name, "name").ok().map(|name| {
         let provider = name.provider().as_str();
-        let mut usual = Catalogue::builtin().provider(provider).map_or_else(Vec::new, |provider| {
-            let mut usual = provider.env.aliases.clone();
-            usual.push(provider.env.primary.clone());
-            usual
-        });
+        let mut usual = Catalogue::builtin()
+            .provider(provider)
+            .map_or_else(Vec::new, |provider| {
+                let mut usual = provider.env.aliases.clone();
+                usual.push(provider.env.primary.clone());
+                usual
+            });
         if usual.is_empty() {
             usual.push(made_up(provider));
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
-pub use record::{NewKey, OpenedKey, Record};
+pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 
 use crate::error::Result;
 use crate::host::Host;
