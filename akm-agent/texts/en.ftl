@@ -39,6 +39,48 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Export and import
+
+ask-file-passphrase = passphrase of the file:{" "}
+export-json-needs-file = with --json an export goes to a file
+export-not-to-terminal = a sealed file is not for a terminal
+exported-sealed = { $count ->
+    [one] { $count } key is exported, sealed
+   *[other] { $count } keys are exported, sealed
+}
+exported-in-clear = { $count ->
+    [one] { $count } key is exported, in clear
+   *[other] { $count } keys are exported, in clear
+}
+export-left-out = left out, because they are use-only or burned: { $names }
+hint-left-out = use-only keys leave with --use-only, sealed
+imported = { $count ->
+    [one] { $count } key is stored
+   *[other] { $count } keys are stored
+}
+import-would = { $count ->
+    [one] { $count } key would be stored
+   *[other] { $count } keys would be stored
+}
+import-ignored = { $count ->
+    [one] { $count } thing in the file is no key and was passed over
+   *[other] { $count } things in the file are no keys and were passed over
+}
+import-refused = { $count ->
+    [one] { $count } key cannot be stored, so none was
+   *[other] { $count } keys cannot be stored, so none was
+}
+hint-import-refused = mend the file, or leave existing keys alone with --skip-existing
+hint-import-in-clear = the file still holds the secrets in clear: remove it
+import-stdin-twice = stdin cannot be the file and the passphrase
+import-added = added
+import-unchanged = unchanged
+import-skipped = skipped
+import-conflict = conflict
+import-invalid = invalid
+col-import-outcome = OUTCOME
+col-import-detail = WHY
+
 ## Tokens
 
 status-active = active

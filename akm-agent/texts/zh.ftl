@@ -44,6 +44,30 @@ field-agent = agent
 field-vault = 保险库
 field-code-asked = 需要验证码
 
+## 导出与导入：export、import
+
+ask-file-passphrase = 文件的口令：
+export-json-needs-file = 使用 --json 时，导出须写入文件
+export-not-to-terminal = 加密文件不输出到终端
+exported-sealed = 已导出 { $count } 个密钥（已加密）
+exported-in-clear = 已导出 { $count } 个密钥（明文）
+export-left-out = 未导出（仅供使用或已泄露）：{ $names }
+hint-left-out = 仅供使用的密钥可用 --use-only 加密导出
+imported = 已保存 { $count } 个密钥
+import-would = 将保存 { $count } 个密钥
+import-ignored = 文件中有 { $count } 项不是密钥，已略过
+import-refused = { $count } 个密钥无法保存，因此一个也没有保存
+hint-import-refused = 请修正文件，或用 --skip-existing 保留已有密钥
+hint-import-in-clear = 该文件仍含明文密钥值，请将其删除
+import-stdin-twice = 标准输入不能同时是文件和口令
+import-added = 新增
+import-unchanged = 未变
+import-skipped = 跳过
+import-conflict = 冲突
+import-invalid = 无效
+col-import-outcome = 结果
+col-import-detail = 原因
+
 ## 固定取值
 
 status-active = 可用

@@ -73,6 +73,11 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRotate, r#"{"name":"openai","secret":"x"}"#),
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
+        (Op::VaultExport, r#"{"seal":"a"}"#),
+        (
+            Op::VaultImport,
+            r#"{"keys":[{"name":"openai","secret":"x"}]}"#,
+        ),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),

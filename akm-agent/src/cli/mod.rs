@@ -15,6 +15,8 @@ mod agent;
 mod check;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod init;
 mod key;
 mod list;
@@ -96,6 +98,10 @@ enum Command {
     Run(run::Run),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Write all keys to a file, sealed with a passphrase or in clear
+    Export(export::Export),
+    /// Store the keys of a file, all or none
+    Import(import::Import),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -203,6 +209,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Test(args) => check::test(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Log(args) => log::log(args, json),
+        Command::Export(args) => export::export(&args, json),
+        Command::Import(args) => import::import(&args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+pub(crate) mod terminal;
+
 /// The passphrase of every account here.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 

@@ -115,6 +115,15 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
+        Op::VaultExport => &[
+            Locked,
+            InvalidInput,
+            NotFound,
+            Denied,
+            RateLimited,
+            WrongCredentials,
+        ],
+        Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
         Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
     }
 }

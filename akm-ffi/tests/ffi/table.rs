@@ -75,6 +75,14 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "unheard-of/work"}),
             json!({"versions": [{"version": 2}, {"version": 1}]}),
         ),
+        Op::VaultExport => (
+            json!({"seal": PASSPHRASE}),
+            json!({"content": "$text", "keys": 1, "total": 1, "left_out": [], "next": "$absent"}),
+        ),
+        Op::VaultImport => (
+            json!({"keys": [{"name": "unheard-of/more", "secret": "sk-more"}], "finish": true}),
+            json!({"rows": [{"outcome": "added"}], "added": 1, "import": "$absent"}),
+        ),
         // A provider that the catalogue does not know: no network.
         Op::ProviderTest => (
             json!({"name": "unheard-of/work"}),

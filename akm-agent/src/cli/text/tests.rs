@@ -18,7 +18,13 @@ thread_local! {
 
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
-    let families: &[(&str, &[&str])] = &[("status", &["active", "disabled", "expired", "burned"])];
+    let families: &[(&str, &[&str])] = &[
+        ("status", &["active", "disabled", "expired", "burned"]),
+        (
+            "import",
+            &["added", "unchanged", "skipped", "conflict", "invalid"],
+        ),
+    ];
     families
         .iter()
         .flat_map(|(family, tokens)| tokens.iter().map(move |token| (family, token)))
