@@ -16,6 +16,7 @@ use crate::error::Result;
 mod account;
 mod agent;
 mod audit;
+mod catalogue;
 mod codec;
 mod key;
 #[cfg(feature = "openapi")]
@@ -27,6 +28,7 @@ mod transfer;
 pub use account::*;
 pub use agent::*;
 pub use audit::*;
+pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use test::*;
@@ -221,6 +223,10 @@ operations! {
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.
     VaultImport, "vault.import" => ImportReport, Session, Audited, Store, [Credential];
+    /// Lists the providers that are known.
+    ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
+    /// Lists the models that are known, with their prices.
+    ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
