@@ -79,6 +79,9 @@ impl Format {
 struct Row {
     name: String,
     outcome: ImportOutcome,
+    /// Where the key would be sent, where the file says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +115,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Result<()> {
     };
     let mut keys = parsed.keys.into_iter().peekable();
     while keys.peek().is_some() {
-        let (names, page) = next_page(&mut keys)?;
+        let (about, page) = next_page(&mut keys)?;
         let first = last.import.is_none();
         let mut report = client.call(&VaultImport {
             import: last.import,
@@ -120,18 +123,19 @@ pub(crate) fn import(args: &Import, json: bool) -> Result<()> {
             skip_existing: first.then_some(args.skip_existing),
             finish: None,
         })?;
-        if report.rows.len() != names.len() {
+        if report.rows.len() != about.len() {
             return Err(
                 Error::new(Kind::Unavailable, "the answer is not one of an akm agent").into(),
             );
         }
-        bar.inc(names.len() as u64);
+        bar.inc(about.len() as u64);
         rows.extend(
-            names
+            about
                 .into_iter()
                 .zip(report.rows.drain(..))
-                .map(|(name, row)| Row {
+                .map(|((name, base_url), row)| Row {
                     name,
+                    base_url,
                     outcome: row.outcome,
                     field: row.field,
                     message: row.message,
@@ -181,7 +185,7 @@ fn show(report: &Report, args: &Import, sealed: bool) -> Result<()> {
                         format!("{field}: {}", text::translated(message))
                     }
                     (_, Some(message)) => text::translated(message).into_owned(),
-                    _ => String::new(),
+                    _ => row.base_url.clone().unwrap_or_default(),
                 },
             ]
         })
@@ -261,19 +265,22 @@ fn read(args: &Import) -> Result<(Parsed, bool)> {
     Ok((transfer::parse(format, &file)?, false))
 }
 
-/// As many keys as fit into one request, and their names.
+/// A key's name and base URL.
+type About = (String, Option<String>);
+
+/// As many keys as fit into one request, and the name and base URL of each.
 fn next_page(
     keys: &mut std::iter::Peekable<std::vec::IntoIter<KeyRow>>,
-) -> Result<(Vec<String>, Vec<KeyRow>)> {
-    let (mut names, mut page, mut size) = (Vec::new(), Vec::new(), FRAME);
+) -> Result<(Vec<About>, Vec<KeyRow>)> {
+    let (mut about, mut page, mut size) = (Vec::new(), Vec::new(), FRAME);
     while let Some(key) = keys.peek() {
         size += Zeroizing::new(encode(key)?).len() + 1;
         if !page.is_empty() && (size > MAX_REQUEST || page.len() == MAX_IMPORT_PAGE) {
             break;
         }
         let Some(key) = keys.next() else { break };
-        names.push(key.name.clone());
+        about.push((key.name.clone(), key.base_url.clone()));
         page.push(key);
     }
-    Ok((names, page))
+    Ok((about, page))
 }
