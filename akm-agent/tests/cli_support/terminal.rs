@@ -16,7 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program in a terminal of its own.
 pub(crate) struct Terminal {
-    master: File,
+    /// The end that a person would sit at.
+    pub(crate) master: File,
     child: Child,
     pieces: Receiver<Vec<u8>>,
     seen: Vec<u8>,
