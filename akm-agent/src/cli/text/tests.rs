@@ -9,6 +9,7 @@ use fluent_syntax::ast::{
 };
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::super::doctor;
 use super::*;
 
 thread_local! {
@@ -18,16 +19,44 @@ thread_local! {
 
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
-    let families: &[(&str, &[&str])] = &[("status", &["active", "disabled", "expired", "burned"])];
+    let kinds: Vec<&str> = akm_core::Kind::ALL
+        .iter()
+        .map(|kind| kind.token())
+        .collect();
+    let families: &[(&str, &[&str])] = &[
+        ("status", &["active", "disabled", "expired", "burned"]),
+        ("chain", &["account", "system"]),
+        ("kind", &kinds),
+        (
+            "outcome",
+            &[
+                "valid",
+                "valid_restricted",
+                "invalid",
+                "no_permission",
+                "out_of_credit",
+                "rate_limited",
+                "unreachable",
+                "unverifiable",
+            ],
+        ),
+        ("checked", doctor::CHECKS),
+    ];
     families
         .iter()
-        .flat_map(|(family, tokens)| tokens.iter().map(move |token| (family, token)))
-        .map(|(family, token)| format!("{family}-{}", token.replace('_', "-")))
+        .flat_map(|(family, tokens)| tokens.iter().map(move |token| id_of(family, token)))
         .collect()
 }
 
 /// Messages that are the same in Chinese because they hold no word that a language has.
-const WITHOUT_CHINESE: &[&str] = &["field-agent"];
+const WITHOUT_CHINESE: &[&str] = &["field-agent", "checked-akm", "checked-agent"];
+
+/// Beginnings of ids that code passes on as such, and the variables all of them have.
+const BY_ID: &[(&str, &[&str])] = &[
+    ("col-", &[]),
+    ("field-", &[]),
+    ("changed-", &["name", "preview"]),
+];
 
 /// The variables of a message's text.
 type Variables = BTreeSet<String>;
@@ -92,8 +121,11 @@ fn walk_inline(inline: &InlineExpression<&str>, variables: &mut Variables, words
     }
 }
 
+/// Has a Chinese character or at least Chinese punctuation; a forgotten English text has neither.
 fn is_chinese(text: &str) -> bool {
-    text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+    text.chars().any(
+        |c| matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3000}'..='\u{303f}' | '\u{ff01}'..='\u{ff5e}'),
+    )
 }
 
 #[test]
@@ -239,13 +271,18 @@ fn every_message_that_is_used_exists_with_those_variables() {
         };
         assert_eq!(variables, wanted, "variables of {id} in {file}");
     }
-    // Heads of tables and names of fields are given by their ids.
+    // What is given by its id: heads of tables, names of fields, what became of a key.
     for literal in &sources.literals {
-        let is_id = literal.starts_with("col-") || literal.starts_with("field-");
+        let is_id = BY_ID.iter().any(|(head, _)| literal.starts_with(head));
         assert!(
             !is_id || english.contains_key(literal),
             "no message {literal}"
         );
+    }
+    for (id, (_, variables)) in &english {
+        if let Some((_, expected)) = BY_ID.iter().find(|(head, _)| id.starts_with(head)) {
+            assert!(variables.iter().eq(expected.iter()), "variables of {id}");
+        }
     }
 }
 
