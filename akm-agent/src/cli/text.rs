@@ -14,6 +14,8 @@
 
 mod sentence;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 pub(super) mod tests;
 
 use std::sync::OnceLock;

@@ -6,7 +6,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::output::{self, Fail, Result};
-use super::text::text;
+use super::text::{text, translated};
 
 /// Turns clap's error into ours; help and version are data and go to stdout.
 pub(crate) fn explain(error: &clap::Error) -> Result<()> {
@@ -55,7 +55,7 @@ fn message(error: &clap::Error) -> String {
                     text!(
                         "usage-bad-value-because",
                         flag = flag,
-                        reason = reason.to_string()
+                        reason = translated(&reason.to_string())
                     )
                 }
                 None if part(error, ContextKind::InvalidValue).as_deref() == Some("") => {
