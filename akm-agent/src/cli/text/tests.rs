@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use akm_core::protocol::Outcome;
+
 use super::super::doctor;
 use super::sentence::{PAIRS, chinese, pairs};
 use super::sources::Sources;
@@ -17,29 +19,35 @@ thread_local! {
     pub(in crate::cli) static LOOKED_UP: Cell<usize> = const { Cell::new(0) };
 }
 
+const OUTCOMES: &[Outcome] = &[
+    Outcome::Valid,
+    Outcome::ValidRestricted,
+    Outcome::Invalid,
+    Outcome::NoPermission,
+    Outcome::OutOfCredit,
+    Outcome::RateLimited,
+    Outcome::Unreachable,
+    Outcome::Unverifiable,
+];
+
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
     let kinds: Vec<&str> = akm_core::Kind::ALL
         .iter()
         .map(|kind| kind.token())
         .collect();
+    let categories: Vec<&str> = akm_core::provider::models::Category::ALL
+        .iter()
+        .map(|category| category.token())
+        .collect();
+    let outcomes: Vec<&str> = OUTCOMES.iter().map(|outcome| outcome.token()).collect();
     let families: &[(&str, &[&str])] = &[
         ("status", &["active", "disabled", "expired", "burned"]),
+        ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
+        ("category", &categories),
         ("kind", &kinds),
-        (
-            "outcome",
-            &[
-                "valid",
-                "valid_restricted",
-                "invalid",
-                "no_permission",
-                "out_of_credit",
-                "rate_limited",
-                "unreachable",
-                "unverifiable",
-            ],
-        ),
+        ("outcome", &outcomes),
         ("checked", doctor::CHECKS),
     ];
     families
