@@ -13,7 +13,7 @@
 use zeroize::Zeroizing;
 
 use super::ad::Ad;
-use super::primitives::{self, TAG};
+use super::primitives::{self, NONCE, TAG};
 use crate::error::{Error, Kind, Result};
 use crate::host::Random;
 use crate::memory::LockedKey;
@@ -32,14 +32,14 @@ const OVERHEAD: usize = HEADER + TAG;
 const CORRUPT: Error = Error::corrupt("sealed data fails its authentication");
 
 /// What one salt yields.
-pub(super) struct BlobKeys(Zeroizing<[u8; 32 + 12 + COMMITMENT]>);
+pub(super) struct BlobKeys(Zeroizing<[u8; 32 + NONCE + COMMITMENT]>);
 
 impl BlobKeys {
     pub(super) fn derive(key: &LockedKey, salt: &[u8], ad: &Ad) -> Result<Self> {
         let mut digest = primitives::Sha256::new();
         digest.update(&ad.encode());
         digest.update(&[VERSION, AES_256_GCM]);
-        let mut okm = Zeroizing::new([0; 32 + 12 + COMMITMENT]);
+        let mut okm = Zeroizing::new([0; 32 + NONCE + COMMITMENT]);
         primitives::hkdf(salt, key.expose(), &[&digest.finish()], &mut okm[..])?;
         Ok(BlobKeys(okm))
     }
@@ -49,11 +49,11 @@ impl BlobKeys {
     }
 
     pub(super) fn nonce(&self) -> &[u8] {
-        &self.0[32..44]
+        &self.0[32..32 + NONCE]
     }
 
     pub(super) fn commitment(&self) -> &[u8] {
-        &self.0[44..]
+        &self.0[32 + NONCE..]
     }
 }
 
@@ -106,8 +106,11 @@ pub fn seal_padded(
 
 /// Opens a blob that [`seal_padded`] made, whatever its bucket.
 pub fn open_padded(key: &LockedKey, ad: &Ad, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    unpad(open(key, ad, blob)?)
+}
+
+fn unpad(mut padded: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
     const MALFORMED: Error = Error::corrupt("sealed data is malformed");
-    let mut padded = open(key, ad, blob)?;
     let len = padded.first_chunk().ok_or(MALFORMED)?;
     let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| MALFORMED)?;
     let end = PADDED_LENGTH.checked_add(len).ok_or(MALFORMED)?;
@@ -135,6 +138,35 @@ pub fn unwrap(kek: &LockedKey, ad: &Ad, blob: &[u8]) -> Result<LockedKey> {
         key.copy_from_slice(ciphertext);
         sealed.open_into(kek, ad, key)
     })
+}
+
+/// What opens one blob and no other: the AES key and nonce that its salt yields, the commitment compared already.
+pub struct Opener {
+    key: LockedKey,
+    nonce: [u8; NONCE],
+}
+
+impl Opener {
+    /// Derives it, and fails as [`open`] does.
+    pub fn of(key: &LockedKey, ad: &Ad, blob: &[u8]) -> Result<Self> {
+        let keys = Sealed::parse(blob)?.keys(key, ad)?;
+        let mut nonce = [0; NONCE];
+        nonce.copy_from_slice(keys.nonce());
+        let key = LockedKey::build(|key| {
+            key.copy_from_slice(keys.aes());
+            Ok(())
+        })?;
+        Ok(Opener { key, nonce })
+    }
+
+    /// Opens the blob it was derived from, which [`seal_padded`] made. Any other is `corrupt`.
+    pub fn open_padded(&self, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let sealed = Sealed::parse(blob)?;
+        let mut plaintext = Zeroizing::new(sealed.ciphertext.to_vec());
+        let key = self.key.expose();
+        primitives::gcm_open(key, &self.nonce, &[], &mut plaintext, sealed.tag)?;
+        unpad(plaintext)
+    }
 }
 
 /// The parts of a blob.
@@ -174,10 +206,16 @@ impl<'a> Sealed<'a> {
 
     /// Turns the ciphertext, which `buffer` holds a copy of, into the plaintext.
     fn open_into(&self, key: &LockedKey, ad: &Ad, buffer: &mut [u8]) -> Result<()> {
+        let keys = self.keys(key, ad)?;
+        primitives::gcm_open(keys.aes(), keys.nonce(), &[], buffer, self.tag)
+    }
+
+    /// What its salt yields, if it was sealed with this key for this place.
+    fn keys(&self, key: &LockedKey, ad: &Ad) -> Result<BlobKeys> {
         let keys = BlobKeys::derive(key, self.salt, ad)?;
         if !primitives::equal(keys.commitment(), self.commitment) {
             return Err(CORRUPT);
         }
-        primitives::gcm_open(keys.aes(), keys.nonce(), &[], buffer, self.tag)
+        Ok(keys)
     }
 }
