@@ -19,26 +19,26 @@ use crate::host::Random;
 use crate::memory::LockedKey;
 
 /// The only version of the format.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// The only algorithm: HKDF-SHA256 and AES-256-GCM as above.
 const AES_256_GCM: u8 = 1;
 
-const SALT: usize = 32;
-const COMMITMENT: usize = 32;
+pub(super) const SALT: usize = 32;
+pub(super) const COMMITMENT: usize = 32;
 const HEADER: usize = 2 + SALT + COMMITMENT;
 /// How much longer a blob is than its plaintext.
 const OVERHEAD: usize = HEADER + TAG;
 
-const CORRUPT: Error = Error::corrupt("sealed data fails its authentication");
+pub(super) const CORRUPT: Error = Error::corrupt("sealed data fails its authentication");
 
 /// What one salt yields.
 pub(super) struct BlobKeys(Zeroizing<[u8; 32 + NONCE + COMMITMENT]>);
 
 impl BlobKeys {
-    pub(super) fn derive(key: &LockedKey, salt: &[u8], ad: &Ad) -> Result<Self> {
+    pub(super) fn derive(key: &LockedKey, salt: &[u8], ad: &Ad, algorithm: u8) -> Result<Self> {
         let mut digest = primitives::Sha256::new();
         digest.update(&ad.encode());
-        digest.update(&[VERSION, AES_256_GCM]);
+        digest.update(&[VERSION, algorithm]);
         let mut okm = Zeroizing::new([0; 32 + NONCE + COMMITMENT]);
         primitives::hkdf(salt, key.expose(), &[&digest.finish()], &mut okm[..])?;
         Ok(BlobKeys(okm))
@@ -46,6 +46,14 @@ impl BlobKeys {
 
     pub(super) fn aes(&self) -> &[u8] {
         &self.0[..32]
+    }
+
+    /// The AES key alone, in locked memory.
+    pub(super) fn locked(&self) -> Result<LockedKey> {
+        LockedKey::build(|key| {
+            key.copy_from_slice(self.aes());
+            Ok(())
+        })
     }
 
     pub(super) fn nonce(&self) -> &[u8] {
@@ -64,7 +72,7 @@ pub fn seal(random: &dyn Random, key: &LockedKey, ad: &Ad, plaintext: &[u8]) -> 
     let mut salt = [0; SALT];
     random.fill(&mut salt);
     blob.extend_from_slice(&salt);
-    let keys = BlobKeys::derive(key, &salt, ad)?;
+    let keys = BlobKeys::derive(key, &salt, ad, AES_256_GCM)?;
     blob.extend_from_slice(keys.commitment());
     blob.extend_from_slice(plaintext);
     let tag = primitives::gcm_seal(keys.aes(), keys.nonce(), &[], &mut blob[HEADER..])?;
@@ -152,11 +160,10 @@ impl Opener {
         let keys = Sealed::parse(blob)?.keys(key, ad)?;
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(keys.nonce());
-        let key = LockedKey::build(|key| {
-            key.copy_from_slice(keys.aes());
-            Ok(())
-        })?;
-        Ok(Opener { key, nonce })
+        Ok(Opener {
+            key: keys.locked()?,
+            nonce,
+        })
     }
 
     /// Opens the blob it was derived from, which [`seal_padded`] made. Any other is `corrupt`.
@@ -166,6 +173,17 @@ impl Opener {
         let key = self.key.expose();
         primitives::gcm_open(key, &self.nonce, &[], &mut plaintext, sealed.tag)?;
         unpad(plaintext)
+    }
+}
+
+/// Why a blob that does not begin with the expected version and algorithm is refused.
+pub(super) fn unknown(blob: &[u8]) -> Error {
+    match blob {
+        [] | [VERSION] => CORRUPT,
+        _ => Error::new(
+            Kind::UnsupportedVersion,
+            "sealed data has a version or algorithm that this program does not know",
+        ),
     }
 }
 
@@ -182,13 +200,7 @@ impl<'a> Sealed<'a> {
         // Version and algorithm first: what follows them is theirs to define.
         match blob {
             [VERSION, AES_256_GCM, ..] => {}
-            [] | [VERSION] => return Err(CORRUPT),
-            _ => {
-                return Err(Error::new(
-                    Kind::UnsupportedVersion,
-                    "sealed data has a version or algorithm that this program does not know",
-                ));
-            }
+            _ => return Err(unknown(blob)),
         }
         if blob.len() < OVERHEAD {
             return Err(CORRUPT);
@@ -212,7 +224,7 @@ impl<'a> Sealed<'a> {
 
     /// What its salt yields, if it was sealed with this key for this place.
     fn keys(&self, key: &LockedKey, ad: &Ad) -> Result<BlobKeys> {
-        let keys = BlobKeys::derive(key, self.salt, ad)?;
+        let keys = BlobKeys::derive(key, self.salt, ad, AES_256_GCM)?;
         if !primitives::equal(keys.commitment(), self.commitment) {
             return Err(CORRUPT);
         }
