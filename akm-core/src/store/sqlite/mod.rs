@@ -53,8 +53,9 @@ const MAX_ROW: i32 = 4 * values::MAX_BLOB as i32;
 const LOG_SIZE: i64 = 4 * 1024 * 1024;
 /// Statements kept prepared per connection: more than any of them has.
 const STATEMENTS: usize = 32;
-/// Page caches in KiB: filled as they are used, together well below what an agent at rest may take.
-const READER_CACHE: i64 = 1024;
+/// Page caches in KiB, filled as they are used. The reader holds the inner pages of a million keys, so that a get reads
+/// two pages from the system at most.
+const READER_CACHE: i64 = 4096;
 const SCANNER_CACHE: i64 = 256;
 const WRITER_CACHE: i64 = 512;
 
