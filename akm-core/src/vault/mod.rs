@@ -12,6 +12,7 @@
 mod account;
 mod host_key;
 mod limits;
+mod ready;
 mod record;
 mod sealed;
 mod slot;
@@ -21,7 +22,12 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
+<<<<<<< HEAD
 pub use record::{NewKey, OpenedKey, Record, SealedKeys};
+=======
+pub use ready::{ReadyKey, Terms};
+pub use record::{NewKey, OpenedKey, Record};
+>>>>>>> main
 
 use crate::error::Result;
 use crate::host::Host;
