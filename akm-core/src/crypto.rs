@@ -14,11 +14,8 @@ pub mod age;
 mod blob;
 mod kdf;
 mod primitives;
-<<<<<<< HEAD
-mod sign;
-=======
 mod series;
->>>>>>> main
+mod sign;
 
 #[cfg(test)]
 mod attacks;
@@ -31,11 +28,8 @@ pub use ad::{Ad, Field};
 pub use blob::{Opener, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
-<<<<<<< HEAD
-pub use sign::{sign, verify, verifying_key};
-=======
 pub use series::{Series, open_series};
->>>>>>> main
+pub use sign::{sign, verify, verifying_key};
 
 use crate::host::Random;
 use crate::memory::LockedKey;

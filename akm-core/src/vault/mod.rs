@@ -22,12 +22,8 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
-<<<<<<< HEAD
-pub use record::{NewKey, OpenedKey, Record, SealedKeys};
-=======
 pub use ready::{ReadyKey, Terms};
-pub use record::{NewKey, OpenedKey, Record};
->>>>>>> main
+pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 
 use crate::error::Result;
 use crate::host::Host;
