@@ -22,7 +22,7 @@ mod tests;
 mod vectors;
 
 pub use ad::{Ad, Field};
-pub use blob::{open, open_padded, seal, seal_padded, unwrap, wrap};
+pub use blob::{mark, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
 

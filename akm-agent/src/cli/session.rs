@@ -51,6 +51,7 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         passphrase,
         totp,
         lifetime_s: args.lifetime_s,
+        accept_rollback: None,
     })?;
     if json {
         return output::json(&unlocked);

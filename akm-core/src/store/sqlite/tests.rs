@@ -132,6 +132,16 @@ fn each_read_that_grows_with_the_vault_goes_through_its_index() {
             "SEARCH keys USING INDEX keys_by_provider (account=? AND provider_tag=? AND id>?)",
         ),
         (
+            keys::ROWS,
+            3,
+            "SEARCH keys USING INDEX keys_by_id (account=? AND id>?)",
+        ),
+        (
+            tree::NODE,
+            2,
+            "SEARCH tree USING PRIMARY KEY (account=? AND node=?)",
+        ),
+        (
             events::PAGE,
             4,
             "SEARCH events USING INDEX events_by_seq (chain=? AND seq>?)",
