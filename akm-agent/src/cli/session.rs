@@ -1,7 +1,7 @@
 //! `akm unlock`, `akm lock`, `akm status`: the session.
 
 use akm_core::Secret;
-use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock};
+use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock, VaultNotice};
 use clap::Args;
 
 use super::output::{self, Fail, Result};
@@ -23,6 +23,9 @@ pub(crate) struct Unlock {
     /// The current code of your authenticator; good for one use, so it may stand here
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
+    /// Go on with a vault that is older than what this machine has seen, or was changed behind akm's back
+    #[arg(long)]
+    accept_rollback: bool,
     #[command(flatten)]
     passphrase: PassphraseFlags,
 }
@@ -51,7 +54,7 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         passphrase,
         totp,
         lifetime_s: args.lifetime_s,
-        accept_rollback: None,
+        accept_rollback: args.accept_rollback.then_some(true),
     })?;
     if json {
         return output::json(&unlocked);
@@ -61,6 +64,18 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         output::clean(&unlocked.account),
         until(unlocked.expires_at.as_deref())
     ));
+    match unlocked.notice {
+        None => {}
+        Some(VaultNotice::FirstUse) => output::warning(
+            "this machine sees the vault for the first time: an older copy of it would not have been noticed",
+        ),
+        Some(VaultNotice::Restored) => {
+            output::note("a backup was restored: it counts as the newest from now on");
+        }
+        Some(VaultNotice::RollbackAccepted) => output::warning(
+            "an older or changed vault was accepted: rotated keys may have their old secrets, removed ones may be back",
+        ),
+    }
     Ok(())
 }
 
