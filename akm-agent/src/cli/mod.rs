@@ -12,6 +12,7 @@
 
 mod account;
 mod agent;
+mod catalogue;
 mod check;
 mod demo;
 mod doctor;
@@ -95,6 +96,11 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// List the providers that akm knows
+    #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
+    Providers,
+    /// List models with their windows and prices, or replace the list
+    Models(catalogue::Models),
     /// Run a command with keys in its environment
     Run(run::Run),
     /// Say which keys of akm.toml are missing; exit 1 if any is
@@ -212,6 +218,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Providers => catalogue::providers(json),
+        Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Check(args) => run::needs::check(&args, json),
         Command::Read(args) => reference::read(&args, json),
