@@ -211,7 +211,7 @@ pub(super) struct Draft {
 
 enum Node {
     Leaf(Vec<Entry>),
-    Inner([Tag; 16]),
+    Inner(Box<[Tag; 16]>),
 }
 
 impl Draft {
@@ -284,7 +284,8 @@ impl Draft {
             for entry in full {
                 parts[nibble(&entry.id, depth)].push(entry);
             }
-            self.nodes.insert(number, Node::Inner([EMPTY; 16]));
+            self.nodes
+                .insert(number, Node::Inner(Box::new([EMPTY; 16])));
             for (child, part) in parts.into_iter().enumerate() {
                 if !part.is_empty() {
                     let child = below(number, child);
@@ -377,7 +378,7 @@ fn encode(node: &Node) -> Vec<u8> {
         Node::Inner(hashes) => {
             let mut content = Vec::with_capacity(1 + hashes.len() * HASH);
             content.push(INNER);
-            content.extend(hashes.iter().flatten());
+            content.extend_from_slice(hashes.as_flattened());
             content
         }
     }
@@ -393,7 +394,7 @@ fn decode(content: &[u8]) -> Result<Node> {
             .as_chunks::<HASH>()
             .0
             .try_into()
-            .map(Node::Inner)
+            .map(|hashes| Node::Inner(Box::new(hashes)))
             .map_err(|_| STALE),
         _ => Err(STALE),
     }
