@@ -2,13 +2,14 @@
 //! as the agent.
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
-//! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts.
+//! [`socket`] and [`server`]; [`caller`] says who asks; [`clipboard`] holds what was copied; [`lifetime`] is how long a session lasts.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
 
 pub mod caller;
 pub mod cli;
+pub mod clipboard;
 pub mod config;
 pub mod daemon;
 pub mod harden;

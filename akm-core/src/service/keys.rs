@@ -61,15 +61,7 @@ impl Service {
     }
 
     pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
-        let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(asked, &name)?;
-        self.check_usable(&opened.record)?;
-        if opened.record.use_only {
-            return Err(
-                Error::new(Kind::Denied, "the key is use-only: it is never handed out")
-                    .with_hint("run akm edit NAME --no-use-only to allow it"),
-            );
-        }
+        let (name, opened) = self.find_for_handing_out(asked, &request.name)?;
         let secret = match request.version {
             Some(version) if version != opened.record.secret_version => self
                 .vault
@@ -85,6 +77,24 @@ impl Service {
             name: name.to_string(),
             secret,
         })
+    }
+
+    /// A key whose secret may go to whoever asks.
+    pub(super) fn find_for_handing_out(
+        &self,
+        asked: &Asked<'_>,
+        name: &str,
+    ) -> Result<(KeyName, OpenedKey)> {
+        let name = KeyName::parse(name, "name")?;
+        let opened = self.find(asked, &name)?;
+        self.check_usable(&opened.record)?;
+        if opened.record.use_only {
+            return Err(
+                Error::new(Kind::Denied, "the key is use-only: it is never handed out")
+                    .with_hint("run akm edit NAME --no-use-only to allow it"),
+            );
+        }
+        Ok((name, opened))
     }
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
