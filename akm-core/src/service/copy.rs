@@ -33,7 +33,7 @@ impl Service {
                 let target = Target::parse(&request)?;
                 let clear_after = clipboard::clear_after(&request)?;
                 // Refused for the key's sake before anything else is, in every program alike.
-                self.find_for_handing_out(asked, &request.name)?;
+                self.check_handing_out(asked, &request.name)?;
                 let clipboard = self.clipboard.clone().ok_or_else(|| {
                     Error::new(Kind::Unavailable, "this program has no clipboard")
                         .with_hint("run akm copy, which goes through the agent")
