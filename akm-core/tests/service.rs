@@ -78,6 +78,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
             Op::VaultImport,
             r#"{"keys":[{"name":"openai","secret":"x"}]}"#,
         ),
+        (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
