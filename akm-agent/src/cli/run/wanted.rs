@@ -16,6 +16,7 @@ use akm_core::{Error, Kind, Secret};
 
 use super::super::list;
 use super::super::output::{self, Result};
+use super::super::text::text;
 
 /// Where a variable's value comes from.
 #[derive(Debug)]
@@ -165,23 +166,21 @@ fn default_variable(key: &Key) -> Option<String> {
     if key.label != "default" {
         return None;
     }
+    let name = key.name.as_str();
     let left_out = match (key.status, key.use_only) {
-        (_, true) => Some("is use-only"),
+        (_, true) => Some(text!("left-out-use-only", name = name)),
         (KeyStatus::Active, false) => None,
-        (KeyStatus::Disabled, false) => Some("is disabled"),
-        (KeyStatus::Expired, false) => Some("has expired"),
-        (KeyStatus::Burned, false) => Some("is burned"),
+        (KeyStatus::Disabled, false) => Some(text!("left-out-disabled", name = name)),
+        (KeyStatus::Expired, false) => Some(text!("left-out-expired", name = name)),
+        (KeyStatus::Burned, false) => Some(text!("left-out-burned", name = name)),
     };
-    let name = output::clean(&key.name);
     if let Some(why) = left_out {
-        output::note(&format!("note: {name} {why} and is left out"));
+        output::note(&why);
         return None;
     }
     let variable = variable_of(key);
     if variable.is_err() {
-        output::note(&format!(
-            "note: {name} has no variable and is left out; akm edit --env gives it one"
-        ));
+        output::note(&text!("left-out-no-variable", name = name));
     }
     variable.ok()
 }
