@@ -15,6 +15,8 @@ use std::error::Error;
 mod address;
 #[path = "src/provider/check.rs"]
 mod check;
+#[path = "src/provider/network.rs"]
+mod network;
 #[path = "src/provider/rules.rs"]
 mod rules;
 #[path = "src/provider/schema.rs"]
@@ -23,7 +25,13 @@ mod schema;
 const CATALOGUE: &str = "catalog/providers.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in ["address.rs", "check.rs", "rules.rs", "schema.rs"] {
+    for file in [
+        "address.rs",
+        "check.rs",
+        "network.rs",
+        "rules.rs",
+        "schema.rs",
+    ] {
         println!("cargo::rerun-if-changed=src/provider/{file}");
     }
     println!("cargo::rerun-if-changed={CATALOGUE}");

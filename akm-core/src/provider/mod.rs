@@ -1,7 +1,7 @@
 //! What is known about providers, where a key may be sent, and whether it works there.
 //!
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
-//! reading order: [`address`] (what a `base_url` may be), [`schema`] and [`rules`] (what a record may
+//! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
 //! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
 //!
@@ -13,6 +13,7 @@ mod check;
 mod destinations;
 #[cfg(feature = "providers")]
 mod judge;
+pub mod network;
 #[cfg(feature = "providers")]
 mod outbound;
 #[cfg(feature = "providers")]

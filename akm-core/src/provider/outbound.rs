@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::address::{BaseUrl, Host, is_public};
+use super::address::{BaseUrl, Host};
 use super::judge::{Verdict, judge};
+use super::network::is_public;
 use super::plan::{Plan, plan};
 use super::rules::Method;
 use super::schema::Provider;
