@@ -13,8 +13,12 @@ use std::error::Error;
 
 #[path = "src/provider/address.rs"]
 mod address;
+#[path = "src/provider/balance_rules.rs"]
+mod balance_rules;
 #[path = "src/provider/check.rs"]
 mod check;
+#[path = "src/provider/decimal.rs"]
+mod decimal;
 #[path = "src/provider/network.rs"]
 mod network;
 #[path = "src/provider/rules.rs"]
@@ -27,7 +31,9 @@ const CATALOGUE: &str = "catalog/providers.json";
 fn main() -> Result<(), Box<dyn Error>> {
     for file in [
         "address.rs",
+        "balance_rules.rs",
         "check.rs",
+        "decimal.rs",
         "network.rs",
         "rules.rs",
         "schema.rs",
