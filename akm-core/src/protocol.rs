@@ -16,6 +16,7 @@ use crate::error::Result;
 mod account;
 mod agent;
 mod audit;
+mod balance;
 mod codec;
 mod key;
 #[cfg(feature = "openapi")]
@@ -26,6 +27,7 @@ mod test;
 pub use account::*;
 pub use agent::*;
 pub use audit::*;
+pub use balance::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use test::*;
@@ -217,6 +219,8 @@ operations! {
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
+    /// Asks a key's provider what is left.
+    ProviderBalance, "provider.balance" => BalanceResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.

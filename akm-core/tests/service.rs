@@ -74,6 +74,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
+        (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
     ];

@@ -35,6 +35,12 @@ pub(crate) struct Add {
     /// The variable that akm run sets, if not the provider's standard one
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
+    /// Mark the key in akm balance below this: 5, or '5 CNY'
+    #[arg(long, value_name = "AMOUNT")]
+    low_balance: Option<String>,
+    /// The id of your team or account at the provider, where its balance needs one
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
     /// Never hand the secret out; only use it
     #[arg(long)]
     use_only: bool,
@@ -62,6 +68,8 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
         notes: args.notes,
         expires_at: args.expires,
         env: args.env,
+        low_balance: args.low_balance,
+        team: args.team,
         use_only: args.use_only.then_some(true),
         base_url: args.base_url,
     })?;
@@ -143,6 +151,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
             if key.use_only { "yes" } else { "no" }.to_owned(),
         ),
         ("address", or_dash(key.base_url)),
+        ("low balance", or_dash(key.low_balance)),
         ("created", key.created_at),
         ("changed", key.updated_at),
         ("last used", or_dash(key.last_used_at)),
@@ -179,7 +188,8 @@ impl From<Settable> for KeyStatus {
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("change").required(true).multiple(true).args([
-        "model", "categories", "notes", "expires", "env", "use_only", "no_use_only", "base_url", "status",
+        "model", "categories", "notes", "expires", "env", "low_balance", "team", "use_only", "no_use_only",
+        "base_url", "status",
     ])),
     after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only asks for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
 )]
@@ -201,6 +211,12 @@ pub(crate) struct Edit {
     /// The variable that akm run sets
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
+    /// Mark the key in akm balance below this: 5, or '5 CNY'
+    #[arg(long, value_name = "AMOUNT")]
+    low_balance: Option<String>,
+    /// The id of your team or account at the provider, where its balance needs one
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
     /// Never hand the secret out; only use it
     #[arg(long, conflicts_with = "no_use_only")]
     use_only: bool,
@@ -253,6 +269,8 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         notes: args.notes,
         expires_at: args.expires,
         env: args.env,
+        low_balance: args.low_balance,
+        team: args.team,
         use_only,
         base_url: args.base_url,
         status: args.status.map(KeyStatus::from),

@@ -3,13 +3,18 @@
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
 //! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
-//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
+//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer; beside it
+//! `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
 pub mod address;
+#[cfg(feature = "providers")]
+mod balance;
+pub mod balance_rules;
 mod catalogue;
 mod check;
+pub mod decimal;
 mod destinations;
 #[cfg(feature = "providers")]
 mod judge;
@@ -24,6 +29,8 @@ pub mod schema;
 mod trust;
 
 pub use address::{BaseUrl, Refusal};
+#[cfg(feature = "providers")]
+pub use balance::{BalanceOf, BalanceReport, balance};
 pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use destinations::Destinations;

@@ -120,6 +120,9 @@ impl Service {
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),
+            Request::ProviderBalance(request) => self
+                .provider_balance(caller, &request)
+                .map(Response::ProviderBalance),
             request => self.open_session(caller, op, |asked| match request.op().cost() {
                 Cost::Quick => self.quick(asked, &request),
                 Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),

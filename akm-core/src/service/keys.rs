@@ -10,10 +10,13 @@ use crate::protocol::{
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record};
 
+use super::balance::Threshold;
 use super::{Asked, Service, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
+/// Longest id of a team in bytes.
+const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
@@ -37,6 +40,8 @@ impl Service {
                 .map(shape::parse_expiry)
                 .transpose()?,
             env: variable(request.env)?,
+            low_balance: threshold(request.low_balance.as_deref())?,
+            team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         };
@@ -156,6 +161,12 @@ impl Service {
         }
         if let Some(env) = &request.env {
             record.env = variable(Some(env.clone()))?;
+        }
+        if let Some(low_balance) = &request.low_balance {
+            record.low_balance = threshold(Some(low_balance))?;
+        }
+        if let Some(text) = &request.team {
+            record.team = team(Some(text.clone()))?;
         }
         if let Some(status) = request.status {
             record.status = next_status(record.status, status)?;
@@ -311,7 +322,7 @@ impl Service {
         ))
     }
 
-    fn find(&self, asked: &Asked<'_>, name: &KeyName) -> Result<OpenedKey> {
+    pub(super) fn find(&self, asked: &Asked<'_>, name: &KeyName) -> Result<OpenedKey> {
         match self.vault.find_key(&asked.session.account, name)? {
             Some(opened) => {
                 asked.about(opened.record.id, name);
@@ -345,7 +356,7 @@ impl Service {
         }
     }
 
-    fn check_usable(&self, record: &Record) -> Result<()> {
+    pub(super) fn check_usable(&self, record: &Record) -> Result<()> {
         match shape::status(record, self.now_ms()) {
             KeyStatus::Active => Ok(()),
             KeyStatus::Disabled => {
@@ -420,6 +431,30 @@ fn variable(name: Option<String>) -> Result<Option<String>> {
     };
     check_env(&name, "env")?;
     Ok(Some(name))
+}
+
+fn threshold(text: Option<&str>) -> Result<Option<String>> {
+    text.and_then(none_if_empty)
+        .map(|text| Threshold::parse(text).map(|threshold| threshold.to_string()))
+        .transpose()
+}
+
+/// It stands in a path, so it is one segment of one reading.
+fn team(text: Option<String>) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let fits = text.len() <= MAX_TEAM
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !fits {
+        return Err(Error::invalid(
+            "team",
+            "the id of a team has up to 128 of a-z, A-Z, 0-9, - and _",
+        ));
+    }
+    Ok(Some(text))
 }
 
 fn page_limit(limit: Option<u32>) -> Result<u32> {

@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod balance;
 mod dispatch;
 mod keys;
 mod session;

@@ -236,7 +236,7 @@ pub trait Store: Send + Sync {
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>>;
 
     /// Takes events from the journal: an event that is there already is skipped, a different one in its place is
-    /// `corrupt`. Moves `last_used_at` of the records that `key.get` and `provider.test` handed out.
+    /// `corrupt`. Moves `last_used_at` of the records that `key.get`, `provider.test` and `provider.balance` handed out.
     fn fold_events(&self, events: &[EventRow]) -> Result<()>;
     /// The last event of a chain.
     fn last_event(&self, chain: &Id) -> Result<Option<EventRow>>;

@@ -111,7 +111,7 @@ fn kinds(op: Op) -> &'static [Kind] {
             Denied,
             WrongCredentials,
         ],
-        Op::KeyGet | Op::ProviderTest => &[Locked, InvalidInput, NotFound, Denied],
+        Op::KeyGet | Op::ProviderTest | Op::ProviderBalance => &[Locked, InvalidInput, NotFound, Denied],
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }

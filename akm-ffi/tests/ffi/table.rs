@@ -80,6 +80,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "unheard-of/work"}),
             json!({"outcome": "unverifiable"}),
         ),
+        Op::ProviderBalance => (
+            json!({"name": "unheard-of/work"}),
+            json!({"outcome": "unsupported", "balances": [], "checked_at": "$time"}),
+        ),
         Op::AuditList => (
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
