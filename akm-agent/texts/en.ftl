@@ -45,3 +45,28 @@ status-active = active
 status-disabled = disabled
 status-expired = expired
 status-burned = burned
+
+## Balance
+
+col-available = AVAILABLE
+col-unit = UNIT
+col-used = USED
+col-total = TOTAL
+col-of = OF
+col-remark = REMARK
+balance-of-account = account
+balance-of-key = this key
+balance-of-plan = plan
+balance-kind-prepaid = prepaid
+balance-kind-quota = comes back each period
+balance-kind-spend = spent
+balance-unlimited = unlimited
+balance-low = below { $threshold }
+balance-owed = { $amount } owed
+balance-spent-since = spent since { $time }
+balance-left-out = { $count ->
+    [one] { $count } key of a provider without a balance is left out
+   *[other] { $count } keys of providers without a balance are left out
+ }
+field-low-balance = low balance
+field-team = team

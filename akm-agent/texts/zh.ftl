@@ -50,3 +50,25 @@ status-active = 可用
 status-disabled = 已停用
 status-expired = 已过期
 status-burned = 已泄露
+
+## 余额
+
+col-available = 可用
+col-unit = 单位
+col-used = 已用
+col-total = 总额
+col-of = 范围
+col-remark = 说明
+balance-of-account = 账户
+balance-of-key = 此密钥
+balance-of-plan = 套餐
+balance-kind-prepaid = 预付
+balance-kind-quota = 按周期恢复
+balance-kind-spend = 已消费
+balance-unlimited = 不限
+balance-low = 低于 { $threshold }
+balance-owed = 欠费 { $amount }
+balance-spent-since = 自 { $time } 起的消费
+balance-left-out = { $count } 个密钥的服务商不提供余额，未列出
+field-low-balance = 余额下限
+field-team = 团队

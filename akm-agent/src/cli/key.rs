@@ -152,12 +152,15 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
             if key.use_only { "yes" } else { "no" }.to_owned(),
         ),
         ("address", or_dash(key.base_url)),
-        ("low balance", or_dash(key.low_balance)),
+        ("field-low-balance", or_dash(key.low_balance)),
         ("created", key.created_at),
         ("changed", key.updated_at),
         ("last used", or_dash(key.last_used_at)),
         ("expires", or_dash(key.expires_at)),
     ];
+    if key.team.is_some() {
+        fields.push(("field-team", or_dash(key.team)));
+    }
     if let Some(notes) = key.notes {
         // A note may have lines of its own; each is cleaned and stands under the first.
         for (index, line) in notes.lines().enumerate() {

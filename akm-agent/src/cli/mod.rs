@@ -12,6 +12,7 @@
 
 mod account;
 mod agent;
+mod balance;
 mod check;
 mod demo;
 mod doctor;
@@ -92,6 +93,8 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// Ask providers what is left; exit 1 if it is below a key's threshold
+    Balance(balance::Ask),
     /// Run a command with keys in its environment
     Run(run::Run),
     /// Show who asked for what, or verify that nothing was changed
@@ -201,6 +204,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Balance(args) => balance::balance(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Log(args) => log::log(args, json),
         Command::Totp(args) => totp::totp(args, json),

@@ -18,7 +18,11 @@ thread_local! {
 
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
-    let families: &[(&str, &[&str])] = &[("status", &["active", "disabled", "expired", "burned"])];
+    let families: &[(&str, &[&str])] = &[
+        ("status", &["active", "disabled", "expired", "burned"]),
+        ("balance-of", &["account", "key", "plan"]),
+        ("balance-kind", &["prepaid", "quota", "spend"]),
+    ];
     families
         .iter()
         .flat_map(|(family, tokens)| tokens.iter().map(move |token| (family, token)))
