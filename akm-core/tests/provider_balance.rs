@@ -71,10 +71,7 @@ impl Hosts {
 
     /// An address with its host replaced by the server that stands for it.
     fn here(&mut self, url: &str) -> String {
-        let Some(rest) = url
-            .strip_prefix("https://")
-            .or(url.strip_prefix("http://"))
-        else {
+        let Some(rest) = url.strip_prefix("https://").or(url.strip_prefix("http://")) else {
             return url.to_owned();
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -203,7 +200,11 @@ fn mutations(record: &Value) -> Vec<(String, Value)> {
                         }
                         ("needs", _) => out.push((at(field), json!("ordinary"))),
                         ("role", role) => {
-                            let other = if *role == json!("credit") { "owed" } else { "credit" };
+                            let other = if *role == json!("credit") {
+                                "owed"
+                            } else {
+                                "credit"
+                            };
                             out.push((at(field), json!(other)));
                         }
                         ("shape", _) => out.push((at(field), json!("number"))),

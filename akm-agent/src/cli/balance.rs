@@ -159,7 +159,15 @@ fn show(results: &[Asked], all: bool) -> Result<()> {
 
 fn bare(name: &str, remark: String) -> Vec<String> {
     let dash = || "-".to_owned();
-    vec![name.to_owned(), dash(), dash(), dash(), dash(), dash(), remark]
+    vec![
+        name.to_owned(),
+        dash(),
+        dash(),
+        dash(),
+        dash(),
+        dash(),
+        remark,
+    ]
 }
 
 fn row(result: &BalanceResult, balance: &Balance) -> Vec<String> {

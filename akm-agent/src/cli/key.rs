@@ -152,12 +152,14 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
             if key.use_only { "yes" } else { "no" }.to_owned(),
         ),
         ("address", or_dash(key.base_url)),
-        ("field-low-balance", or_dash(key.low_balance)),
         ("created", key.created_at),
         ("changed", key.updated_at),
         ("last used", or_dash(key.last_used_at)),
         ("expires", or_dash(key.expires_at)),
     ];
+    if key.low_balance.is_some() {
+        fields.push(("field-low-balance", or_dash(key.low_balance)));
+    }
     if key.team.is_some() {
         fields.push(("field-team", or_dash(key.team)));
     }

@@ -155,9 +155,10 @@ fn ask_all(
         BalanceOutcome::Unreachable => 1,
         BalanceOutcome::Unsupported | BalanceOutcome::Known => 2,
     };
-    Err(silences.into_iter().min_by_key(rank).unwrap_or_else(|| {
-        Silence::unsupported("the provider has no balance that a key can read")
-    }))
+    Err(silences
+        .into_iter()
+        .min_by_key(rank)
+        .unwrap_or_else(|| Silence::unsupported("the provider has no balance that a key can read")))
 }
 
 /// Sends one request; a success's body comes back.
@@ -176,9 +177,8 @@ fn ask(
             "the key was not sealed for the address of its balance: nothing was sent",
         ));
     }
-    let headers = headers(record, header, Some(of.secret), false).ok_or_else(|| {
-        Silence::unsupported("the key has characters that no header can carry")
-    })?;
+    let headers = headers(record, header, Some(of.secret), false)
+        .ok_or_else(|| Silence::unsupported("the key has characters that no header can carry"))?;
     let plan = Plan {
         address,
         query,
@@ -389,7 +389,10 @@ fn read(
         }
     }
     let whole: &RawValue = serde_json::from_slice(body).map_err(|_| not_understood())?;
-    let since = source.url.contains("{from_").then(|| format!("{:.3}", month(now)));
+    let since = source
+        .url
+        .contains("{from_")
+        .then(|| format!("{:.3}", month(now)));
     let mut sums = Sums::default();
     for reading in &source.reads {
         let elements = match &reading.each {

@@ -259,7 +259,10 @@ impl Reading {
             }
         };
         if !currency_fits {
-            return Err((".currency", "it is not a unit, or of a region without endpoint"));
+            return Err((
+                ".currency",
+                "it is not a unit, or of a region without endpoint",
+            ));
         }
         if !(-18..=18).contains(&self.scale) {
             return Err((".scale", "a power of ten is -18 to 18"));
@@ -283,7 +286,10 @@ impl Reading {
             let limits = amount.null_is_unlimited || amount.unlimited_from.is_some();
             let may_be_unlimited = matches!(amount.role, Role::Available | Role::Total);
             if amount.at.as_str().is_empty() || !limit_fits || (limits && !may_be_unlimited) {
-                return Err((".amounts", "an amount has no place, or no limit to be without"));
+                return Err((
+                    ".amounts",
+                    "an amount has no place, or no limit to be without",
+                ));
             }
         }
         Ok(())

@@ -84,7 +84,9 @@ impl Decimal {
     /// The sum.
     pub fn plus(self, other: Decimal) -> Option<Decimal> {
         let places = self.places.max(other.places);
-        let units = self.units_at(places)?.checked_add(other.units_at(places)?)?;
+        let units = self
+            .units_at(places)?
+            .checked_add(other.units_at(places)?)?;
         Decimal { units, places }.bounded()
     }
 
@@ -191,8 +193,30 @@ mod tests {
     #[test]
     fn what_is_no_number_or_does_not_fit_is_none() {
         for text in [
-            "", "-", ".5", "5.", "01", "+1", "1 ", " 1", "1,5", "1_000", "0x10", "NaN", "Infinity", "1e",
-            "1e+", "1e99999", "1e40", "1e-40", "--1", "1.-5", "1.5.5", "１", "null", "$5",
+            "",
+            "-",
+            ".5",
+            "5.",
+            "01",
+            "+1",
+            "1 ",
+            " 1",
+            "1,5",
+            "1_000",
+            "0x10",
+            "NaN",
+            "Infinity",
+            "1e",
+            "1e+",
+            "1e99999",
+            "1e40",
+            "1e-40",
+            "--1",
+            "1.-5",
+            "1.5.5",
+            "１",
+            "null",
+            "$5",
             "1000000000000000000000000000000000000",
         ] {
             assert!(Decimal::read(text).is_none(), "{text:?}");
@@ -222,10 +246,16 @@ mod tests {
         assert_eq!(read("0.1").plus(read("0.2")).unwrap().to_string(), "0.3");
         assert_ne!(0.1 + 0.2, 0.3, "the control");
         assert_eq!(
-            read("9007199254740993").plus(read("0.01")).unwrap().to_string(),
+            read("9007199254740993")
+                .plus(read("0.01"))
+                .unwrap()
+                .to_string(),
             "9007199254740993.01"
         );
-        assert_eq!(read("5").plus(read("5.00").negated()).unwrap().to_string(), "0.00");
+        assert_eq!(
+            read("5").plus(read("5.00").negated()).unwrap().to_string(),
+            "0.00"
+        );
         let most = read("999999999999999999999999999999999999");
         assert!(most.plus(read("1")).is_none());
         assert!(most.plus(read("0.1")).is_none());

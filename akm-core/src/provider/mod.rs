@@ -18,6 +18,8 @@ pub mod decimal;
 mod destinations;
 #[cfg(feature = "providers")]
 mod judge;
+mod listing;
+pub mod models;
 pub mod network;
 #[cfg(feature = "providers")]
 mod outbound;
@@ -34,6 +36,7 @@ pub use balance::{BalanceOf, BalanceReport, balance};
 pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use destinations::Destinations;
+pub use listing::{install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;

@@ -183,7 +183,19 @@ mod tests {
         for text in ["5", "5.50 CNY", "0", "100000 characters"] {
             assert_eq!(Threshold::parse(text).unwrap().to_string(), text);
         }
-        for bad in ["", " ", "5CNY", "-5", "5 ", "5  CNY", "5 C", "CNY", "5 ¥", "5 CNY USD", "1e99"] {
+        for bad in [
+            "",
+            " ",
+            "5CNY",
+            "-5",
+            "5 ",
+            "5  CNY",
+            "5 C",
+            "CNY",
+            "5 ¥",
+            "5 CNY USD",
+            "1e99",
+        ] {
             let error = Threshold::parse(bad).err().unwrap();
             assert_eq!(error.field(), Some("low_balance"), "{bad:?}");
         }
@@ -192,7 +204,8 @@ mod tests {
     #[test]
     fn low_is_what_no_currency_reaches() {
         use BalanceScope::{Account, Key};
-        let low = |text: &str, balances: &[Balance]| Threshold::parse(text).unwrap().is_low(balances);
+        let low =
+            |text: &str, balances: &[Balance]| Threshold::parse(text).unwrap().is_low(balances);
         let cny = |amount| balance(Account, "CNY", Some(amount));
         let usd = |amount| balance(Account, "USD", Some(amount));
         assert_eq!(low("5", &[cny("4.99")]), Some(true));
@@ -205,6 +218,9 @@ mod tests {
         // No limit on the key does not make up for an empty account.
         assert_eq!(low("5", &[balance(Key, "USD", None)]), Some(false));
         assert_eq!(low("5", &[balance(Key, "USD", None), usd("1")]), Some(true));
-        assert_eq!(low("5", &[balance(Key, "USD", Some("1")), usd("9")]), Some(true));
+        assert_eq!(
+            low("5", &[balance(Key, "USD", Some("1")), usd("9")]),
+            Some(true)
+        );
     }
 }

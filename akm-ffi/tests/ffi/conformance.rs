@@ -88,7 +88,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         WrongCredentials,
     };
     match op {
-        Op::AgentStatus | Op::AgentLock => &[InvalidInput],
+        Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
         Op::AccountPassphrase | Op::TotpCodes => {
@@ -111,7 +111,9 @@ fn kinds(op: Op) -> &'static [Kind] {
             Denied,
             WrongCredentials,
         ],
-        Op::KeyGet | Op::ProviderTest | Op::ProviderBalance => &[Locked, InvalidInput, NotFound, Denied],
+        Op::KeyGet | Op::ProviderTest | Op::ProviderBalance => {
+            &[Locked, InvalidInput, NotFound, Denied]
+        }
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }

@@ -18,8 +18,14 @@ thread_local! {
 
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
+    let categories: Vec<&str> = akm_core::provider::models::Category::ALL
+        .iter()
+        .map(|category| category.token())
+        .collect();
     let families: &[(&str, &[&str])] = &[
         ("status", &["active", "disabled", "expired", "burned"]),
+        ("provider", &["active", "uncertain", "retired"]),
+        ("category", &categories),
         ("balance-of", &["account", "key", "plan"]),
         ("balance-kind", &["prepaid", "quota", "spend"]),
     ];
