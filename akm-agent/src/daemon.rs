@@ -29,7 +29,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::harden;
+use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server};
 use crate::socket::{self, Directory};
 
@@ -175,7 +177,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service));
+            let server = Server::new(Arc::clone(&service)).with_jobs(jobs(&places, &service));
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
@@ -200,6 +202,7 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
+        backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
         default_lifetime: lifetime
@@ -208,6 +211,12 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         outbound: config.outbound(),
     })
     .map(Arc::new)
+}
+
+/// What the agent does by itself.
+fn jobs(places: &Places, service: &Arc<Service>) -> Scheduler {
+    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 
 struct Signals {

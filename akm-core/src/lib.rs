@@ -20,6 +20,8 @@ pub mod secret;
 #[cfg(feature = "vault")]
 pub mod audit;
 #[cfg(feature = "vault")]
+pub mod backup;
+#[cfg(feature = "vault")]
 pub mod crypto;
 #[cfg(feature = "vault")]
 pub mod host;

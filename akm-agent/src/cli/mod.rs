@@ -12,6 +12,7 @@
 
 mod account;
 mod agent;
+mod backup;
 mod check;
 mod demo;
 mod doctor;
@@ -95,6 +96,8 @@ enum Command {
     Run(run::Run),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Copies of the whole vault: make, list, check, schedule
+    Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -196,6 +199,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Test(args) => check::test(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Log(args) => log::log(args, json),
+        Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod backups;
 mod dispatch;
 mod keys;
 mod session;
@@ -25,6 +26,7 @@ use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Vault};
 
+use backups::Backups;
 use dispatch::Asked;
 use session::{Session, Sessions};
 
@@ -39,6 +41,8 @@ pub struct Options {
     pub journal: PathBuf,
     /// The state directory (host key); must exist and be private.
     pub state: PathBuf,
+    /// Where backups are put; made when the first one is.
+    pub backups: PathBuf,
     /// Time, chance, cost.
     pub host: Host,
     /// Most keys per account; none by default.
@@ -56,6 +60,9 @@ pub struct Service {
     vault: Vault,
     audit: Audit,
     sessions: Sessions,
+    /// The file under the vault, for copies of it.
+    file: Arc<SqliteStore>,
+    backups: Backups,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -70,13 +77,14 @@ impl Service {
             vault: path,
             journal,
             state,
+            backups,
             host,
             key_limit,
             default_lifetime,
             ..
         } = options;
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let file = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let store: Arc<dyn Store> = Arc::clone(&file) as Arc<dyn Store>;
         let host_key = vault::load_host_key(&state, &*host.random)?;
         let audit = Audit::open(
             &journal,
@@ -89,6 +97,8 @@ impl Service {
             vault: Vault::new(store, host.clone(), host_key),
             audit,
             sessions: Sessions::default(),
+            backups: Backups::open(backups, state, file.vault_id())?,
+            file,
             key_limit,
             default_lifetime,
             path,
@@ -230,6 +240,12 @@ impl Service {
                 .map(Response::AccountRegister),
             Request::AccountRecover(request) => {
                 self.recover(caller, &request).map(Response::AccountRecover)
+            }
+            Request::BackupList(_) => return self.list_backups().map(Response::BackupList),
+            Request::BackupVerify(request) => {
+                return self
+                    .verify_backup(caller, &request)
+                    .map(Response::BackupVerify);
             }
             _ => Err(Error::internal(
                 "the table and the service disagree about an authority",

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use sqlite::{Contents, SqliteStore};
 
 /// A random identifier.
 pub type Id = [u8; 16];

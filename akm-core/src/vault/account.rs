@@ -87,7 +87,7 @@ pub struct RecoveredAccount {
 /// An account's sealed state.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Profile {
+pub(super) struct Profile {
     /// The binding TOTP secret.
     totp: Option<Wiped>,
     /// A TOTP secret that waits for its first code.
@@ -467,7 +467,7 @@ impl Vault {
         ))
     }
 
-    fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
+    pub(super) fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
         let ad = self.profile_ad(&row.id, row.profile_version);
         let plain = crypto::open_padded(&unlocked.profile_key, &ad, &row.profile)?;
         let profile: Profile = serde_json::from_slice(&plain)

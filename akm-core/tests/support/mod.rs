@@ -110,6 +110,7 @@ impl Bench {
             vault: self.vault(),
             journal: self.home.path().join("audit.journal"),
             state: self.home.path().join("state"),
+            backups: self.home.path().join("backups"),
             host: self.host(),
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,

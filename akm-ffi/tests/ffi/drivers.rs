@@ -139,6 +139,7 @@ impl Way for Embedded {
             vault: place.to_owned(),
             journal: place.with_file_name("audit.journal"),
             state,
+            backups: place.with_file_name("backups"),
             host: Host::real(),
             key_limit: None,
             default_lifetime: None,

@@ -85,6 +85,19 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
         ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
+        Op::BackupCreate => (
+            json!({}),
+            json!({"backup": {"name": "$save backup", "own": true}, "removed": []}),
+        ),
+        Op::BackupList => (json!({}), json!({"backups": [{"name": "${backup}"}]})),
+        Op::BackupVerify => (
+            json!({"name": "${backup}"}),
+            json!({"verified": "decrypted", "accounts": 1}),
+        ),
+        Op::BackupSchedule => (
+            json!({"daily": true}),
+            json!({"schedule": {"every_s": 86400, "keep": 14}}),
+        ),
     }
 }
 

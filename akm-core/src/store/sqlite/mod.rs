@@ -17,7 +17,7 @@
 //! Deliberately absent: deleting, recreating or repairing a file. A damaged vault is the user's to restore.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
+mod backup;
 mod events;
 mod files;
 mod keys;
@@ -43,6 +44,8 @@ mod values;
 mod tests;
 
 use values::sql;
+
+pub use backup::Contents;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +67,9 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
-    _lock: File,
+    path: PathBuf,
+    /// None for a copy, which nobody writes to once it has its name.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -86,7 +91,8 @@ impl SqliteStore {
             scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
             vault_id,
-            _lock: claim.lock,
+            path: claim.path,
+            _lock: Some(claim.lock),
         })
     }
 

@@ -1,0 +1,45 @@
+//! Whether an open account's keys open what rests in a copy of its vault.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::memory::LockedKey;
+use crate::store::Store;
+
+use super::{Unlocked, Vault};
+
+/// How many keys are opened.
+const SAMPLE: u32 = 16;
+
+impl Vault {
+    /// A vault over a copy of this one. It is only read: the counters of guesses are under this machine's key,
+    /// which it does not get.
+    pub fn over_copy(&self, copy: Arc<dyn Store>) -> Vault {
+        let nobodys = LockedKey::generate(&*self.host.random);
+        Vault::new(copy, self.host.clone(), nobodys)
+    }
+
+    /// Opens the account's state and a few of its keys in `copy`; says how many keys. `None` where the copy has no such
+    /// account, or has it under other keys, as after a rekey.
+    pub fn open_samples(&self, copy: &Vault, account: &Unlocked) -> Result<Option<u32>> {
+        let now = self.store.account(account.id())?;
+        let Some(then) = copy.store.account(account.id())? else {
+            return Ok(None);
+        };
+        // Rewritten only together with the keys in it.
+        if now.is_none_or(|now| now.keys != then.keys) {
+            return Ok(None);
+        }
+        copy.open_profile(account, &then)?;
+        let (records, _) = copy.list_keys(account, None, None, SAMPLE, &|_| true)?;
+        let mut opened = 0;
+        for record in records {
+            let key = copy
+                .find_key(account, &record.name)?
+                .ok_or(Error::corrupt("a key is not found under its name"))?;
+            copy.open_secret(account, &key)?;
+            opened += 1;
+        }
+        Ok(Some(opened))
+    }
+}
