@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let records: schema::Records =
         serde_json::from_str(&text).map_err(|error| format!("{CATALOGUE}: {error}"))?;
     records
-        .check()
+        .complete()
         .map_err(|problem| format!("{CATALOGUE}: {problem}"))?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::rules::{Pointer, Test};
+use super::rules::{Pointer, Rule, Test};
 
 /// The only version of the format that is read.
 pub const SCHEMA: u32 = 1;
@@ -25,6 +25,8 @@ pub struct Records {
     pub schema: u32,
     /// The day the facts were gathered.
     pub compiled: String,
+    /// How to read an answer that the record says nothing about.
+    pub common: Vec<Rule>,
     /// What is assumed of a provider nobody listed, when its owner gives a `base_url`.
     pub unlisted: Provider,
     /// The providers.

@@ -1,0 +1,47 @@
+# What akm says to a person, in English. zh.ftl has the same ids and variables.
+#
+# An id says what is said, not where; families that code composes: outcome-TOKEN, status-TOKEN.
+# col-… is the head of a column, field-… the name before a value, ask-… a question, hint-… a next step.
+# Sentences after "error:" and "hint:" are lower case without a full stop.
+
+## Frames
+
+error = error: { $message }
+error-of-field = error: { $field }: { $message }
+hint = hint: { $step }
+yes = yes
+no = no
+
+## Next steps
+
+hint-wait = wait { $seconds } s and try again
+hint-no-agent = run akm unlock, or akm init on a new machine
+hint-unlock = run akm unlock
+hint-init = run akm init
+hint-credentials = check the account, the passphrase and the code, and try again
+hint-list = run akm ls to see what there is
+hint-corrupt = run akm log verify and look into your backups
+hint-version = use the version of akm that wrote the vault, or a newer one
+hint-again = try again, and run akm doctor if it stays
+hint-doctor = run akm doctor to see the files akm uses
+
+## Session: unlock, lock, status
+
+ask-passphrase = passphrase:{" "}
+ask-code = code of your authenticator:{" "}
+code-needed = this account needs a code as well
+unlocked = { $account } is unlocked
+unlocked-until = { $account } is unlocked until { $time }
+locked = locked
+no-account-yet = no account yet
+field-state = state
+field-agent = agent
+field-vault = vault
+field-code-asked = code asked for
+
+## Tokens
+
+status-active = active
+status-disabled = disabled
+status-expired = expired
+status-burned = burned
