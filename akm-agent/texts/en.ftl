@@ -39,6 +39,26 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Backups
+
+backup-made = backup made and verified, { $size }
+backup-removed = removed { $name }
+backup-directory = in { $directory }
+backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
+backup-structure = structure verified, nothing decrypted: { $accounts } accounts, { $keys } keys
+backup-no-schedule = no schedule
+backup-schedule = every day while the agent runs; { $keep } are kept
+backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
+col-name = NAME
+col-made = MADE
+col-size = SIZE
+col-vault = VAULT
+vault-this = this
+vault-other = other
+hint-backup-create = run akm backup create
+hint-backup-schedule = akm backup schedule --daily makes one every day
+hint-backup-unlock = after akm unlock, keys in it are decrypted as well
+
 ## Tokens
 
 status-active = active

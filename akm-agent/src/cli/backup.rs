@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::connect;
 use super::output::{self, Result};
+use super::text::text;
 
 /// A vault of a million keys takes minutes on a slow disk; this is only for an agent that is gone.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -87,12 +88,9 @@ fn create(keep: &Keep, json: bool) -> Result<()> {
     if json {
         return output::json(&created);
     }
-    output::note(&format!(
-        "backup made and verified, {}",
-        size(created.backup.bytes)
-    ));
+    output::note(&text!("backup-made", size = size(created.backup.bytes)));
     for name in &created.removed {
-        output::note(&format!("removed {}", output::clean(name)));
+        output::note(&text!("backup-removed", name = name.as_str()));
     }
     output::line(&output::clean(&created.backup.name))
 }
@@ -103,13 +101,13 @@ fn list(json: bool) -> Result<()> {
         return output::json(&page);
     }
     let rows: Vec<Vec<String>> = page.backups.iter().map(row).collect();
-    output::table(&["NAME", "MADE", "SIZE", "VAULT"], &rows)?;
-    output::note(&format!("in {}", output::clean(&page.directory)));
+    output::table(&["col-name", "col-made", "col-size", "col-vault"], &rows)?;
+    output::note(&text!("backup-directory", directory = page.directory));
     output::note(&described(page.schedule.as_ref()));
     if page.backups.is_empty() {
-        output::hint("run akm backup create");
+        output::hint(&text!("hint-backup-create"));
     } else if page.schedule.is_none() {
-        output::hint("akm backup schedule --daily makes one every day");
+        output::hint(&text!("hint-backup-schedule"));
     }
     Ok(())
 }
@@ -119,7 +117,11 @@ fn row(backup: &Made) -> Vec<String> {
         backup.name.clone(),
         backup.created_at.clone(),
         size(backup.bytes),
-        if backup.own { "this" } else { "other" }.to_owned(),
+        if backup.own {
+            text!("vault-this")
+        } else {
+            text!("vault-other")
+        },
     ]
 }
 
@@ -128,16 +130,21 @@ fn verify(name: String, json: bool) -> Result<()> {
     if json {
         return output::json(&verified);
     }
-    let what = match verified.verified {
-        Verified::Decrypted => format!("whole, {} keys of it decrypted", verified.decrypted),
-        Verified::Structure => "structure verified, nothing decrypted".to_owned(),
-    };
-    output::note(&format!(
-        "{what}: {} accounts, {} keys",
-        verified.accounts, verified.keys
-    ));
+    output::note(&match verified.verified {
+        Verified::Decrypted => text!(
+            "backup-decrypted",
+            decrypted = verified.decrypted,
+            accounts = verified.accounts,
+            keys = verified.keys
+        ),
+        Verified::Structure => text!(
+            "backup-structure",
+            accounts = verified.accounts,
+            keys = verified.keys
+        ),
+    });
     if verified.verified == Verified::Structure {
-        output::hint("after akm unlock, keys in it are decrypted as well");
+        output::hint(&text!("hint-backup-unlock"));
     }
     Ok(())
 }
@@ -157,16 +164,13 @@ fn schedule(when: &When, json: bool) -> Result<()> {
 
 fn described(schedule: Option<&Schedule>) -> String {
     match schedule {
-        None => "no schedule".to_owned(),
-        Some(schedule) => {
-            let days = schedule
-                .max_age_days
-                .map_or_else(String::new, |days| format!(", at most {days} days old"));
-            format!(
-                "every day while the agent runs, {} are kept{days}",
-                schedule.keep
-            )
-        }
+        None => text!("backup-no-schedule"),
+        Some(Schedule {
+            keep,
+            max_age_days: Some(days),
+            ..
+        }) => text!("backup-schedule-days", keep = *keep, days = *days),
+        Some(Schedule { keep, .. }) => text!("backup-schedule", keep = *keep),
     }
 }
 
