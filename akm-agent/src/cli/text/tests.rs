@@ -18,7 +18,15 @@ thread_local! {
 
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
-    let families: &[(&str, &[&str])] = &[("status", &["active", "disabled", "expired", "burned"])];
+    let categories: Vec<&str> = akm_core::provider::models::Category::ALL
+        .iter()
+        .map(|category| category.token())
+        .collect();
+    let families: &[(&str, &[&str])] = &[
+        ("status", &["active", "disabled", "expired", "burned"]),
+        ("provider", &["active", "uncertain", "retired"]),
+        ("category", &categories),
+    ];
     families
         .iter()
         .flat_map(|(family, tokens)| tokens.iter().map(move |token| (family, token)))
