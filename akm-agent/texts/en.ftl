@@ -49,7 +49,6 @@ backup-structure = structure verified, nothing decrypted: { $accounts } accounts
 backup-no-schedule = no schedule
 backup-schedule = every day while the agent runs; { $keep } are kept
 backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
-col-name = NAME
 col-made = MADE
 col-size = SIZE
 col-vault = VAULT

@@ -54,7 +54,6 @@ backup-structure = 结构已验证，未解密任何内容：{ $accounts } 个�
 backup-no-schedule = 没有定时备份
 backup-schedule = agent 运行时每天备份一次；保留 { $keep } 份
 backup-schedule-days = agent 运行时每天备份一次；保留 { $keep } 份，最长 { $days } 天
-col-name = 名称
 col-made = 时间
 col-size = 大小
 col-vault = 保险库
