@@ -24,7 +24,7 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
 use akm_core::paths::{Places, accept_dir, ensure_dir};
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
@@ -197,8 +197,8 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Service>> {
-    Service::open(Options {
+fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
+    Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
@@ -214,7 +214,7 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
 }
 
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Service>) -> Scheduler {
+fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
     let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }

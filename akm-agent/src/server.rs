@@ -28,7 +28,7 @@ use akm_core::audit::Caller;
 use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer;
-use akm_core::service::Service;
+use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
@@ -75,7 +75,7 @@ pub struct Server {
 
 /// What every connection sees.
 struct Shared {
-    service: Arc<Service>,
+    service: Arc<Door>,
     /// Who may connect.
     uid: u32,
     phase: watch::Sender<Phase>,
@@ -101,7 +101,7 @@ struct Phase {
 
 impl Server {
     /// A server in front of this service.
-    pub fn new(service: Arc<Service>) -> Server {
+    pub fn new(service: Arc<Door>) -> Server {
         let phase = Phase {
             locks: 0,
             stopping: false,

@@ -235,6 +235,8 @@ operations! {
     BackupList, "backup.list" => BackupPage, Anyone, Unaudited, Store, [Repeatable];
     /// Opens a backup and checks it.
     BackupVerify, "backup.verify" => BackupVerification, Anyone, Unaudited, Store, [Repeatable];
+    /// Puts a backup in the vault's place.
+    BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Makes a backup every day, or stops doing so.
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
 }

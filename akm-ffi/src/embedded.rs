@@ -16,7 +16,7 @@ use akm_core::host::Host;
 use akm_core::paths::{self, Places};
 use akm_core::protocol::{Cost, Op, Request};
 use akm_core::provider::Outbound;
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use akm_core::{Error, Kind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -28,7 +28,7 @@ const FOLD_AFTER: Duration = Duration::from_secs(5);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 pub(crate) struct Embedded {
-    service: Arc<Service>,
+    service: Arc<Door>,
     caller: Caller,
     bell: Arc<Bell>,
     keeper: Option<JoinHandle<()>>,
@@ -62,7 +62,7 @@ impl Embedded {
                 state,
                 backups,
             } = places(vault)?;
-            Service::open(Options {
+            Door::open(Options {
                 vault,
                 journal,
                 state,
@@ -163,7 +163,7 @@ impl Bell {
 }
 
 /// The keeper: after a call it looks when the session ends, folds the journal, and ends sessions on time; at the end it locks.
-fn keep(service: &Service, host: &Host, bell: &Bell) {
+fn keep(service: &Door, host: &Host, bell: &Bell) {
     loop {
         let until_deadline = service.next_deadline().map(|deadline| {
             deadline

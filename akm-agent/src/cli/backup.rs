@@ -1,18 +1,25 @@
 //! `akm backup`: copies of the whole vault, sealed as it is.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use akm_core::Kind;
 use akm_core::client::Client;
+use akm_core::error::Error;
 use akm_core::protocol::{
-    Backup as Made, BackupCreate, BackupList, BackupSchedule, BackupVerify, Operation, Request,
-    Schedule, Verified,
+    Backup as Made, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify,
+    Operation, Request, Schedule, Verified,
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 
 use super::connect;
 use super::output::{self, Result};
+use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
 
 /// A vault of a million keys takes minutes on a slow disk; this is only for an agent that is gone.
@@ -41,6 +48,11 @@ enum Command {
         /// The backup, as akm backup list shows it
         name: String,
     },
+    /// Put a backup in the vault's place; asks for the passphrase that belongs to it
+    #[command(
+        after_help = "Example:\n  akm backup restore vault-1a2b3c4d-20270115T080000Z.backup --replace\n  akm backup restore /media/usb/old.backup\n\nThe passphrase is that of the account when the backup was made. The vault as it is now is kept beside the new one."
+    )]
+    Restore(Restore),
     /// Let the agent make a backup every day
     #[command(
         after_help = "Example:\n  akm backup schedule --daily --keep 30\n  akm backup schedule --off"
@@ -56,6 +68,20 @@ struct Keep {
     /// Remove backups older than this, never the newest
     #[arg(long, value_name = "DAYS")]
     max_age_days: Option<u32>,
+}
+
+#[derive(Args)]
+struct Restore {
+    /// The backup, as akm backup list shows it, or the path of one elsewhere
+    name: String,
+    /// An account in the backup
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Take the place of a vault that has an account
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFlags,
 }
 
 #[derive(Args)]
@@ -75,6 +101,7 @@ pub(crate) fn backup(args: Backup, json: bool) -> Result<()> {
         Command::Create(keep) => create(&keep, json),
         Command::List => list(json),
         Command::Verify { name } => verify(name, json),
+        Command::Restore(args) => restore(args, json),
         Command::Schedule(when) => schedule(&when, json),
     }
 }
@@ -147,6 +174,66 @@ fn verify(name: String, json: bool) -> Result<()> {
         output::hint(&text!("hint-backup-unlock"));
     }
     Ok(())
+}
+
+fn restore(args: Restore, json: bool) -> Result<()> {
+    let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
+    asker.require_passphrase()?;
+    let name = match args.name.contains('/') {
+        true => fetch(Path::new(&args.name))?,
+        false => args.name,
+    };
+    let request = BackupRestore {
+        name,
+        account: args.account,
+        passphrase: asker.passphrase(&text!("ask-backup-passphrase"))?,
+        replace: Some(args.replace),
+    };
+    let restored = with_bar(request, json)?;
+    if json {
+        return output::json(&restored);
+    }
+    output::note(&text!(
+        "backup-restored",
+        accounts = restored.accounts,
+        keys = restored.keys
+    ));
+    if let Some(kept) = restored.kept {
+        output::note(&text!("backup-kept", name = kept));
+    }
+    output::hint(&text!("hint-after-restore"));
+    Ok(())
+}
+
+/// Copies a file from elsewhere into the backup directory, so that the agent finds it; says its name there.
+fn fetch(path: &Path) -> Result<String> {
+    let io = |error: std::io::Error| Error::from_io(&error);
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "the file has a log beside it: it is a vault in use, or was not closed",
+        )
+        .with_hint("open it once with AKM_VAULT, or take a backup that akm made")
+        .into());
+    }
+    let mut from = File::open(path).map_err(io)?;
+    let directory = PathBuf::from(connect()?.call(&BackupList {})?.directory);
+    akm_core::paths::ensure_dir(&directory)?;
+    let name = format!(
+        "from-elsewhere-{}.backup",
+        Timestamp::now().as_millisecond()
+    );
+    let mut to = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(&name))
+        .map_err(io)?;
+    std::io::copy(&mut from, &mut to).map_err(io)?;
+    to.sync_all().map_err(io)?;
+    Ok(name)
 }
 
 fn schedule(when: &When, json: bool) -> Result<()> {

@@ -114,7 +114,7 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
-    /// Copies of the whole vault: make, list, check, schedule
+    /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use akm_core::error::Result;
-use akm_core::service::Service;
+use akm_core::service::Door;
 
 use super::Shared;
 use crate::daemon;
@@ -17,7 +17,7 @@ use crate::jobs::{Job, Scheduler};
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// The daily backup.
-pub(crate) struct DailyBackup(pub(crate) Arc<Service>);
+pub(crate) struct DailyBackup(pub(crate) Arc<Door>);
 
 impl Job for DailyBackup {
     fn name(&self) -> &'static str {

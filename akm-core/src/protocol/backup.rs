@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plain::one;
 use super::wire;
+use crate::secret::Secret;
 
 wire! {
     /// Copies the whole vault, as it is at one moment, into the backup directory.
@@ -106,6 +108,39 @@ wire! {
         keys: u64,
         /// Keys that were decrypted.
         decrypted: u64,
+    }
+}
+
+wire! {
+    /// Puts a backup in the vault's place. Every session ends; recovery codes are void afterwards.
+    request BackupRestore {
+        /// File name in the backup directory.
+        name: String,
+        /// An account in the backup; `default` if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// Its passphrase as it was when the backup was made.
+        #[serde(with = "one")]
+        #[cfg_attr(feature = "openapi", schemars(with = "String"))]
+        passphrase: Secret,
+        /// Whether a vault that has an account may be replaced; false if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replace: Option<bool>,
+    }
+}
+
+wire! {
+    /// The backup is the vault now, and locked.
+    result Restored {
+        /// The backup.
+        name: String,
+        /// Accounts in it.
+        accounts: u64,
+        /// Keys in it.
+        keys: u64,
+        /// File name, beside the vault, of the vault that was replaced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<String>,
     }
 }
 

@@ -56,7 +56,7 @@ impl Backups {
     }
 
     /// One at a time: they are long, and each takes the disk for itself.
-    fn turn(&self) -> Result<Turn<'_>> {
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
         let guard = match self.turn.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -74,6 +74,10 @@ impl Backups {
         })
     }
 
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     fn schedule(&self) -> MutexGuard<'_, Option<Schedule>> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,13 +92,13 @@ impl Backups {
 }
 
 /// The right to work on a backup; progress is shown while it lasts.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     backups: &'a Backups,
     _guard: MutexGuard<'a, ()>,
 }
 
 impl Turn<'_> {
-    fn at(&self, done: u64, total: u64) {
+    pub(super) fn at(&self, done: u64, total: u64) {
         self.backups.done.store(done, Ordering::Relaxed);
         self.backups.total.store(total, Ordering::Relaxed);
     }
@@ -237,7 +241,7 @@ impl Service {
     }
 
     /// A failure leaves an event of its own; a success wrote it on the way.
-    fn noted<T>(&self, caller: &Caller, op: Op, answer: Result<T>) -> Result<T> {
+    pub(super) fn noted<T>(&self, caller: &Caller, op: Op, answer: Result<T>) -> Result<T> {
         if let Err(error) = &answer {
             // The refusal stands whether or not its event could be written.
             let _ = self.audit.append_system(&failed(op, caller, error.kind()));

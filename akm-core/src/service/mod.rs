@@ -12,7 +12,9 @@ mod accounts;
 mod backups;
 mod catalogue;
 mod dispatch;
+mod door;
 mod keys;
+mod restore;
 mod session;
 mod shape;
 
@@ -27,6 +29,8 @@ use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Vault};
 
+pub use door::Door;
+
 use backups::Backups;
 use dispatch::Asked;
 use session::{Session, Sessions};
@@ -35,6 +39,7 @@ use session::{Session, Sessions};
 pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// Where a service finds its files and what bounds it.
+#[derive(Clone)]
 pub struct Options {
     /// The vault file; its directory must exist and be private.
     pub vault: PathBuf,
@@ -55,7 +60,7 @@ pub struct Options {
     pub outbound: crate::provider::Outbound,
 }
 
-/// One vault, and the sessions on it.
+/// One vault, and the sessions on it. A program goes through a [`Door`].
 pub struct Service {
     host: Host,
     vault: Vault,
@@ -252,6 +257,11 @@ impl Service {
                     .verify_backup(caller, &request)
                     .map(Response::BackupVerify);
             }
+            // Only the door can replace what it leads to.
+            Request::BackupRestore(_) => Err(Error::new(
+                Kind::Unavailable,
+                "a backup is restored through the door",
+            )),
             _ => Err(Error::internal(
                 "the table and the service disagree about an authority",
             )),

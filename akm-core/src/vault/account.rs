@@ -544,6 +544,13 @@ impl StepUp {
     pub fn account(&self) -> &Id {
         &self.row.id
     }
+
+    /// The keys of the account that confirmed, for a look at its records. Its sealed state opens as well.
+    pub(super) fn open(&self, vault: &Vault) -> Result<Unlocked> {
+        let unlocked = vault.open_account(&self.row, &self.root)?;
+        vault.open_profile(&unlocked, &self.row)?;
+        Ok(unlocked)
+    }
 }
 
 fn unlocked(

@@ -1,11 +1,14 @@
-//! Whether an open account's keys open what rests in a copy of its vault.
+//! Whether an account's keys, or its passphrase, open what rests in a copy of its vault.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::LockedKey;
+use crate::name::AccountName;
+use crate::secret::Secret;
 use crate::store::Store;
 
+use super::limits::Guess;
 use super::{Unlocked, Vault};
 
 /// How many keys are opened.
@@ -31,15 +34,31 @@ impl Vault {
             return Ok(None);
         }
         copy.open_profile(account, &then)?;
-        let (records, _) = copy.list_keys(account, None, None, SAMPLE, &|_| true)?;
+        copy.samples(account).map(Some)
+    }
+
+    /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
+    /// and not in the copy, where whoever brought it could have set the count.
+    pub fn prove_copy(&self, copy: &Vault, account: &str, passphrase: &Secret) -> Result<()> {
+        let account = AccountName::parse(account, "account")?;
+        let known = self.store.account_by_name(account.as_str())?.is_some();
+        let counted = self.count_attempt(Guess::SignIn, account.as_str(), known)?;
+        let proof = copy.confirm_passphrase(&account, passphrase)?;
+        let unlocked = proof.open(copy)?;
+        copy.samples(&unlocked)?;
+        self.clear_attempts(&counted)
+    }
+
+    fn samples(&self, account: &Unlocked) -> Result<u32> {
+        let (records, _) = self.list_keys(account, None, None, SAMPLE, &|_| true)?;
         let mut opened = 0;
         for record in records {
-            let key = copy
+            let key = self
                 .find_key(account, &record.name)?
                 .ok_or(Error::corrupt("a key is not found under its name"))?;
-            copy.open_secret(account, &key)?;
+            self.open_secret(account, &key)?;
             opened += 1;
         }
-        Ok(Some(opened))
+        Ok(opened)
     }
 }

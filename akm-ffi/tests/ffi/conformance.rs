@@ -120,6 +120,13 @@ fn kinds(op: Op) -> &'static [Kind] {
         }
         Op::BackupList => &[InvalidInput],
         Op::BackupVerify => &[InvalidInput, NotFound],
+        Op::BackupRestore => &[
+            InvalidInput,
+            NotFound,
+            Conflict,
+            RateLimited,
+            WrongCredentials,
+        ],
     }
 }
 

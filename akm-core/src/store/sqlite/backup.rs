@@ -17,8 +17,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::values::{array, sql};
 use super::{
-    READER_CACHE, SCANNER_CACHE, SqliteStore, WRITER_CACHE, connect, harden, hold, read_only,
-    schema,
+    READER_CACHE, SCANNER_CACHE, SqliteStore, WRITER_CACHE, accounts, connect, files, harden, hold,
+    read_only, schema,
 };
 use crate::error::{Error, Result};
 use crate::store::{Id, Store as _};
@@ -122,6 +122,7 @@ impl SqliteStore {
             scanner: Mutex::new(read_only(open(&path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
             path,
+            replaced: None,
             _lock: None,
         })
     }
@@ -169,6 +170,26 @@ impl SqliteStore {
             }
         }
         Ok(())
+    }
+
+    /// Makes a copy of `live` ready to take its place: who guessed how often is as it is there now, and recovery codes are
+    /// void, because those that were used since would be good again.
+    pub fn take_over(&self, live: &SqliteStore) -> Result<()> {
+        let attempts = accounts::all_attempts(&hold(&live.scanner))?;
+        self.write(|tx| {
+            accounts::replace_attempts(tx, &attempts)?;
+            accounts::remove_recovery(tx)
+        })
+    }
+
+    /// Where the vault is that this one took the place of when it was opened, if it did.
+    pub fn replaced(&self) -> Option<&Path> {
+        self.replaced.as_deref()
+    }
+
+    /// What to call a vault that is to take the place of the one at `path` when that is opened next.
+    pub fn restored_name(path: &Path) -> PathBuf {
+        files::restored_name(path)
     }
 
     /// The system's chain and every account's.

@@ -68,6 +68,7 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     vault_id: Id,
     path: PathBuf,
+    replaced: Option<PathBuf>,
     /// None for a copy, which nobody writes to once it has its name.
     _lock: Option<File>,
 }
@@ -92,6 +93,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             vault_id,
             path: claim.path,
+            replaced: claim.replaced,
             _lock: Some(claim.lock),
         })
     }
