@@ -17,6 +17,7 @@ mod account;
 mod agent;
 mod audit;
 mod backup;
+mod catalogue;
 mod codec;
 mod key;
 #[cfg(feature = "openapi")]
@@ -28,6 +29,7 @@ pub use account::*;
 pub use agent::*;
 pub use audit::*;
 pub use backup::*;
+pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use test::*;
@@ -217,6 +219,10 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Lists the providers that are known.
+    ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
+    /// Lists the models that are known, with their prices.
+    ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.

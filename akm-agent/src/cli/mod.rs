@@ -13,15 +13,19 @@
 mod account;
 mod agent;
 mod backup;
+mod catalogue;
 mod check;
 mod demo;
 mod doctor;
+mod env;
 mod init;
+mod inject;
 mod key;
 mod list;
 mod log;
 mod output;
 mod prompt;
+mod reference;
 mod run;
 mod session;
 mod text;
@@ -93,8 +97,21 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// List the providers that akm knows
+    #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
+    Providers,
+    /// List models with their windows and prices, or replace the list
+    Models(catalogue::Models),
     /// Run a command with keys in its environment
     Run(run::Run),
+    /// Say which keys of akm.toml are missing; exit 1 if any is
+    Check(run::needs::Check),
+    /// Print the secret that a reference names
+    Read(reference::Read),
+    /// Fill in a template: {{ akm://NAME }} becomes the secret
+    Inject(inject::Inject),
+    /// Print keys as variables of a shell
+    Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
     /// Copies of the whole vault: make, list, check, restore, schedule
@@ -204,7 +221,13 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Providers => catalogue::providers(json),
+        Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
+        Command::Check(args) => run::needs::check(&args, json),
+        Command::Read(args) => reference::read(&args, json),
+        Command::Inject(args) => inject::inject(&args),
+        Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
         Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod backups;
+mod catalogue;
 mod dispatch;
 mod door;
 mod keys;
@@ -235,6 +236,10 @@ impl Service {
                 return self
                     .status(&self.sessions.read(), caller)
                     .map(Response::AgentStatus);
+            }
+            Request::ProviderList(_) => return self.list_providers().map(Response::ProviderList),
+            Request::ModelList(request) => {
+                return self.list_models(&request).map(Response::ModelList);
             }
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {
