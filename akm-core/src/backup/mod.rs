@@ -2,12 +2,13 @@
 //!
 //! Invariants: the directory is 0700 and every file 0600; a file stands under a backup's name only when it is
 //! complete, checked and on the disk ([`Draft::publish`]: file flushed, renamed, directory flushed); what an
-//! interrupted attempt left has another name (`.partial`) and is removed by the next attempt; the newest backup
-//! of a vault is never removed.
+//! interrupted attempt left has another name (`.partial`) and is removed by the next attempt; a backup that was just
+//! made is not removed to make room.
 //!
 //! What is in a file is the store's business. Deliberately absent: following a path that a request names. A
 //! request names a file of this directory, and nothing else can be opened through it.
 
+use std::cmp::Reverse;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -89,7 +90,9 @@ impl Directory {
                 own,
             });
         }
-        found.sort_by(|a, b| (b.created_at, &b.name).cmp(&(a.created_at, &a.name)));
+        // Twins are numbered; in a name the number would come before the suffix of the first.
+        let stem = |found: &Found| found.name.strip_suffix(SUFFIX).map(str::to_owned);
+        found.sort_by_cached_key(|found| Reverse((found.created_at, stem(found))));
         found.truncate(MAX_PAGE as usize);
         Ok(found)
     }
@@ -138,12 +141,13 @@ impl Directory {
     }
 
     /// Removes this vault's backups past the newest `keep` and those made before `oldest` (Unix milliseconds),
-    /// but never the newest. Returns the names.
-    pub fn prune(&self, keep: Option<u32>, oldest: Option<i64>) -> Result<Vec<String>> {
-        let own = self.list()?.into_iter().filter(|found| found.own);
+    /// but never `made`, which was made just now: by a clock that was set back it looks old. Returns the names.
+    pub fn prune(&self, made: &str, keep: Option<u32>, oldest: Option<i64>) -> Result<Vec<String>> {
+        let own = self.list()?.into_iter();
+        let others = own.filter(|found| found.own && found.name != made);
         let mut removed = Vec::new();
-        for (index, found) in own.enumerate().skip(1) {
-            let beyond = keep.is_some_and(|keep| index >= keep as usize);
+        for (index, found) in others.enumerate() {
+            let beyond = keep.is_some_and(|keep| index + 1 >= keep as usize);
             let old = oldest.is_some_and(|oldest| found.created_at < oldest);
             if beyond || old {
                 fs::remove_file(self.path.join(&found.name))?;
@@ -337,13 +341,13 @@ mod tests {
         let other = Directory::new(home.path().join("backups"), [2; 16]);
         let names: Vec<String> = (0..5).map(|day| make(&directory, day * DAY)).collect();
         let foreign = make(&other, 0);
-        assert_eq!(directory.prune(None, None).unwrap(), [""; 0]);
-        let removed = directory.prune(Some(3), None).unwrap();
+        assert_eq!(directory.prune(&names[4], None, None).unwrap(), [""; 0]);
+        let removed = directory.prune(&names[4], Some(3), None).unwrap();
         assert_eq!(removed, [names[1].clone(), names[0].clone()]);
         let before = Some(at(4 * DAY).as_millisecond());
-        let removed = directory.prune(Some(3), before).unwrap();
+        let removed = directory.prune(&names[4], Some(3), before).unwrap();
         assert_eq!(removed, [names[3].clone(), names[2].clone()]);
-        let removed = directory.prune(Some(0), Some(i64::MAX)).unwrap();
+        let removed = directory.prune(&names[4], Some(0), Some(i64::MAX)).unwrap();
         assert_eq!(removed, [""; 0], "the newest stays");
         let left: Vec<String> = directory
             .list()
@@ -352,6 +356,25 @@ mod tests {
             .map(|f| f.name)
             .collect();
         assert_eq!(left, [names[4].clone(), foreign]);
+    }
+
+    #[test]
+    fn of_two_in_a_second_and_after_a_clock_was_set_back_the_new_one_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = Directory::new(home.path().join("backups"), [1; 16]);
+        let first = make(&directory, 10);
+        let twin = make(&directory, 10);
+        let names: Vec<String> = directory
+            .list()
+            .unwrap()
+            .into_iter()
+            .map(|f| f.name)
+            .collect();
+        assert_eq!(names, [twin.clone(), first.clone()], "newest first");
+        assert_eq!(directory.prune(&twin, Some(1), None).unwrap(), [first]);
+        let back = make(&directory, 0);
+        assert_eq!(directory.prune(&back, Some(1), None).unwrap(), [twin]);
+        assert!(directory.find(&back).is_ok());
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Service {
         });
         let removed = match (keep, oldest) {
             (None, None) => Vec::new(),
-            (keep, oldest) => directory.prune(keep, oldest)?,
+            (keep, oldest) => directory.prune(&name, keep, oldest)?,
         };
         Ok(BackupCreated {
             backup: Backup {

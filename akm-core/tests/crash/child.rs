@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::steps::{self, Step};
-use crate::support::Bench;
+use crate::support::new_key;
+use akm_core::protocol::BackupCreate;
+
+use crate::desk::Desk;
 
 const SCRIPT: &str = "AKM_CRASH_TEST_SCRIPT";
 const HOME: &str = "AKM_CRASH_TEST_HOME";
@@ -21,6 +24,7 @@ pub(crate) fn script(name: &str) -> Vec<Step> {
         Some(("mixed", rounds)) => steps::mixed(rounds.parse().unwrap()),
         Some(("adding", count)) => steps::adding(count.parse().unwrap()),
         _ if name == "restoring" => steps::restoring(),
+        _ if name == "changing" => steps::changing(),
         _ => panic!("no such script"),
     }
 }
@@ -42,7 +46,11 @@ pub(crate) fn prepare(home: &Path) {
 /// Memory, where there is a file system of it: what is flushed there costs nothing, and what is tested does not depend on it.
 pub(crate) fn scratch() -> &'static Path {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory } else { Path::new("/tmp") }
+    if memory.is_dir() {
+        memory
+    } else {
+        Path::new("/tmp")
+    }
 }
 
 /// A command that runs a script in a home. `wrap` goes before it.
@@ -83,7 +91,10 @@ pub(crate) fn told(home: &Path) -> Told {
         .read_to_string(&mut text)
         .unwrap();
     let mut told = Told::default();
-    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+    for line in text
+        .split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+    {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["ok", step] => told.done.push(step.parse().unwrap()),
@@ -101,21 +112,60 @@ fn task() {
         return;
     };
     let home = Path::new(&home);
+    if let Some(work) = name.strip_prefix("forever-") {
+        return forever(work, home);
+    }
     let steps = script(&name);
     let states = steps::states(&steps);
-    let mut acks = OpenOptions::new().append(true).open(home.join(ACKS)).unwrap();
+    let mut acks = OpenOptions::new()
+        .append(true)
+        .open(home.join(ACKS))
+        .unwrap();
     let mut say = |line: String| acks.write_all(line.as_bytes()).unwrap();
-    let bench = match Bench::at(home) {
-        Ok(bench) => bench,
+    let desk = match Desk::open(home, 0) {
+        Ok(desk) => desk,
         Err(error) => return say(format!("no 0 {}\n", error.kind().token())),
     };
     for (index, step) in steps.iter().enumerate() {
-        match steps::run(&bench, index, step, &states[index]) {
+        match steps::run(&desk, index, step, &states[index]) {
             Ok(()) => say(format!("ok {index}\n")),
             Err(error) => {
                 // One failure, told honestly. What comes after it is another process's.
                 return say(format!("no {index} {}\n", error.kind().token()));
             }
+        }
+    }
+}
+
+/// Work until somebody kills it: each thing that was acknowledged is said by its name.
+fn forever(work: &str, home: &Path) {
+    let mut acks = OpenOptions::new()
+        .append(true)
+        .open(home.join(ACKS))
+        .unwrap();
+    let mut say = |name: &str| acks.write_all(format!("{name}\n").as_bytes()).unwrap();
+    let clock = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    // Each process later than the one before, so that backups have names of their own.
+    let desk = Desk::open(home, clock.as_secs() % 10_000_000).unwrap();
+    steps::unlock(&desk, "passphrase number 0").unwrap();
+    for index in 0.. {
+        if work == "backup" {
+            desk.clock.advance(std::time::Duration::from_millis(10));
+            let request = BackupCreate {
+                keep: Some(5),
+                max_age_days: None,
+            };
+            say(&desk.call(request).unwrap().backup.name);
+        } else {
+            let name = format!(
+                "openai/p{}-{}-{index}",
+                std::process::id(),
+                clock.as_nanos()
+            );
+            desk.call(new_key(&name, "sk")).unwrap();
+            say(&name);
         }
     }
 }

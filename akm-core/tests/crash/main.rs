@@ -12,6 +12,7 @@
 
 mod check;
 mod child;
+mod desk;
 mod disk;
 mod faults;
 mod kills;

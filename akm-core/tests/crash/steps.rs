@@ -9,7 +9,8 @@ use akm_core::protocol::{
     TotpEnable,
 };
 
-use crate::support::{Bench, new_key, secret};
+use crate::desk::Desk;
+use crate::support::{new_key, secret};
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
@@ -104,49 +105,49 @@ pub(crate) fn states(steps: &[Step]) -> Vec<State> {
 }
 
 /// Carries a step out. `Ok` is the acknowledgement.
-pub(crate) fn run(bench: &Bench, index: usize, step: &Step, before: &State) -> Result<()> {
+pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Result<()> {
     let now = || secret(before.passphrase.as_deref().unwrap());
     let value = format!("sk-value-of-step-{index}");
     match step {
-        Step::Register => bench
+        Step::Register => desk
             .call(AccountRegister {
                 account: "default".into(),
                 passphrase: secret(&passphrase(0)),
                 totp: Some(false),
             })
             .map(drop),
-        Step::Add(name) => bench.call(new_key(name, &value)).map(drop),
-        Step::Rotate(name) => bench
+        Step::Add(name) => desk.call(new_key(name, &value)).map(drop),
+        Step::Rotate(name) => desk
             .call(KeyRotate {
                 name: name.clone(),
                 secret: secret(&value),
             })
             .map(drop),
-        Step::Rename(name) => update(bench, name, Some(format!("{name}-renamed")), None),
-        Step::Disable(name) => update(bench, name, None, Some(KeyStatus::Disabled)),
-        Step::Remove(name) => bench.call(KeyRemove { name: name.clone() }).map(drop),
-        Step::Get(name) => bench
+        Step::Rename(name) => update(desk, name, Some(format!("{name}-renamed")), None),
+        Step::Disable(name) => update(desk, name, None, Some(KeyStatus::Disabled)),
+        Step::Remove(name) => desk.call(KeyRemove { name: name.clone() }).map(drop),
+        Step::Get(name) => desk
             .call(KeyGet {
                 name: name.clone(),
                 version: None,
             })
             .map(|got| assert_eq!(got.secret.expose(), before.keys[name])),
-        Step::Passphrase(number) => bench
+        Step::Passphrase(number) => desk
             .call(AccountPassphrase {
                 passphrase: now(),
                 new_passphrase: secret(&passphrase(*number)),
             })
             .map(drop),
-        Step::Codes => bench.call(TotpCodes { passphrase: now() }).map(drop),
+        Step::Codes => desk.call(TotpCodes { passphrase: now() }).map(drop),
         Step::Totp => {
-            bench.call(TotpEnable { passphrase: now() })?;
-            bench.call(TotpDisable { passphrase: now() }).map(drop)
+            desk.call(TotpEnable { passphrase: now() })?;
+            desk.call(TotpDisable { passphrase: now() }).map(drop)
         }
-        Step::Lock => bench.call(AgentLock {}).map(drop),
-        Step::Unlock => unlock(bench, before.passphrase.as_deref().unwrap()),
-        Step::Fold => bench.service().fold(),
-        Step::Checkpoint => bench.service().checkpoint(),
-        Step::Schedule => bench
+        Step::Lock => desk.call(AgentLock {}).map(drop),
+        Step::Unlock => unlock(desk, before.passphrase.as_deref().unwrap()),
+        Step::Fold => desk.door.fold(),
+        Step::Checkpoint => desk.door.checkpoint(),
+        Step::Schedule => desk
             .call(BackupSchedule {
                 daily: true,
                 keep: None,
@@ -154,46 +155,47 @@ pub(crate) fn run(bench: &Bench, index: usize, step: &Step, before: &State) -> R
             })
             .map(drop),
         Step::Backup => {
-            // Names have seconds in them, and the clock of a bench stands still.
-            bench.clock.advance(std::time::Duration::from_secs(60));
-            bench.call(BackupCreate::default()).map(drop)
+            // Names have seconds in them, and the clock of a test stands still.
+            desk.clock.advance(std::time::Duration::from_secs(60));
+            desk.call(BackupCreate::default()).map(drop)
         }
         Step::Restore => {
-            let newest = bench.call(akm_core::protocol::BackupList {})?.backups.remove(0);
+            let newest = desk
+                .call(akm_core::protocol::BackupList {})?
+                .backups
+                .remove(0);
             let then = before.backup.as_deref().unwrap();
-            bench
-                .call(BackupRestore {
-                    name: newest.name,
-                    account: None,
-                    passphrase: secret(then.passphrase.as_deref().unwrap()),
-                    replace: Some(true),
-                })
-                .map(drop)
+            desk.call(BackupRestore {
+                name: newest.name,
+                account: None,
+                passphrase: secret(then.passphrase.as_deref().unwrap()),
+                replace: Some(true),
+            })
+            .map(drop)
         }
     }
 }
 
 /// Unlocks, and goes on with a restored vault.
-pub(crate) fn unlock(bench: &Bench, passphrase: &str) -> Result<()> {
-    bench
-        .call(AgentUnlock {
-            account: None,
-            passphrase: secret(passphrase),
-            totp: None,
-            lifetime_s: None,
-        })
-        .map(drop)
+pub(crate) fn unlock(desk: &Desk, passphrase: &str) -> Result<()> {
+    desk.call(AgentUnlock {
+        account: None,
+        passphrase: secret(passphrase),
+        totp: None,
+        lifetime_s: None,
+    })
+    .map(drop)
 }
 
 fn update(
-    bench: &Bench,
+    desk: &Desk,
     name: &str,
     new_name: Option<String>,
     status: Option<KeyStatus>,
 ) -> Result<()> {
     let json = serde_json::json!({"name": name, "new_name": new_name, "status": status});
     let request: KeyUpdate = serde_json::from_value(json).unwrap();
-    bench.call(request).map(drop)
+    desk.call(request).map(drop)
 }
 
 /// Everything that changes something, mixed: the operations a vault lives by.
@@ -237,6 +239,21 @@ pub(crate) fn restoring() -> Vec<Step> {
         Step::Restore,
         Step::Unlock,
         Step::Add("openai/restored".into()),
+    ]
+}
+
+/// Credentials, again and again.
+pub(crate) fn changing() -> Vec<Step> {
+    vec![
+        Step::Register,
+        Step::Add("openai/one".into()),
+        Step::Passphrase(1),
+        Step::Codes,
+        Step::Passphrase(2),
+        Step::Lock,
+        Step::Unlock,
+        Step::Passphrase(3),
+        Step::Add("openai/two".into()),
     ]
 }
 

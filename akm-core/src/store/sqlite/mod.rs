@@ -174,9 +174,24 @@ fn harden(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     // Statement journals would lie in /tmp otherwise, with sealed rows in them.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "secure_delete", true)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "synchronous", durability())?;
     conn.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
     conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+/// Every commit is flushed before it is acknowledged.
+#[cfg(not(feature = "insecure-test-storage"))]
+fn durability() -> &'static str {
+    "FULL"
+}
+
+/// The same, unless a test wants to see what is lost otherwise.
+#[cfg(feature = "insecure-test-storage")]
+fn durability() -> &'static str {
+    match std::env::var("AKM_TEST_SYNCHRONOUS").as_deref() {
+        Ok("NORMAL") => "NORMAL",
+        _ => "FULL",
+    }
 }
 
 fn read_only(conn: Connection) -> Result<Connection> {
