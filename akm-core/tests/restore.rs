@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use akm_core::Kind;
 use akm_core::protocol::{
     AccountPassphrase, AccountRecover, AuditList, AuditVerify, BackupCreate, BackupRestore,
-    BackupVerify, Restored,
+    BackupVerify, Restored, VaultNotice,
 };
 use support::{Bench, PASSPHRASE, kind, secret};
 
@@ -113,7 +113,9 @@ fn h05_restoring_an_older_backup_needs_the_flag_and_is_logged() {
         Kind::Locked,
         "every session ended"
     );
-    bench.unlock().unwrap();
+    let notice = bench.unlock().unwrap().notice;
+    assert_eq!(notice, Some(VaultNotice::Restored));
+    assert_eq!(bench.unlock().unwrap().notice, None, "once");
     assert_eq!(bench.get("openai").unwrap(), "sk-old");
     assert_eq!(kind(bench.get("openai/new")), Kind::NotFound);
     // What was done since the backup is in the log all the same, and so is the restore.
@@ -142,6 +144,24 @@ fn h05_restoring_an_older_backup_needs_the_flag_and_is_logged() {
     bench.unlock().unwrap();
     assert_eq!(bench.get("openai/after").unwrap(), "sk-after");
     assert!(bench.call(AuditVerify {}).unwrap().ok);
+}
+
+#[test]
+fn h05_after_a_restore_the_epoch_has_moved_and_what_was_before_is_older() {
+    let mut bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    let kept = restore(&bench, &name, PASSPHRASE, true)
+        .unwrap()
+        .kept
+        .unwrap();
+    bench.unlock().unwrap();
+    bench.close();
+    // The vault that was replaced had come further once; put back by hand it is older now.
+    std::fs::copy(bench.home.path().join(&kept), bench.vault()).unwrap();
+    bench.reopen();
+    assert_eq!(kind(bench.unlock()), Kind::RolledBack);
 }
 
 #[test]

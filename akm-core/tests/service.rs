@@ -625,6 +625,7 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
             passphrase: secret(PASSPHRASE),
             totp: None,
             lifetime_s,
+            accept_rollback: None,
         })
     };
     assert_eq!(kind(unlock(Some(0))), Kind::InvalidInput);
@@ -650,6 +651,7 @@ fn the_default_lifetime_holds_for_every_way_into_an_account() {
             passphrase: secret(PASSPHRASE),
             totp: None,
             lifetime_s,
+            accept_rollback: None,
         })
     };
     let recover = |bench: &Bench, code: &akm_core::Secret| {
@@ -735,6 +737,7 @@ fn b14_a_new_passphrase_ends_other_sessions() {
         passphrase: secret(PASSPHRASE),
         totp: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     bench.call_as(other(), unlock).unwrap();
     let get = || KeyGet {

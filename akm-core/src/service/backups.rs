@@ -7,7 +7,7 @@
 //! The order of making one: copy a snapshot → check it → write the event → fold the journal and carry the
 //! events over, so that every change in the backup has its event there → flush, rename, flush the directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -76,6 +76,10 @@ impl Backups {
 
     pub(super) fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        &self.state
     }
 
     fn schedule(&self) -> MutexGuard<'_, Option<Schedule>> {

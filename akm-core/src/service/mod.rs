@@ -99,8 +99,9 @@ impl Service {
             &host_key,
             store.vault_id(),
         )?;
+        let anchors = vault::Anchors::open(&state, &store.vault_id())?;
         Ok(Service {
-            vault: Vault::new(store, host.clone(), host_key),
+            vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
             sessions: Sessions::default(),
             backups: Backups::open(backups, state, file.vault_id())?,
@@ -200,9 +201,12 @@ impl Service {
         self.audit.pending()
     }
 
-    /// Folds the audit journal into the store. Call every few seconds and at the end.
+    /// Folds the audit journal into the store and syncs how far the vault has come. Call every few seconds and at the end.
     pub fn fold(&self) -> Result<()> {
-        self.audit.fold().map(drop)
+        // Neither waits for the other's success.
+        let anchored = self.vault.sync_anchors();
+        self.audit.fold()?;
+        anchored
     }
 
     /// Writes the store's log back into its file. Call before stopping.

@@ -4,8 +4,9 @@
 //! opened with the passphrase that belongs to it, a few of its keys decrypted. A wrong passphrase, a damaged or a newer file
 //! ends it there, and the vault was not touched. Then, while nobody is inside: the event, the journal folded, the
 //! events and the counts of guesses since the backup brought along (a restore does not erase who asked for what, nor give anybody
-//! new guesses), recovery codes made void, the file flushed, and one rename. The old vault is kept
-//! beside the new one.
+//! new guesses), the restore announced where the epochs are, the file flushed, and one rename. The old vault is kept
+//! beside the new one. Each account moves to a new epoch at its next unlock, and its recovery codes end there;
+//! until then they open nothing.
 //!
 //! The passphrase is the proof, so whoever is locked out of the vault can restore; guesses count as those at a
 //! sign-in do.
@@ -19,6 +20,8 @@ use crate::audit::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op};
 use crate::store::{Contents, SqliteStore, Store};
+
+use crate::vault;
 
 use super::{DEFAULT_ACCOUNT, Service, done};
 
@@ -92,6 +95,8 @@ impl Service {
                 self.file.carry_events(&file)?;
             }
             file.take_over(&self.file)?;
+            // Should it end here, the vault that stands is still the newest.
+            vault::announce_restore(self.backups.state(), &*file)?;
             // Closed: its log is written back and gone, and the file stands alone.
             let file = Arc::into_inner(file)
                 .ok_or(Error::internal("a staged vault is held by somebody else"))?;

@@ -6,10 +6,11 @@ use crate::error::{Error, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
-use crate::store::Store;
+use crate::store::{AccountChange, SlotRow, Store};
 
 use super::limits::Guess;
-use super::{Unlocked, Vault};
+use super::slot::PASSPHRASE;
+use super::{Position, Standing, Unlocked, Vault};
 
 /// How many keys are opened.
 const SAMPLE: u32 = 16;
@@ -19,7 +20,7 @@ impl Vault {
     /// which it does not get.
     pub fn over_copy(&self, copy: Arc<dyn Store>) -> Vault {
         let nobodys = LockedKey::generate(&*self.host.random);
-        Vault::new(copy, self.host.clone(), nobodys)
+        Vault::new(copy, self.host.clone(), nobodys, None)
     }
 
     /// Opens the account's state and a few of its keys in `copy`; says how many keys. `None` where the copy has no such
@@ -34,7 +35,9 @@ impl Vault {
             return Ok(None);
         }
         copy.open_profile(account, &then)?;
-        copy.samples(account).map(Some)
+        let account = account.over(copy)?;
+        copy.check_manifest(&account, false)?;
+        copy.samples(&account).map(Some)
     }
 
     /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
@@ -45,8 +48,36 @@ impl Vault {
         let counted = self.count_attempt(Guess::SignIn, account.as_str(), known)?;
         let proof = copy.confirm_passphrase(&account, passphrase)?;
         let unlocked = proof.open(copy)?;
+        copy.check_manifest(&unlocked, false)?;
         copy.samples(&unlocked)?;
+        if !self.has_seen(&unlocked)? {
+            copy.void_codes(&unlocked)?;
+        }
         self.clear_attempts(&counted)
+    }
+
+    /// Whether this machine knows how far the account had come. Then the first unlock after a restore moves the account on,
+    /// which voids its codes; else nothing would.
+    fn has_seen(&self, account: &Unlocked) -> Result<bool> {
+        let nowhere = Position {
+            epoch: 0,
+            generation: 0,
+            mark: [0; 32],
+        };
+        match &self.anchors {
+            Some(anchors) => Ok(anchors.compare(account.id(), &nowhere)? != Standing::Unknown),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes every slot that a recovery code opens.
+    fn void_codes(&self, account: &Unlocked) -> Result<()> {
+        let slots = self.store.slots(account.id())?;
+        let change = AccountChange {
+            remove_slots: recovery(&slots),
+            ..AccountChange::default()
+        };
+        self.commit_account(account, &change, &mut || Ok(()))
     }
 
     fn samples(&self, account: &Unlocked) -> Result<u32> {
@@ -61,4 +92,10 @@ impl Vault {
         }
         Ok(opened)
     }
+}
+
+/// The slots that recovery codes open.
+pub(super) fn recovery(slots: &[SlotRow]) -> Vec<u32> {
+    let numbers = slots.iter().map(|slot| slot.slot);
+    numbers.filter(|number| *number != PASSPHRASE).collect()
 }

@@ -10,6 +10,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -124,6 +125,7 @@ impl SqliteStore {
             path,
             replaced: None,
             _lock: None,
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -172,14 +174,10 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Makes a copy of `live` ready to take its place: who guessed how often is as it is there now, and recovery codes are
-    /// void, because those that were used since would be good again.
+    /// Makes a copy of `live` ready to take its place: who guessed how often is as it is there now.
     pub fn take_over(&self, live: &SqliteStore) -> Result<()> {
         let attempts = accounts::all_attempts(&hold(&live.scanner))?;
-        self.write(|tx| {
-            accounts::replace_attempts(tx, &attempts)?;
-            accounts::remove_recovery(tx)
-        })
+        self.write(|tx| accounts::replace_attempts(tx, &attempts))
     }
 
     /// Where the vault is that this one took the place of when it was opened, if it did.
