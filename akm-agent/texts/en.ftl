@@ -42,6 +42,28 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Backups
+
+backup-made = backup made and verified, { $size }
+backup-removed = removed { $name }
+backup-directory = in { $directory }
+backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
+backup-structure = structure verified, nothing decrypted: { $accounts } accounts, { $keys } keys
+ask-backup-passphrase = passphrase when the backup was made:{" "}
+backup-restored = restored: { $accounts } accounts, { $keys } keys
+backup-kept = the vault as it was is kept beside it as { $name }
+hint-after-restore = run akm unlock, then akm totp codes: recovery codes of before are void
+backup-no-schedule = no schedule
+backup-schedule = every day while the agent runs; { $keep } are kept
+backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
+col-made = MADE
+col-size = SIZE
+col-vault = VAULT
+vault-this = this
+vault-other = other
+hint-backup-create = run akm backup create
+hint-backup-schedule = akm backup schedule --daily makes one every day
+hint-backup-unlock = after akm unlock, keys in it are decrypted as well
 ## Accounts: init, account, totp
 
 ask-new-passphrase = new passphrase:{" "}

@@ -48,6 +48,28 @@ field-agent = agent
 field-vault = 保险库
 field-code-asked = 需要验证码
 
+## 备份
+
+backup-made = 备份已完成并通过验证，{ $size }
+backup-removed = 已删除 { $name }
+backup-directory = 位于 { $directory }
+backup-decrypted = 完整，已试解密其中 { $decrypted } 个密钥：{ $accounts } 个账户，{ $keys } 个密钥
+backup-structure = 结构已验证，未解密任何内容：{ $accounts } 个账户，{ $keys } 个密钥
+ask-backup-passphrase = 备份当时的口令：
+backup-restored = 已恢复：{ $accounts } 个账户，{ $keys } 个密钥
+backup-kept = 原保险库已保留在旁边，文件名 { $name }
+hint-after-restore = 请运行 akm unlock，再运行 akm totp codes：此前的恢复码已失效
+backup-no-schedule = 没有定时备份
+backup-schedule = agent 运行时每天备份一次；保留 { $keep } 份
+backup-schedule-days = agent 运行时每天备份一次；保留 { $keep } 份，最长 { $days } 天
+col-made = 时间
+col-size = 大小
+col-vault = 保险库
+vault-this = 当前
+vault-other = 其他
+hint-backup-create = 请运行 akm backup create
+hint-backup-schedule = 运行 akm backup schedule --daily 可每天自动备份
+hint-backup-unlock = 先运行 akm unlock，即可同时解密其中的密钥
 ## 账户：init、account、totp
 
 ask-new-passphrase = 新口令：

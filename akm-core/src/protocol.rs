@@ -16,6 +16,7 @@ use crate::error::Result;
 mod account;
 mod agent;
 mod audit;
+mod backup;
 mod balance;
 mod catalogue;
 mod codec;
@@ -29,6 +30,7 @@ mod test;
 pub use account::*;
 pub use agent::*;
 pub use audit::*;
+pub use backup::*;
 pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
@@ -235,6 +237,16 @@ operations! {
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
+    /// Copies the whole vault into the backup directory.
+    BackupCreate, "backup.create" => BackupCreated, Session, Audited, Store, [];
+    /// Lists the backup directory.
+    BackupList, "backup.list" => BackupPage, Anyone, Unaudited, Store, [Repeatable];
+    /// Opens a backup and checks it.
+    BackupVerify, "backup.verify" => BackupVerification, Anyone, Unaudited, Store, [Repeatable];
+    /// Puts a backup in the vault's place.
+    BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
+    /// Makes a backup every day, or stops doing so.
+    BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

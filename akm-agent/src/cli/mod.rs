@@ -12,6 +12,7 @@
 
 mod account;
 mod agent;
+mod backup;
 mod balance;
 mod catalogue;
 mod check;
@@ -119,6 +120,8 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Copies of the whole vault: make, list, check, restore, schedule
+    Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -240,6 +243,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Inject(args) => inject::inject(&args),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
+        Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -10,8 +10,8 @@ use crate::error::Result;
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
 pub(crate) use sqlite::open_private;
+pub use sqlite::{Contents, SqliteStore};
 
 /// A random identifier.
 pub type Id = [u8; 16];

@@ -361,9 +361,15 @@ impl Vault {
     /// made again of the rows that are there. Afterwards every other copy is older.
     pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
         let _changes = account.shared.changes();
-        let (row, slots) = self.stored_account(account.id())?;
+        let (row, mut slots) = self.stored_account(account.id())?;
         let vault = self.store.vault_id();
         let id = account.id();
+        let mut change = AccountChange::default();
+        if account.notice() == Notice::Restored {
+            // Codes that were used since the backup would be good again.
+            change.remove_slots = super::canary::recovery(&slots);
+            slots.retain(|slot| !change.remove_slots.contains(&slot.slot));
+        }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
 
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
@@ -390,9 +396,17 @@ impl Vault {
             mac: [0; 32],
         };
         self.write_manifest(account, &row.manifest, manifest, true, nodes, |tree| {
-            let nothing = AccountChange::default();
-            self.store.change_account(id, &nothing, tree, before_commit)
+            self.store.change_account(id, &change, tree, before_commit)
         })
+    }
+
+    /// Whether the account is as a restore announced it and nobody has signed in since.
+    pub(super) fn is_restored(&self, row: &AccountRow) -> Result<bool> {
+        let Some(anchors) = &self.anchors else {
+            return Ok(false);
+        };
+        let standing = anchors.compare(&row.id, &claimed_position(row)?)?;
+        Ok(matches!(standing, Standing::Older { awaited: true, .. }))
     }
 
     /// An epoch that neither the vault nor this machine has had.

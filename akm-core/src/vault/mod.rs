@@ -11,6 +11,7 @@
 
 mod account;
 mod anchor;
+mod canary;
 mod host_key;
 mod limits;
 mod manifest;

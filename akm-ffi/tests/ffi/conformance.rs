@@ -117,7 +117,18 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
-        Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
+        Op::KeyList | Op::AuditList | Op::AuditVerify | Op::BackupCreate | Op::BackupSchedule => {
+            &[Locked, InvalidInput]
+        }
+        Op::BackupList => &[InvalidInput],
+        Op::BackupVerify => &[InvalidInput, NotFound],
+        Op::BackupRestore => &[
+            InvalidInput,
+            NotFound,
+            Conflict,
+            RateLimited,
+            WrongCredentials,
+        ],
     }
 }
 

@@ -17,7 +17,7 @@
 //! Deliberately absent: deleting, recreating or repairing a file. A damaged vault is the user's to restore.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
+mod backup;
 mod events;
 mod files;
 mod keys;
@@ -46,6 +47,8 @@ mod tests;
 
 pub(crate) use files::open_private;
 use values::sql;
+
+pub use backup::Contents;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,8 +71,11 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
+    path: PathBuf,
+    replaced: Option<PathBuf>,
+    /// None for a copy, which nobody writes to once it has its name.
+    _lock: Option<File>,
     changes: AtomicU64,
-    _lock: File,
 }
 
 impl SqliteStore {
@@ -91,8 +97,10 @@ impl SqliteStore {
             scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
             vault_id,
+            path: claim.path,
+            replaced: claim.replaced,
+            _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
-            _lock: claim.lock,
         })
     }
 
@@ -179,9 +187,24 @@ fn harden(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     // Statement journals would lie in /tmp otherwise, with sealed rows in them.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "secure_delete", true)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "synchronous", durability())?;
     conn.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
     conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+/// Every commit is flushed before it is acknowledged.
+#[cfg(not(feature = "insecure-test-storage"))]
+fn durability() -> &'static str {
+    "FULL"
+}
+
+/// The same, unless a test wants to see what is lost otherwise.
+#[cfg(feature = "insecure-test-storage")]
+fn durability() -> &'static str {
+    match std::env::var("AKM_TEST_SYNCHRONOUS").as_deref() {
+        Ok("NORMAL") => "NORMAL",
+        _ => "FULL",
+    }
 }
 
 fn read_only(conn: Connection) -> Result<Connection> {
