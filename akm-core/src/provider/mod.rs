@@ -15,6 +15,8 @@ mod destinations;
 mod judge;
 mod listing;
 pub mod models;
+#[cfg(all(test, feature = "providers"))]
+mod mutants;
 #[cfg(feature = "providers")]
 mod outbound;
 #[cfg(feature = "providers")]
