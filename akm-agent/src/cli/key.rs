@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
 use super::text::of_token;
-use super::{check, connect};
+use super::{check, connect, list};
 
 /// Stores a key.
 #[derive(Args)]
@@ -128,6 +128,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     }
     let key = shown.key;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let tested = list::tested(&key);
     let mut fields = vec![
         ("name", key.name),
         ("status", of_token("status", key.status.token())),
@@ -147,6 +148,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("created", key.created_at),
         ("changed", key.updated_at),
         ("last used", or_dash(key.last_used_at)),
+        ("field-tested", tested),
         ("expires", or_dash(key.expires_at)),
     ];
     if let Some(notes) = key.notes {

@@ -4,8 +4,8 @@ use akm_core::client::Client;
 use akm_core::protocol::{Key, KeyList, KeyPage, KeyStatus, MAX_PAGE};
 use clap::{Args, ValueEnum};
 
-use super::connect;
 use super::output::{self, Result};
+use super::{connect, text};
 
 /// A status to look for.
 #[derive(Clone, Copy, ValueEnum)]
@@ -69,6 +69,7 @@ pub(crate) fn ls(args: Ls, json: bool) -> Result<()> {
             "CATEGORIES",
             "EXPIRES",
             "LAST USED",
+            "col-tested",
         ],
         &rows,
     )
@@ -91,7 +92,20 @@ fn row(key: &Key) -> Vec<String> {
         },
         or_dash(&key.expires_at),
         or_dash(&key.last_used_at),
+        tested(key),
     ]
+}
+
+/// What the last connection test showed, and on which day.
+pub(super) fn tested(key: &Key) -> String {
+    match &key.last_test {
+        None => "-".to_owned(),
+        Some(test) => format!(
+            "{} {}",
+            text::of_token("outcome", test.outcome.token()),
+            test.time.get(..10).unwrap_or(&test.time)
+        ),
+    }
 }
 
 /// Every page of a list, sorted by name.

@@ -14,6 +14,8 @@ mod dispatch;
 mod keys;
 mod session;
 mod shape;
+#[cfg(feature = "providers")]
+mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,6 +11,7 @@
 
 mod account;
 mod host_key;
+mod last_test;
 mod limits;
 mod record;
 mod sealed;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
+pub use last_test::LastTest;
 pub use record::{NewKey, OpenedKey, Record};
 
 use crate::error::Result;

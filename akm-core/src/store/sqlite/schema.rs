@@ -89,6 +89,15 @@ CREATE TABLE history (
 ) STRICT;
 CREATE UNIQUE INDEX history_by_version ON history (account, key, version);
 
+CREATE TABLE last_tests (
+    account BLOB NOT NULL,
+    key BLOB NOT NULL,
+    secret_version INTEGER NOT NULL CHECK (secret_version > 0),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (account, key),
+    FOREIGN KEY (account, key) REFERENCES keys (account, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE events (
     chain BLOB NOT NULL CHECK (length(chain) = 16),
     seq INTEGER NOT NULL CHECK (seq > 0),
