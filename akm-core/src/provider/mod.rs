@@ -15,14 +15,14 @@ mod destinations;
 mod judge;
 mod listing;
 pub mod models;
-#[cfg(all(test, feature = "providers"))]
-mod mutants;
 #[cfg(feature = "providers")]
 mod outbound;
 #[cfg(feature = "providers")]
 mod plan;
 pub mod rules;
 pub mod schema;
+#[cfg(all(test, feature = "providers"))]
+mod tests;
 #[cfg(feature = "providers")]
 mod trust;
 
