@@ -32,7 +32,7 @@ impl Service {
             self.open_session(caller, Op::ProviderTest, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record)?;
+                self.check_usable(&opened.record.terms())?;
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 self.key_event(asked, &opened.record.id, &name)?;
                 Ok((name, opened.record, secret, asked.session.generation()))
@@ -114,7 +114,7 @@ impl Service {
                 .is_none_or(|p| p.status != Status::Retired && p.test.cost == Cost::None)
         };
         let keep = |record: &Record| {
-            shape::status(record, now) == KeyStatus::Active
+            shape::status(&record.terms(), now) == KeyStatus::Active
                 && free(record)
                 // One that cannot be read is found by whoever lists it.
                 && self.vault.last_test(account, record).is_ok_and(|test| {

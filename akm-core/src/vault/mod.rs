@@ -13,6 +13,7 @@ mod account;
 mod host_key;
 mod last_test;
 mod limits;
+mod ready;
 mod record;
 mod sealed;
 mod slot;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
 pub use last_test::LastTest;
+pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 
 use crate::error::Result;
