@@ -339,3 +339,11 @@ no-models = no models
 models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
+
+## Tests
+
+col-tested = TESTED
+field-tested = tested
+left-out-retired = left out: { $name }, whose provider is retired
+left-out-costs = left out: { $name }, whose test may cost money
+hint-name-left-out = run akm test NAME to test one of them all the same

@@ -334,3 +334,11 @@ no-models = 没有模型
 models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 { $date }
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
+
+## 测试
+
+col-tested = 上次测试
+field-tested = 上次测试
+left-out-retired = 已跳过 { $name }：服务商已停用
+left-out-costs = 已跳过 { $name }：测试可能产生费用
+hint-name-left-out = 如仍要测试其中某一个，请运行 akm test NAME

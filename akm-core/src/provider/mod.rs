@@ -27,6 +27,8 @@ mod outbound;
 mod plan;
 pub mod rules;
 pub mod schema;
+#[cfg(all(test, feature = "providers"))]
+mod tests;
 #[cfg(feature = "providers")]
 mod trust;
 

@@ -19,6 +19,8 @@ mod keys;
 mod restore;
 mod session;
 mod shape;
+#[cfg(feature = "providers")]
+mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;

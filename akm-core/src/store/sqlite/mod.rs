@@ -38,6 +38,7 @@ mod backup;
 mod events;
 mod files;
 mod keys;
+mod last_tests;
 mod schema;
 mod tree;
 mod values;
@@ -347,6 +348,14 @@ impl Store for SqliteStore {
 
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>> {
         keys::history(&self.scanner(), account, key)
+    }
+
+    fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()> {
+        self.write(|tx| last_tests::keep(tx, account, key, secret_version, sealed))
+    }
+
+    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>> {
+        last_tests::last(&self.scanner(), account, key)
     }
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
