@@ -13,6 +13,7 @@ const HELP: &str = include_str!("../../../texts/help.zh.po");
 
 /// Words that clap puts into help by itself; they stand in the file as well.
 const OF_CLAP: &[&str] = &[
+    "Usage: ",
     "Usage:",
     "Commands:",
     "Arguments:",
@@ -45,20 +46,25 @@ fn chinese(text: &str) -> String {
 
 /// A tree of commands with its help in Chinese.
 pub(crate) fn in_chinese(command: Command) -> Command {
-    let text =
-        |styled: Option<&StyledStr>| styled.map(|text| StyledStr::from(chinese(&text.to_string())));
+    let text = |styled: Option<&StyledStr>| styled.map(|text| chinese(&text.to_string()));
     let about = text(command.get_about());
     let long_about = text(command.get_long_about());
     let after = text(command.get_after_help());
-    let mut command = command
-        .mut_args(|arg| {
-            let help = text(arg.get_help());
-            let long_help = text(arg.get_long_help());
-            arg.help(help).long_help(long_help)
-        })
-        .mut_subcommands(in_chinese)
-        .about(about)
-        .long_about(long_about);
+    let mut command = command.mut_subcommands(in_chinese).mut_args(|mut arg| {
+        if let Some(help) = text(arg.get_help()) {
+            arg = arg.help(help);
+        }
+        if let Some(help) = text(arg.get_long_help()) {
+            arg = arg.long_help(help);
+        }
+        arg
+    });
+    if let Some(about) = about {
+        command = command.about(about);
+    }
+    if let Some(about) = long_about {
+        command = command.long_about(about);
+    }
     if let Some(after) = after {
         command = command.after_help(after);
     }
