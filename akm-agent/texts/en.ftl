@@ -228,6 +228,84 @@ hint-copied-to-terminal = akm cannot clear that one: copy something else when yo
 no-clipboard = there is no display, and stdout is not a terminal that has a clipboard
 hint-no-clipboard = run akm copy in a terminal, or use akm get
 
+## The demo
+
+demo-intro = akm demo: a key goes in, and programs get it. Everything happens in a temporary home.
+demo-done = { $steps } steps did what they say, { $skipped } skipped. The temporary home and its agent are gone.
+demo-left-behind = something is left behind: { $what }
+demo-gone = the temporary home and its agent are gone
+demo-interrupted = interrupted
+demo-failed = FAILED: { $why }
+demo-skipped = skipped: { $why }
+demo-more = … { $count } lines more
+demo-no-server = no server on loopback: { $error }
+demo-no-stage = the demo cannot begin: { $error }
+demo-init = The vault is created, its agent started, and an authenticator set up
+demo-init-done = { $codes } recovery codes, TOTP secret { $secret }, confirmed with the code { $code } computed from it
+demo-no-totp = akm init printed no TOTP secret
+demo-no-codes = akm init printed no recovery codes
+demo-bad-totp = the TOTP secret is not one
+demo-add = A key is added
+demo-add-others = One that the provider refuses, and one that asks too often
+demo-printed = { $command } printed a secret
+demo-list = What is in the vault
+demo-list-wrong = akm ls shows { $keys } keys
+demo-test = Every key is tested against its provider
+demo-verdict = { $name } should be { $verdict }
+demo-few-requests = the server saw { $count } requests only
+demo-tested = as it should be; the providers answered { $count } requests
+demo-lock = The agent is locked and forgets its keys
+demo-unlock = Unlocked again, with passphrase and code, to read the log
+demo-log = Who asked for what
+demo-log-gets = { $fetched } programs got the key and the log knows of { $known }
+demo-log-lacks = the log knows of no { $action }
+demo-log-done = every one of the { $count } fetches is there
+demo-verify = Nothing in the log was changed, moved or taken out
+demo-stop = The agent is stopped
+demo-ended = { $what } ended with { $code } and not with { $wanted }
+demo-building = the first time takes a minute or two …
+demo-by-akm = the command line
+demo-by-rust = a Rust program
+demo-by-python = a Python program
+demo-by-node = a Node program
+demo-build-c = The C library is built
+demo-build-rust = The Rust example is built
+demo-build-node = Node gets koffi, which calls C libraries
+demo-registry = from the package registry, if it is not there yet …
+demo-koffi-there = koffi is there already
+demo-koffi-installed = koffi is installed
+demo-build-failed = { $what } failed:
+demo-built-else = cargo built something else
+demo-no-checkout = not in a checkout of akm
+demo-no-file = { $path } is not in this checkout
+demo-no-tool = { $name } is not installed
+demo-fetch = The key is fetched by { $who }
+demo-fetched = { $preview }, the key that was added
+demo-refuse = Now { $who } is refused
+demo-http = the agent answered HTTP { $status }
+demo-other-key = what came is not the key that was added
+demo-came-out = the key came out of a locked agent
+demo-stdout = something came on stdout
+demo-exit-3 = exit code 3: { $said }
+demo-cannot-run = { $program } cannot be run: { $error }
+demo-silent = a program does not answer
+demo-endless = a program did not end in time
+demo-home-stays = the temporary home is still there
+demo-process-stays = a process of the demo cannot be ended
+
+## Running commands
+
+run-left-out = note: { $name } is left out: { $state }
+run-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
+run-not-masked = note: { $name } has less than { $length } characters and is not masked in the output
+run-cannot = the command cannot be run
+need-missing = missing
+col-state = STATE
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
+
 ## Tokens
 
 status-active = active

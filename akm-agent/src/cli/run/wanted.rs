@@ -16,6 +16,7 @@ use akm_core::{Error, Kind, Secret};
 
 use super::super::list;
 use super::super::output::{self, Result};
+use super::super::text::{of_token, text};
 
 /// Where a variable's value comes from.
 #[derive(Debug)]
@@ -166,22 +167,21 @@ fn default_variable(key: &Key) -> Option<String> {
         return None;
     }
     let left_out = match (key.status, key.use_only) {
-        (_, true) => Some("is use-only"),
+        (_, true) => Some(text!("use-only")),
         (KeyStatus::Active, false) => None,
-        (KeyStatus::Disabled, false) => Some("is disabled"),
-        (KeyStatus::Expired, false) => Some("has expired"),
-        (KeyStatus::Burned, false) => Some("is burned"),
+        (status, false) => Some(of_token("status", status.token())),
     };
-    let name = output::clean(&key.name);
-    if let Some(why) = left_out {
-        output::note(&format!("note: {name} {why} and is left out"));
+    if let Some(state) = left_out {
+        output::note(&text!(
+            "run-left-out",
+            name = key.name.as_str(),
+            state = state
+        ));
         return None;
     }
     let variable = variable_of(key);
     if variable.is_err() {
-        output::note(&format!(
-            "note: {name} has no variable and is left out; akm edit --env gives it one"
-        ));
+        output::note(&text!("run-no-variable", name = key.name.as_str()));
     }
     variable.ok()
 }
