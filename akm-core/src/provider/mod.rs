@@ -23,6 +23,7 @@ pub mod rules;
 pub mod schema;
 #[cfg(feature = "providers")]
 mod trust;
+mod variables;
 
 pub use address::{BaseUrl, Refusal};
 pub use catalogue::Catalogue;
@@ -32,6 +33,7 @@ pub use listing::{install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;
+pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};
 
