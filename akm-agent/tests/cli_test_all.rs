@@ -66,6 +66,8 @@ fn home(server: &ProviderServer) -> Home {
             env: None,
             use_only: None,
             base_url: Some(format!("http://127.0.0.1:{}", server.port())),
+            low_balance: None,
+            team: None,
         };
         client.call(&key).unwrap();
     }

@@ -31,6 +31,7 @@ pub mod schema;
 mod tests;
 #[cfg(feature = "providers")]
 mod trust;
+mod variables;
 
 pub use address::{BaseUrl, Refusal};
 #[cfg(feature = "providers")]
@@ -42,6 +43,7 @@ pub use listing::{install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;
+pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};
 

@@ -8,10 +8,11 @@
 //!
 //! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
@@ -22,6 +23,7 @@ pub struct Door {
     /// None where a restored vault could not be opened.
     open: RwLock<Option<Service>>,
     options: Options,
+    clipboard: Option<Arc<dyn Clipboard>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -35,7 +37,25 @@ impl Door {
         Ok(Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
+            clipboard: None,
         })
+    }
+
+    /// As [`Service::with_clipboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
+        self.clipboard = Some(clipboard);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
+    fn equipped(&self, service: Service) -> Service {
+        match &self.clipboard {
+            Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        }
     }
 
     /// As [`Service::call`], and restores.
@@ -110,6 +130,13 @@ impl Door {
         self.with(Service::checkpoint)
     }
 
+    /// As [`Service::test_due`]; none where there is no service.
+    pub fn test_due(&self, not_for: Duration) -> usize {
+        self.read()
+            .as_ref()
+            .map_or(0, |service| service.test_due(not_for))
+    }
+
     /// As [`Service::scheduled_backup`].
     pub fn scheduled_backup(&self) -> Result<()> {
         self.with(Service::scheduled_backup)
@@ -130,7 +157,7 @@ impl Door {
         service.finish_restore(caller, staged)?;
         // From here on the restored vault stands. The old one is closed first: one process, one owner.
         *open = None;
-        let service = Service::open(self.options.clone())?;
+        let service = self.equipped(Service::open(self.options.clone())?);
         let kept = service.replaced();
         *open = Some(service);
         Ok(Restored {
