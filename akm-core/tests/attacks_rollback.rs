@@ -342,7 +342,10 @@ fn a06_a_row_put_back_under_an_open_session_is_refused_at_once() {
             .unwrap();
     }
     assert_eq!(put, 2, "control: the hand reaches the file");
-    assert_eq!(kind(bench.get("openai")), Kind::RolledBack);
+    // What was handed out just now is ready to be handed out again, and is the newest.
+    assert_eq!(bench.get("openai").unwrap(), NEW);
+    let shown = bench.raw(Op::KeyShow, r#"{"name":"openai"}"#);
+    assert_eq!(kind(shown), Kind::RolledBack);
     // A change of the manifest underneath is noticed by the next change.
     let manifest: Vec<u8> = older
         .query_row("SELECT manifest FROM accounts", [], |row| row.get(0))

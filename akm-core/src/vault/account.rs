@@ -19,6 +19,7 @@ use crate::store::{AccountChange, AccountRow, BeforeCommit, Id, ProfileChange, S
 use super::Vault;
 use super::limits::Guess;
 use super::manifest::{Notice, Shared};
+use super::ready::ReadyKeys;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
 
@@ -36,6 +37,7 @@ pub struct Unlocked {
     profile_version: u64,
     pub(super) vault_key: LockedKey,
     pub(super) index_key: LockedKey,
+    pub(super) ready: ReadyKeys,
     profile_key: LockedKey,
     audit_key: LockedKey,
     pub(super) manifest_key: LockedKey,
@@ -578,6 +580,7 @@ fn unlocked(
         profile_version,
         index_key: crypto::derive(&vault_key, "index"),
         manifest_key: crypto::derive(&vault_key, "manifest"),
+        ready: ReadyKeys::default(),
         profile_key: crypto::derive(root, "profile"),
         vault_key,
         audit_key,

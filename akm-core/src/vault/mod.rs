@@ -14,6 +14,7 @@ mod anchor;
 mod host_key;
 mod limits;
 mod manifest;
+mod ready;
 mod record;
 mod sealed;
 mod slot;
@@ -26,6 +27,7 @@ pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, U
 pub use anchor::{Anchors, Position, Standing};
 pub use host_key::load_or_create as load_host_key;
 pub use manifest::{Check, Notice, announce_restore, claimed_position};
+pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 
 use crate::error::Result;
