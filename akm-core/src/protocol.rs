@@ -23,6 +23,7 @@ mod key;
 pub mod openapi;
 mod plain;
 mod test;
+mod vault;
 
 pub use account::*;
 pub use agent::*;
@@ -31,6 +32,7 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use test::*;
+pub use vault::*;
 
 /// Largest request body in bytes.
 pub const MAX_REQUEST: usize = 256 * 1024;
@@ -227,6 +229,8 @@ operations! {
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
+    /// Compares the stored keys with what the account had at its last change.
+    VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

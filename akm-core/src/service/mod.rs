@@ -10,6 +10,7 @@
 
 mod accounts;
 mod catalogue;
+mod checks;
 mod dispatch;
 mod keys;
 mod session;
@@ -57,6 +58,7 @@ pub struct Service {
     vault: Vault,
     audit: Audit,
     sessions: Sessions,
+    checks: checks::Checks,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -91,6 +93,7 @@ impl Service {
             vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
             sessions: Sessions::default(),
+            checks: checks::Checks::default(),
             key_limit,
             default_lifetime,
             path,

@@ -115,7 +115,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
-        Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
+        Op::KeyList | Op::AuditList | Op::AuditVerify | Op::VaultCheck => &[Locked, InvalidInput],
     }
 }
 

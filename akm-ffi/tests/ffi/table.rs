@@ -93,6 +93,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
         ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
+        Op::VaultCheck => (
+            json!({}),
+            json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
+        ),
     }
 }
 
