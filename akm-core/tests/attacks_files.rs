@@ -137,17 +137,18 @@ fn logged(keys: usize) -> Bench {
 
 #[test]
 fn a09_a_log_cut_anywhere_opens_at_a_committed_state_or_not_at_all() {
-    let files = Files::of(&logged(4));
+    const KEYS: usize = 2;
+    let files = Files::of(&logged(KEYS));
     let log = files.file("vault.db-wal").to_vec();
     let mut bench = Bench::new();
-    let (mut refused, mut counts) = (0, [0; 5]);
+    let (mut refused, mut counts) = (0, [0; KEYS + 1]);
     for cut in (0..log.len()).step_by(512).chain([log.len()]) {
         let files = files.with("vault.db-wal", Some(&log[..cut]));
         // Where a newer vault is remembered, only the newest is taken.
         files.put(&mut bench);
-        match read(&bench, 4) {
+        match read(&bench, KEYS) {
             Ok(there) => {
-                assert_eq!(there, [true; 4], "{cut}: something was lost in silence");
+                assert_eq!(there, [true; KEYS], "{cut}: something was lost in silence");
                 assert_eq!(cut, log.len(), "nothing shorter is whole");
             }
             Err(error) => {
@@ -157,7 +158,7 @@ fn a09_a_log_cut_anywhere_opens_at_a_committed_state_or_not_at_all() {
         }
         // Where nothing is remembered, it is one of the states that were committed, whole.
         files.forgotten().put(&mut bench);
-        let there = read(&bench, 4).unwrap();
+        let there = read(&bench, KEYS).unwrap();
         let count = there.iter().filter(|there| **there).count();
         assert!(there[..count].iter().all(|there| *there), "{cut}: a hole");
         counts[count] += 1;
