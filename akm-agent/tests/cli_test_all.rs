@@ -150,8 +150,8 @@ fn figure_of_46_providers_that_answer_in_50_ms() {
     timed(&["test", "--all"]);
     let (one, all) = (timed(&["test", "openai"]), timed(&["test", "--all"]));
     let sum = ANSWER * u32::try_from(TESTED).unwrap();
-    println!("one {one:?}, all {TESTED} {all:?}, sum of the answers {sum:?}");
-    println!(
+    eprintln!("one {one:?}, all {TESTED} {all:?}, sum of the answers {sum:?}");
+    eprintln!(
         "all / one {:.1}, all / sum {:.2}",
         all.as_secs_f64() / one.as_secs_f64(),
         all.as_secs_f64() / sum.as_secs_f64()

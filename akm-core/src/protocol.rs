@@ -26,6 +26,7 @@ mod key;
 pub mod openapi;
 mod plain;
 mod test;
+mod vault;
 
 pub use account::*;
 pub use agent::*;
@@ -37,6 +38,7 @@ pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use key::*;
 pub use test::*;
+pub use vault::*;
 
 /// Largest request body in bytes.
 pub const MAX_REQUEST: usize = 256 * 1024;
@@ -247,6 +249,8 @@ operations! {
     BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Makes a backup every day, or stops doing so.
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
+    /// Compares the stored keys with what the account had at its last change.
+    VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

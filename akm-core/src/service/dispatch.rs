@@ -179,6 +179,9 @@ impl Service {
                     )
                     .map(Response::AuditList)
             }
+            Request::VaultCheck(request) => {
+                self.check_vault(asked, &request).map(Response::VaultCheck)
+            }
             Request::AuditVerify(_) => self
                 .audit
                 .verify(&asked.session.chain)

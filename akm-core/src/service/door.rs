@@ -137,6 +137,18 @@ impl Door {
             .map_or(0, |service| service.test_due(not_for))
     }
 
+    /// As [`Service::check_pending`].
+    pub fn check_pending(&self) -> bool {
+        self.read().as_ref().is_some_and(Service::check_pending)
+    }
+
+    /// As [`Service::check_some`].
+    pub fn check_some(&self) {
+        if let Some(service) = &*self.read() {
+            service.check_some();
+        }
+    }
+
     /// As [`Service::scheduled_backup`].
     pub fn scheduled_backup(&self) -> Result<()> {
         self.with(Service::scheduled_backup)

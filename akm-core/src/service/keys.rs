@@ -484,7 +484,7 @@ fn page_limit(limit: Option<u32>) -> Result<u32> {
     }
 }
 
-fn parse_cursor(text: &str) -> Result<crate::store::Id> {
+pub(super) fn parse_cursor(text: &str) -> Result<crate::store::Id> {
     data_encoding::HEXLOWER
         .decode(text.as_bytes())
         .ok()

@@ -12,6 +12,7 @@ mod accounts;
 mod backups;
 mod balance;
 mod catalogue;
+mod checks;
 mod copy;
 mod dispatch;
 mod door;
@@ -74,6 +75,7 @@ pub struct Service {
     /// The file under the vault, for copies of it.
     file: Arc<SqliteStore>,
     backups: Backups,
+    checks: checks::Checks,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -112,6 +114,7 @@ impl Service {
             sessions: Sessions::default(),
             backups: Backups::open(backups, state, file.vault_id())?,
             file,
+            checks: checks::Checks::default(),
             key_limit,
             default_lifetime,
             path,

@@ -117,9 +117,12 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
-        Op::KeyList | Op::AuditList | Op::AuditVerify | Op::BackupCreate | Op::BackupSchedule => {
-            &[Locked, InvalidInput]
-        }
+        Op::KeyList
+        | Op::AuditList
+        | Op::AuditVerify
+        | Op::BackupCreate
+        | Op::BackupSchedule
+        | Op::VaultCheck => &[Locked, InvalidInput],
         Op::BackupList => &[InvalidInput],
         Op::BackupVerify => &[InvalidInput, NotFound],
         Op::BackupRestore => &[

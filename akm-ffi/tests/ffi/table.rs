@@ -118,6 +118,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"daily": true}),
             json!({"schedule": {"every_s": 86400, "keep": 14}}),
         ),
+        Op::VaultCheck => (
+            json!({}),
+            json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
+        ),
     }
 }
 
