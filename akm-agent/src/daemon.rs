@@ -27,6 +27,7 @@ use akm_core::paths::{Places, accept_dir, ensure_dir};
 use akm_core::service::{Door, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::clipboard::{self, Helpers};
 use crate::config::Config;
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
@@ -105,8 +106,11 @@ pub fn running(socket: &Path) -> Option<i32> {
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
-/// serves to the end and returns the exit code.
+/// or as the holder of its clipboard, serves to the end and returns the exit code.
 pub fn reexecuted() -> Option<ExitCode> {
+    if let Some(code) = clipboard::reexecuted() {
+        return Some(code);
+    }
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != REEXEC {
         return None;
@@ -210,7 +214,7 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
     })
-    .map(Arc::new)
+    .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
 }
 
 /// What the agent does by itself.
@@ -288,7 +292,7 @@ impl Launch {
 }
 
 /// This program, also when its file was replaced since.
-fn this_program() -> PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe()
         .ok()
         .filter(|path| path.exists())

@@ -220,6 +220,14 @@ hint-other-vault = the agent holds another vault than this environment names
 hint-clock = set the clock: codes of an authenticator depend on it
 hint-no-boot-clock = lifetimes end at once on this system
 
+## The clipboard
+
+copied = { $name } is on the clipboard, which is cleared in { $seconds } s
+copied-to-terminal = { $name } is handed to the clipboard of the terminal
+hint-copied-to-terminal = akm cannot clear that one: copy something else when you have pasted
+no-clipboard = there is no display, and stdout is not a terminal that has a clipboard
+hint-no-clipboard = run akm copy in a terminal, or use akm get
+
 ## Tokens
 
 status-active = active

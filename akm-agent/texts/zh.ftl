@@ -218,6 +218,14 @@ hint-other-vault = agent 打开的保险库与当前环境指定的不同
 hint-clock = 请校准系统时间：验证码依赖它
 hint-no-boot-clock = 在此系统上，有效时长会立即结束
 
+## 剪贴板
+
+copied = { $name } 已复制到剪贴板，{ $seconds } 秒后清除
+copied-to-terminal = { $name } 已交给终端的剪贴板
+hint-copied-to-terminal = akm 无法清除终端的剪贴板：粘贴后请复制其他内容
+no-clipboard = 没有显示环境，标准输出也不是带剪贴板的终端
+hint-no-clipboard = 请在终端中运行 akm copy，或使用 akm get
+
 ## 固定取值
 
 status-active = 可用

@@ -73,6 +73,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRotate, r#"{"name":"openai","secret":"x"}"#),
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
+        (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),

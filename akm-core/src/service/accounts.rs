@@ -114,6 +114,7 @@ impl Service {
 
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
         self.sessions.close(caller.uid, &mut |session| {
+            self.withdraw();
             // Locking must not fail: without room for its event the keys are wiped all the same.
             let _ = self
                 .audit

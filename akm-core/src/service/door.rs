@@ -8,10 +8,11 @@
 //!
 //! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
@@ -22,6 +23,7 @@ pub struct Door {
     /// None where a restored vault could not be opened.
     open: RwLock<Option<Service>>,
     options: Options,
+    clipboard: Option<Arc<dyn Clipboard>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -35,7 +37,20 @@ impl Door {
         Ok(Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
+            clipboard: None,
         })
+    }
+
+    /// As [`Service::with_clipboard`].
+    pub fn with_clipboard(self, clipboard: Arc<dyn Clipboard>) -> Self {
+        let Door { open, options, .. } = self;
+        let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let open = open.map(|service| service.with_clipboard(Arc::clone(&clipboard)));
+        Door {
+            open: RwLock::new(open),
+            options,
+            clipboard: Some(clipboard),
+        }
     }
 
     /// As [`Service::call`], and restores.
@@ -130,7 +145,10 @@ impl Door {
         service.finish_restore(caller, staged)?;
         // From here on the restored vault stands. The old one is closed first: one process, one owner.
         *open = None;
-        let service = Service::open(self.options.clone())?;
+        let mut service = Service::open(self.options.clone())?;
+        if let Some(clipboard) = &self.clipboard {
+            service = service.with_clipboard(Arc::clone(clipboard));
+        }
         let kept = service.replaced();
         *open = Some(service);
         Ok(Restored {

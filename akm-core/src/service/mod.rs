@@ -11,6 +11,7 @@
 mod accounts;
 mod backups;
 mod catalogue;
+mod copy;
 mod dispatch;
 mod door;
 mod keys;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome};
+use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, Op, Request, Response};
@@ -72,6 +74,7 @@ pub struct Service {
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
+    clipboard: Option<Arc<dyn Clipboard>>,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -109,6 +112,7 @@ impl Service {
             key_limit,
             default_lifetime,
             path,
+            clipboard: None,
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -222,6 +226,7 @@ impl Service {
 
     /// A session that ends by itself is an event of the account, caused by this process.
     fn note_lock(&self, uid: u32, session: &Session) {
+        self.withdraw();
         let caller = Caller {
             uid,
             ..this_process()

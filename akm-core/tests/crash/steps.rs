@@ -183,7 +183,7 @@ pub(crate) fn unlock(desk: &Desk, passphrase: &str) -> Result<()> {
         passphrase: secret(passphrase),
         totp: None,
         lifetime_s: None,
-            accept_rollback: None,
+        accept_rollback: None,
     })
     .map(drop)
 }
