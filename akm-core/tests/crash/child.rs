@@ -37,7 +37,7 @@ pub(crate) fn home() -> tempfile::TempDir {
 }
 
 pub(crate) fn prepare(home: &Path) {
-    for name in ["state", "backups"] {
+    for name in ["state", "state/epoch", "backups"] {
         std::fs::create_dir_all(home.join(name)).unwrap();
     }
     File::create(home.join(ACKS)).unwrap();

@@ -22,7 +22,7 @@ use super::{
     READER_CACHE, SCANNER_CACHE, SqliteStore, WRITER_CACHE, accounts, connect, files, harden, hold,
     read_only, schema,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::{Id, Store as _};
 
 /// Pages copied between two reports of progress: 8 MiB.
@@ -85,7 +85,12 @@ impl SqliteStore {
         if mode != "delete" {
             return Err(Error::internal("a backup still wants a log"));
         }
-        target.close().map_err(|(_, error)| sql(error))
+        target.close().map_err(|(_, error)| sql(error))?;
+        // The pragma answers so even where the header could not be written.
+        match stands_alone(to)? {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Io, "reading or writing the vault failed")),
+        }
     }
 
     /// Opens a copy that [`SqliteStore::copy_into`] made, without a lock and without a log; `writable` before it
@@ -100,9 +105,7 @@ impl SqliteStore {
             .zip(path.file_name())
             .ok_or(Error::internal("a backup's path names no file"))?;
         let path = parent.canonicalize()?.join(name);
-        let mut header = [0; FORMAT.end];
-        let read = std::fs::File::open(&path)?.read_exact(&mut header);
-        if read.is_err() || header[FORMAT] != ROLLBACK_JOURNAL {
+        if !stands_alone(&path)? {
             return Err(Error::corrupt("the file is not a backup that akm made"));
         }
         let open = |path: &PathBuf, cache| {
@@ -203,4 +206,11 @@ impl SqliteStore {
         }
         Ok(chains)
     }
+}
+
+/// Whether a file's header says that no log belongs to it. A file too short for one does not.
+fn stands_alone(path: &Path) -> Result<bool> {
+    let mut header = [0; FORMAT.end];
+    let read = std::fs::File::open(path)?.read_exact(&mut header);
+    Ok(read.is_ok() && header[FORMAT] == ROLLBACK_JOURNAL)
 }
