@@ -19,6 +19,7 @@ pub mod secret;
 
 #[cfg(feature = "vault")]
 pub mod audit;
+#[cfg(feature = "vault")]
 pub mod backup;
 #[cfg(feature = "vault")]
 pub mod clipboard;
