@@ -299,10 +299,6 @@ demo-process-stays = a process of the demo cannot be ended
 
 ## Running commands
 
-run-left-out = note: { $name } is left out: { $state }
-run-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
-run-not-masked = note: { $name } has less than { $length } characters and is not masked in the output
-run-cannot = the command cannot be run
 need-missing = missing
 col-state = STATE
 hint-add = run akm add { $name }
@@ -439,9 +435,3 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
-need-missing = missing
-hint-add = run akm add { $name }
-hint-enable = run akm enable { $name }
-hint-rotate = run akm rotate { $name }
-hint-no-use-only = run akm edit { $name } --no-use-only
-col-state = STATE

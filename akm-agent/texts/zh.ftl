@@ -297,10 +297,6 @@ demo-process-stays = 演示的某个进程无法结束
 
 ## 运行命令
 
-run-left-out = 注意：未提供 { $name }：{ $state }
-run-no-variable = 注意：{ $name } 没有环境变量，未提供；可用 akm edit --env 指定
-run-not-masked = 注意：{ $name } 少于 { $length } 个字符，输出中不会遮盖
-run-cannot = 无法运行该命令
 need-missing = 缺少
 col-state = 状态
 hint-add = 请运行 akm add { $name }
@@ -434,9 +430,3 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
-need-missing = 缺少
-hint-add = 请运行 akm add { $name }
-hint-enable = 请运行 akm enable { $name }
-hint-rotate = 请运行 akm rotate { $name }
-hint-no-use-only = 请运行 akm edit { $name } --no-use-only
-col-state = 状态
