@@ -27,6 +27,8 @@ fn row(name: &str, value: &str) -> KeyRow {
         notes: None,
         expires_at: None,
         env: None,
+        low_balance: None,
+        team: None,
         use_only: None,
         base_url: None,
         disabled: None,

@@ -90,6 +90,12 @@ wire! {
         /// The key's own environment variable.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         env: Option<String>,
+        /// A balance below which the key is low.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low_balance: Option<String>,
+        /// The id of the owner's team or account at the provider.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
         /// Whether it is only ever used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,

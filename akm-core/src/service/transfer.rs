@@ -305,6 +305,8 @@ impl Service {
             notes: record.notes.clone(),
             expires_at: record.expires_at.map(shape::time_ms),
             env: record.env.clone(),
+            low_balance: record.low_balance.clone(),
+            team: record.team.clone(),
             use_only: record.use_only.then_some(true),
             base_url: record.base_url.clone(),
             disabled: (record.status == KeyStatus::Disabled).then_some(true),
@@ -544,6 +546,8 @@ fn key_add(row: KeyRow) -> KeyAdd {
         notes: row.notes,
         expires_at: row.expires_at,
         env: row.env,
+        low_balance: row.low_balance,
+        team: row.team,
         use_only: row.use_only,
         base_url: row.base_url,
     }

@@ -20,6 +20,8 @@ pub(super) const END: &[u8] = b"\n]}]}\n";
 /// The custom fields that hold what the format has no place for.
 const MODEL: &str = "akm:model";
 const ENV: &str = "akm:env";
+const LOW_BALANCE: &str = "akm:low_balance";
+const TEAM: &str = "akm:team";
 const USE_ONLY: &str = "akm:use_only";
 const DISABLED: &str = "akm:disabled";
 /// A date alone does not say at which second.
@@ -106,6 +108,8 @@ pub(super) fn row(row: &KeyRow, origin: &Origin, out: &mut Zeroizing<Vec<u8>>) -
     let own = [
         (MODEL, "string", row.model.as_deref()),
         (ENV, "string", row.env.as_deref()),
+        (LOW_BALANCE, "string", row.low_balance.as_deref()),
+        (TEAM, "string", row.team.as_deref()),
         (EXPIRES_AT, "string", row.expires_at.as_deref()),
         (
             USE_ONLY,
@@ -368,6 +372,8 @@ fn key(item: ItemRead) -> Option<KeyRow> {
                     notes: None,
                     expires_at: credential.expiry_date.0.map(FieldRead::text),
                     env: None,
+                    low_balance: None,
+                    team: None,
                     use_only: None,
                     base_url: credential.url.0.map(FieldRead::text),
                     disabled: None,
@@ -384,6 +390,8 @@ fn key(item: ItemRead) -> Option<KeyRow> {
         match field.label.as_deref() {
             Some(MODEL) => row.model = Some(field.text()),
             Some(ENV) => row.env = Some(field.text()),
+            Some(LOW_BALANCE) => row.low_balance = Some(field.text()),
+            Some(TEAM) => row.team = Some(field.text()),
             Some(EXPIRES_AT) => row.expires_at = Some(field.text()),
             Some(USE_ONLY) => row.use_only = Some(field.value.expose() == "true"),
             Some(DISABLED) => row.disabled = Some(field.value.expose() == "true"),

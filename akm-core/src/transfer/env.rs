@@ -193,6 +193,8 @@ fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> Ke
         notes: None,
         expires_at: None,
         env: own.then(|| variable.to_owned()),
+        low_balance: None,
+        team: None,
         use_only: None,
         base_url: base_url.map(str::to_owned),
         disabled: None,
