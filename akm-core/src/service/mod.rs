@@ -11,6 +11,7 @@
 mod accounts;
 mod catalogue;
 mod dispatch;
+mod events;
 mod keys;
 mod session;
 mod shape;

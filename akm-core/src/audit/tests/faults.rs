@@ -204,7 +204,7 @@ fn a_fold_that_fails_leaves_the_events_for_the_next() {
     for index in 0..4 {
         append(&audit, &chain, index);
         assert_eq!(audit.fold().unwrap_err().kind(), Kind::Io);
-        assert_eq!(audit.verify(&chain).unwrap_err().kind(), Kind::Io);
+        assert_eq!(audit.verify(&chain, None).unwrap_err().kind(), Kind::Io);
         assert_eq!(audit.pending(), usize::from(index) + 1);
     }
     assert_eq!(room.store.len(), 0);

@@ -163,7 +163,7 @@ fn append_system(audit: &Audit) {
 
 /// What `verify` says: how many events are good, or the chain and position of the first bad one.
 fn verdict(audit: &Audit, chain: &AccountChain) -> Result<u64, (String, u64)> {
-    let found = audit.verify(chain).unwrap();
+    let found = audit.verify(chain, None).unwrap();
     assert_eq!(found.ok, found.first_bad.is_none());
     match found.first_bad {
         None => Ok(found.entries),
