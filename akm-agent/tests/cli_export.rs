@@ -63,7 +63,7 @@ fn the_age_program_opens_what_akm_sealed() {
         ("env", "OPENAI_API_KEY='sk-abcdefghijklmnopqrstuvwxyz'"),
     ] {
         sealed(&home, format);
-        let mut age = Terminal::run(&home, "age", &["-d", "-o", "keys", "keys.age"]);
+        let mut age = Terminal::of(&home, "age", &["-d", "-o", "keys", "keys.age"]);
         age.expect("nter passphrase");
         age.type_in(&format!("{SEAL}\n"));
         let (code, shown) = age.end();
@@ -73,7 +73,7 @@ fn the_age_program_opens_what_akm_sealed() {
         std::fs::remove_file(home.file("keys")).unwrap();
     }
     // Control: with another passphrase it does not.
-    let mut age = Terminal::run(&home, "age", &["-d", "-o", "keys", "keys.age"]);
+    let mut age = Terminal::of(&home, "age", &["-d", "-o", "keys", "keys.age"]);
     age.expect("nter passphrase");
     age.type_in("another\n");
     assert_ne!(age.end().0, 0);
@@ -88,7 +88,7 @@ fn akm_opens_what_the_age_program_sealed() {
     let plain =
         r#"{"format":"akm-export","version":1,"keys":[{"name":"groq","secret":"gsk-from-age"}]}"#;
     std::fs::write(home.file("plain.json"), plain).unwrap();
-    let mut age = Terminal::run(&home, "age", &["-p", "-o", "from.age", "plain.json"]);
+    let mut age = Terminal::of(&home, "age", &["-p", "-o", "from.age", "plain.json"]);
     age.expect("nter passphrase");
     age.type_in(&format!("{SEAL}\n"));
     age.expect("onfirm passphrase");

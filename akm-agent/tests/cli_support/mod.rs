@@ -2,13 +2,13 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod terminal;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-
-pub(crate) mod terminal;
 
 /// The passphrase of every account here.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";

@@ -1,4 +1,4 @@
-//! A terminal that a test types on.
+//! A terminal for tests: a pseudo-terminal with a session on it, what it shows, and what is typed.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,11 +12,10 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use super::{Home, code};
 
 /// Only bounds a test that would otherwise hang; no result depends on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program in a terminal of its own.
 pub(crate) struct Terminal {
-    /// The end that a person would sit at.
     pub(crate) master: File,
     child: Child,
     pieces: Receiver<Vec<u8>>,
@@ -25,13 +24,13 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// `akm` in a terminal of its own.
+    /// `akm`, on a terminal of 50 lines and 120 columns.
     pub(crate) fn open(home: &Home, arguments: &[&str]) -> Terminal {
-        Terminal::run(home, env!("CARGO_BIN_EXE_akm"), arguments)
+        Terminal::of(home, env!("CARGO_BIN_EXE_akm"), arguments)
     }
 
-    /// Another program in a terminal of its own.
-    pub(crate) fn run(home: &Home, program: &str, arguments: &[&str]) -> Terminal {
+    /// Any program.
+    pub(crate) fn of(home: &Home, program: &str, arguments: &[&str]) -> Terminal {
         let size = Winsize {
             ws_row: 50,
             ws_col: 120,
@@ -89,10 +88,12 @@ impl Terminal {
         }
     }
 
+    /// Types.
     pub(crate) fn type_in(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Whether what is typed is shown.
     pub(crate) fn echoes(&self) -> bool {
         let settings = tcgetattr(&self.master).unwrap();
         settings.local_flags.contains(LocalFlags::ECHO)

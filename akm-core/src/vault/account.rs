@@ -16,6 +16,7 @@ use crate::store::{AccountChange, AccountRow, BeforeCommit, Id, ProfileChange, S
 
 use super::Vault;
 use super::limits::Guess;
+use super::ready::ReadyKeys;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
 
@@ -33,6 +34,7 @@ pub struct Unlocked {
     profile_version: u64,
     pub(super) vault_key: LockedKey,
     pub(super) index_key: LockedKey,
+    pub(super) ready: ReadyKeys,
     profile_key: LockedKey,
     audit_key: LockedKey,
 }
@@ -559,6 +561,7 @@ fn unlocked(
         name,
         profile_version,
         index_key: crypto::derive(&vault_key, "index"),
+        ready: ReadyKeys::default(),
         profile_key: crypto::derive(root, "profile"),
         vault_key,
         audit_key,

@@ -12,6 +12,7 @@
 mod account;
 mod host_key;
 mod limits;
+mod ready;
 mod record;
 mod sealed;
 mod slot;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use host_key::load_or_create as load_host_key;
+pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 
 use crate::error::Result;
