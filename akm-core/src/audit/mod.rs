@@ -36,9 +36,9 @@ mod journal;
 mod list;
 mod record;
 mod segment;
-mod verify;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use chain::SYSTEM;
 pub use event::{Caller, Event, MAX_EXE, Outcome};

@@ -65,10 +65,8 @@ impl Audit {
         let mut folder = self.folder()?;
         let chains = [&account.keys, &self.system];
         let (_, heads) = self.fold_held(&mut folder, &chains)?;
-        let (Some(keys), Some(head)) = (
-            chains.get(under_way.chain),
-            heads.get(under_way.chain),
-        ) else {
+        let (Some(keys), Some(head)) = (chains.get(under_way.chain), heads.get(under_way.chain))
+        else {
             return Ok(Some(under_way.verdict()));
         };
         let anchor = under_way.anchors[under_way.chain];

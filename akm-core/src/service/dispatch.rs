@@ -117,9 +117,9 @@ impl Service {
                 }
             }
             .map(Response::KeyUpdate),
-            Request::AuditList(request) => self
-                .list_events(caller, &request)
-                .map(Response::AuditList),
+            Request::AuditList(request) => {
+                self.list_events(caller, &request).map(Response::AuditList)
+            }
             Request::AuditVerify(request) => self
                 .verify_events(caller, &request)
                 .map(Response::AuditVerify),

@@ -124,7 +124,9 @@ fn kinds(op: Op) -> &'static [Kind] {
             WrongCredentials,
         ],
         Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
-        Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
+        Op::KeyList | Op::AuditList | Op::AuditCheckpoint | Op::AuditVerify => {
+            &[Locked, InvalidInput]
+        }
     }
 }
 
