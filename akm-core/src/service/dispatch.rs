@@ -129,6 +129,7 @@ impl Service {
             Request::VaultImport(request) => {
                 self.import(caller, request).map(Response::VaultImport)
             }
+            Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),

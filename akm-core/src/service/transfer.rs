@@ -471,13 +471,14 @@ impl Service {
         if import.sealed.records().is_empty() {
             return Ok(());
         }
+        let account = &asked.session.account;
         let mut events = |records: &[Record]| {
             records
                 .iter()
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
         self.vault
-            .add_sealed_keys(&import.sealed, self.key_limit, &mut events)
+            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)
     }
 
     /// Opens what was stored: the cipher shows that it is what was sealed.
