@@ -1,6 +1,7 @@
 //! Tests of the audit as a whole. Attacks and faults are in files of their own.
 
 mod attacks;
+mod checkpoint;
 mod concurrency;
 mod faults;
 mod listing;
@@ -245,7 +246,7 @@ fn names_and_paths_rest_sealed() {
     for sealed in ["openai", "k1", "python3", "/usr"] {
         assert!(!holds(sealed), "{sealed}");
     }
-    assert_eq!(format!("{chain:?}"), "AccountChain { keys: ChainKeys(..) }");
+    assert_eq!(format!("{chain:?}"), "AccountChain { keys: ChainKeys(..), signer: LockedKey(..) }");
 }
 
 #[test]
