@@ -194,6 +194,11 @@ log-whole =
 log-bad-event = event { $event } of the { $chain } chain is not what was written
 log-bad-chain = the { $chain } chain is not what was written
 hint-log-bad = the vault or its journal was changed outside akm: compare with a backup
+hint-log-more = there is more: akm log --after { $cursor }
+checkpoint-holds = everything of the checkpoint of { $time } is there
+checkpoint-truncated = events are missing that were there at the checkpoint of { $time }
+checkpoint-forked = the log is another one than at the checkpoint of { $time }
+checkpoint-unknown = whether the checkpoint of { $time } holds cannot be told: the log breaks before it
 since-forms = give 2026-01-31, an RFC 3339 time, 30m, 8h or 7d
 
 ## Connection tests

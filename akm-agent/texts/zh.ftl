@@ -174,6 +174,11 @@ log-whole = 共 { $events } 个事件，全部真实且顺序正确
 log-bad-event = { $chain }链的第 { $event } 个事件与写入时不符
 log-bad-chain = { $chain }链与写入时不符
 hint-log-bad = 保险库或其日志被 akm 以外的程序改动：请与备份比对
+hint-log-more = 还有更多：akm log --after { $cursor }
+checkpoint-holds = { $time } 检查点中的事件全部都在
+checkpoint-truncated = { $time } 检查点时已有的事件现已缺失
+checkpoint-forked = 日志与 { $time } 检查点时的不是同一份
+checkpoint-unknown = 无法判断 { $time } 的检查点是否成立：日志在此之前已损坏
 since-forms = 请写成 2026-01-31、RFC 3339 时间、30m、8h 或 7d
 
 ## 连接测试

@@ -243,6 +243,8 @@ operations! {
     ProviderBalance, "provider.balance" => BalanceResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
+    /// Signs where the audit chains stand.
+    AuditCheckpoint, "audit.checkpoint" => Checkpoint, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
     /// Copies the whole vault into the backup directory.

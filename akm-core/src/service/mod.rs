@@ -16,13 +16,14 @@ mod checks;
 mod copy;
 mod dispatch;
 mod door;
+mod events;
 mod keys;
 mod restore;
 mod session;
 mod shape;
-mod transfer;
 #[cfg(feature = "providers")]
 mod testing;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;

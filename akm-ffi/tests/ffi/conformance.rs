@@ -128,6 +128,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
         Op::KeyList
         | Op::AuditList
+        | Op::AuditCheckpoint
         | Op::AuditVerify
         | Op::BackupCreate
         | Op::BackupSchedule

@@ -108,6 +108,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
         ),
+        Op::AuditCheckpoint => (
+            json!({}),
+            json!({"version": 1, "time": "$time", "account_chain": {"seq": "$number", "mac": "$text"}, "signature": "$text"}),
+        ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
         Op::BackupCreate => (
             json!({}),
