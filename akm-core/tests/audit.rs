@@ -56,6 +56,7 @@ impl Long {
             vault: home.path().join("vault.db"),
             journal: home.path().join("audit.journal"),
             state: home.path().to_owned(),
+            backups: home.path().join("backups"),
             host: Host {
                 clock: clock.clone(),
                 kdf_cost: KdfCost::insecure_test(),

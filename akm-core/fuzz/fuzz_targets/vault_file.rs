@@ -21,6 +21,7 @@ static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         vault: vault.clone(),
         journal: dir.path().join("audit.journal"),
         state: dir.path().to_owned(),
+        backups: dir.path().join("backups"),
         host: Host {
             kdf_cost: crypto::KdfCost::insecure_test(),
             ..Host::real()
