@@ -94,11 +94,8 @@ pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Resul
     keys.retain(|(name, secret)| {
         let is_long = secret.len() >= mask::SHORTEST;
         if !is_long {
-            output::note(&text!(
-                "run-not-masked",
-                name = name.as_str(),
-                length = mask::SHORTEST
-            ));
+            let name = name.as_str();
+            output::note(&text!("not-masked", name = name, least = mask::SHORTEST));
         }
         is_long
     });
@@ -117,7 +114,7 @@ pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Resul
 fn cannot_run(error: &std::io::Error, json: bool) -> Fail {
     let (code, message) = match error.kind() {
         ErrorKind::NotFound => (NO_SUCH_COMMAND, text!("usage-no-command")),
-        _ => (CANNOT_RUN, text!("run-cannot")),
+        _ => (CANNOT_RUN, text!("cannot-run")),
     };
     let fail = Fail::Usage {
         message,

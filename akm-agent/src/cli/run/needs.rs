@@ -64,8 +64,9 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
         }
     }
     let complete = needs.iter().all(|need| need.state == State::Ok);
-    let first = needs.iter().find(|need| need.state != State::Ok);
-    let step = first.map(|need| next_step(need.state, &need.key));
+    let step = needs
+        .iter()
+        .find_map(|need| next_step(need.state, &need.key));
     if json {
         #[derive(Serialize)]
         struct Results {
@@ -75,7 +76,7 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
     } else {
         let rows: Vec<Vec<String>> = needs
             .into_iter()
-            .map(|need| vec![need.variable, need.key, said(need.state)])
+            .map(|need| vec![need.variable, need.key, text_of(need.state)])
             .collect();
         output::table(&["col-variable", "col-key", "col-state"], &rows)?;
         if let Some(step) = step {
@@ -103,9 +104,9 @@ fn state(client: &mut Client, name: &str) -> Result<State, Error> {
     })
 }
 
-fn said(state: State) -> String {
+fn text_of(state: State) -> String {
     match state {
-        State::Ok => text!("doctor-ok"),
+        State::Ok => text!("need-ok"),
         State::Missing => text!("need-missing"),
         State::Disabled => of_token("status", KeyStatus::Disabled.token()),
         State::Expired => of_token("status", KeyStatus::Expired.token()),
@@ -114,12 +115,13 @@ fn said(state: State) -> String {
     }
 }
 
-fn next_step(state: State, key: &str) -> String {
-    match state {
-        State::Ok => String::new(),
+/// What to do about a key that would not be handed out.
+fn next_step(state: State, key: &str) -> Option<String> {
+    Some(match state {
+        State::Ok => return None,
         State::Missing => text!("hint-add", name = key),
         State::Disabled => text!("hint-enable", name = key),
         State::Expired | State::Burned => text!("hint-rotate", name = key),
         State::UseOnly => text!("hint-no-use-only", name = key),
-    }
+    })
 }
