@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
-use super::{connect, init, totp};
+use super::{connect, init, keyfile, totp};
 
 /// Accounts in this vault.
 #[derive(Args)]
@@ -33,6 +33,8 @@ enum Command {
         #[command(flatten)]
         passphrase: PassphraseFlags,
     },
+    /// A file without which the passphrase opens nothing
+    Keyfile(keyfile::Keyfile),
     /// Set a new passphrase with a recovery code (from stdin: the code, then the new passphrase)
     #[command(after_help = "Example:\n  akm account recover --account work")]
     Recover {
@@ -69,6 +71,7 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             output::note("the passphrase is changed");
             Ok(())
         }
+        Command::Keyfile(args) => keyfile::keyfile(args, json),
         Command::Recover {
             account,
             passphrase,

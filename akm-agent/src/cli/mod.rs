@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod init;
 mod key;
+mod keyfile;
 mod list;
 mod log;
 mod output;

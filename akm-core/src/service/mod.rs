@@ -9,7 +9,9 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod credentials;
 mod dispatch;
+mod keyfile;
 mod keys;
 mod session;
 mod shape;
@@ -23,9 +25,10 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
-use crate::vault::{self, Vault};
+use crate::vault::{self, Origin, Vault};
 
 use dispatch::Asked;
+use keyfile::Keyfiles;
 use session::{Session, Sessions};
 
 /// The account of a local vault, where none is named.
@@ -56,6 +59,7 @@ pub struct Service {
     vault: Vault,
     audit: Audit,
     sessions: Sessions,
+    keyfiles: Keyfiles,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -86,6 +90,7 @@ impl Service {
             store.vault_id(),
         )?;
         Ok(Service {
+            keyfiles: Keyfiles::new(state, &store.vault_id()),
             vault: Vault::new(store, host.clone(), host_key),
             audit,
             sessions: Sessions::default(),
@@ -240,6 +245,15 @@ impl Service {
             let _ = self.audit.append_system(&failed(op, caller, error.kind()));
         }
         answer
+    }
+}
+
+/// Whether it is the owner who asks: this process's own uid, over its own socket or inside it.
+fn origin(caller: &Caller) -> Origin {
+    if caller.uid == nix::unistd::geteuid().as_raw() {
+        Origin::Owner
+    } else {
+        Origin::Other
     }
 }
 

@@ -10,18 +10,27 @@
 //! record. Neither knows about sessions, callers or events: that is the service's job.
 
 mod account;
+mod codes;
 mod host_key;
+pub mod key_file;
 mod limits;
 mod record;
+mod recovery;
 mod sealed;
+mod sign_in;
 mod slot;
 mod totp;
+mod ways;
 
 use std::sync::Arc;
 
-pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
+pub use account::{Device, NewAccount, Unlocked};
 pub use host_key::load_or_create as load_host_key;
+pub use limits::Origin;
 pub use record::{NewKey, OpenedKey, Record};
+pub use recovery::RecoveredAccount;
+pub use sign_in::{SignIn, StepUp};
+pub use ways::NewWay;
 
 use crate::error::Result;
 use crate::host::Host;

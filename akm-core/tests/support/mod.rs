@@ -66,6 +66,8 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
+    /// What a passphrase slot costs; counts from the next `reopen`.
+    pub kdf_cost: KdfCost,
     service: Option<Service>,
 }
 
@@ -82,6 +84,7 @@ impl Bench {
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
             default_lifetime: None,
+            kdf_cost: KdfCost::insecure_test(),
             service: None,
         };
         bench.reopen();
@@ -128,7 +131,7 @@ impl Bench {
     fn host(&self) -> Host {
         Host {
             clock: self.clock.clone(),
-            kdf_cost: KdfCost::insecure_test(),
+            kdf_cost: self.kdf_cost,
             ..Host::real()
         }
     }
@@ -186,6 +189,7 @@ impl Bench {
             account: account.map(str::to_owned),
             passphrase: secret(passphrase),
             totp: totp.map(secret),
+            keyfile: None,
             lifetime_s: None,
         })
     }
