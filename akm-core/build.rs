@@ -1,4 +1,4 @@
-//! Reads the built-in catalogue with the schema the library reads it with. A rule the engine does not
+//! Reads the built-in catalogues of providers and models with the schema the library reads it with. A rule the engine does not
 //! know, a bad address, a doubled name: the build fails and names record and field.
 
 // The files are the library's; a build script uses a part of them.
@@ -15,24 +15,38 @@ use std::error::Error;
 mod address;
 #[path = "src/provider/check.rs"]
 mod check;
+#[path = "src/provider/models.rs"]
+mod models;
 #[path = "src/provider/rules.rs"]
 mod rules;
 #[path = "src/provider/schema.rs"]
 mod schema;
 
 const CATALOGUE: &str = "catalog/providers.json";
+const MODELS: &str = "catalog/models.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in ["address.rs", "check.rs", "rules.rs", "schema.rs"] {
+    for file in [
+        "address.rs",
+        "check.rs",
+        "models.rs",
+        "rules.rs",
+        "schema.rs",
+    ] {
         println!("cargo::rerun-if-changed=src/provider/{file}");
     }
     println!("cargo::rerun-if-changed={CATALOGUE}");
+    println!("cargo::rerun-if-changed={MODELS}");
     println!("cargo::rerun-if-changed=build.rs");
     let text = std::fs::read_to_string(CATALOGUE)?;
     let records: schema::Records =
         serde_json::from_str(&text).map_err(|error| format!("{CATALOGUE}: {error}"))?;
-    records
-        .check()
+    let records = records
+        .complete()
         .map_err(|problem| format!("{CATALOGUE}: {problem}"))?;
+    let known = |id: &str| records.providers.iter().any(|provider| provider.id == id);
+    models::Models::from_json(&std::fs::read_to_string(MODELS)?)
+        .and_then(|models| models.check_providers(&known))
+        .map_err(|problem| format!("{MODELS}: {problem}"))?;
     Ok(())
 }

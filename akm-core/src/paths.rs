@@ -48,6 +48,11 @@ pub fn journal_beside(vault: &Path) -> PathBuf {
     }
 }
 
+/// Where a catalogue of models is that replaces the built-in one: beside the vault.
+pub fn models_beside(vault: &Path) -> PathBuf {
+    vault.with_file_name("models.json")
+}
+
 impl Places {
     /// The places of this process: its environment, its effective user.
     ///

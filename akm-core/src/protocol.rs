@@ -16,6 +16,7 @@ use crate::error::Result;
 mod account;
 mod agent;
 mod audit;
+mod catalogue;
 mod codec;
 mod key;
 mod keyfile;
@@ -27,6 +28,7 @@ mod test;
 pub use account::*;
 pub use agent::*;
 pub use audit::*;
+pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use key::*;
 pub use keyfile::*;
@@ -223,6 +225,10 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Lists the providers that are known.
+    ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
+    /// Lists the models that are known, with their prices.
+    ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
+use super::text::of_token;
 use super::{check, connect};
 
 /// Stores a key.
@@ -129,7 +130,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let mut fields = vec![
         ("name", key.name),
-        ("status", key.status.token().to_owned()),
+        ("status", of_token("status", key.status.token())),
         ("secret", key.preview),
         ("version", key.version.to_string()),
         ("model", or_dash(key.model)),

@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use super::connect;
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
 
 /// Keyfiles.
 #[derive(Args)]
@@ -50,7 +51,7 @@ pub(crate) fn keyfile(args: Keyfile, json: bool) -> Result<()> {
             let asker = Asker::new(&passphrase, &SecretFlags::default())?;
             asker.require_passphrase()?;
             let mut client = connect()?;
-            let passphrase = asker.passphrase("passphrase: ")?;
+            let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
             let given = path.as_deref().map(find_or_create).transpose()?;
             let enabled = client.call(&KeyfileEnable {
                 passphrase,
@@ -63,27 +64,21 @@ pub(crate) fn keyfile(args: Keyfile, json: bool) -> Result<()> {
                 .as_ref()
                 .map(|path| path.display().to_string())
                 .or(enabled.path);
-            output::note(&format!(
-                "the account opens only together with {} from now on",
-                output::clean(place.as_deref().unwrap_or("its keyfile"))
-            ));
-            output::hint(
-                "keep a copy of the file: without it only a recovery code opens the account. Older copies of the vault \
-                 open without it until akm vault rekey",
-            );
+            output::note(&text!("keyfile-enabled", path = place.unwrap_or_default()));
+            output::hint(&text!("hint-keyfile-copy"));
             Ok(())
         }
         Command::Disable(flags) => {
             let asker = Asker::new(&flags, &SecretFlags::default())?;
             asker.require_passphrase()?;
             let result = connect()?.call(&KeyfileDisable {
-                passphrase: asker.passphrase("passphrase: ")?,
+                passphrase: asker.passphrase(&text!("ask-passphrase"))?,
             })?;
             if json {
                 return output::json(&result);
             }
-            output::note("the passphrase alone opens the account from now on");
-            output::hint("the file stays: backups from before need it");
+            output::note(&text!("keyfile-disabled"));
+            output::hint(&text!("hint-keyfile-stays"));
             Ok(())
         }
         Command::Show => {
@@ -91,10 +86,14 @@ pub(crate) fn keyfile(args: Keyfile, json: bool) -> Result<()> {
             if json {
                 return output::json(&state);
             }
-            let needed = if state.enabled { "yes" } else { "no" };
-            let mut fields = vec![("keyfile needed", needed.to_owned())];
+            let needed = if state.enabled {
+                text!("yes")
+            } else {
+                text!("no")
+            };
+            let mut fields = vec![("field-keyfile-needed", needed)];
             if let Some(path) = state.path {
-                fields.push(("kept in", path));
+                fields.push(("field-kept-in", path));
             }
             output::fields(&fields)
         }

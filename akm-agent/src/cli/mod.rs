@@ -1,7 +1,7 @@
 //! The `akm` command: one file per noun, each a set of flags and a function that builds a request.
 //!
-//! Reading order: this file (the table of commands), `output` (the only room that prints), `prompt`
-//! (where secrets come from), then the nouns. A new command is a variant of `Command`, a function, and a
+//! Reading order: this file (the table of commands), `output` (the only room that prints), `text` (in which
+//! language), `prompt` (where secrets come from), then the nouns. A new command is a variant of `Command`, a function, and a
 //! session in `tests/cli_sessions/`.
 //!
 //! Invariants: data on stdout, everything else on stderr; exit 0 done, 1 failed, 2 no agent, 3 locked,
@@ -12,18 +12,23 @@
 
 mod account;
 mod agent;
+mod catalogue;
 mod check;
 mod demo;
 mod doctor;
+mod env;
 mod init;
+mod inject;
 mod key;
 mod keyfile;
 mod list;
 mod log;
 mod output;
 mod prompt;
+mod reference;
 mod run;
 mod session;
+mod text;
 mod totp;
 mod usage;
 
@@ -92,8 +97,21 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// List the providers that akm knows
+    #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
+    Providers,
+    /// List models with their windows and prices, or replace the list
+    Models(catalogue::Models),
     /// Run a command with keys in its environment
     Run(run::Run),
+    /// Say which keys of akm.toml are missing; exit 1 if any is
+    Check(run::needs::Check),
+    /// Print the secret that a reference names
+    Read(reference::Read),
+    /// Fill in a template: {{ akm://NAME }} becomes the secret
+    Inject(inject::Inject),
+    /// Print keys as variables of a shell
+    Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
     /// Two-factor codes for unlocking
@@ -127,12 +145,18 @@ pub fn main() -> ExitCode {
         && let Some(name) = name.to_str()
         && !name.starts_with('-')
     {
-        return finish(get_secret(name), false);
+        return finish(
+            connect().and_then(|mut client| get_secret(&mut client, name)),
+            false,
+        );
     }
     let as_json = arguments
         .iter()
         .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
+    if as_json {
+        text::speak_english();
+    }
     let is_run = arguments
         .iter()
         .skip(1)
@@ -195,7 +219,13 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Providers => catalogue::providers(json),
+        Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
+        Command::Check(args) => run::needs::check(&args, json),
+        Command::Read(args) => reference::read(&args, json),
+        Command::Inject(args) => inject::inject(&args),
+        Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
@@ -215,8 +245,8 @@ fn connect() -> Result<Client> {
     Ok(Client::connect(None)?)
 }
 
-fn get_secret(name: &str) -> Result<()> {
-    let answer = connect()?.call(&KeyGet {
+fn get_secret(client: &mut Client, name: &str) -> Result<()> {
+    let answer = client.call(&KeyGet {
         name: name.to_owned(),
         version: None,
     })?;
@@ -230,6 +260,33 @@ mod tests {
     #[test]
     fn the_table_of_commands_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_get_looks_up_no_message_and_so_parses_no_file() {
+        use std::io::{Read, Write};
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("agent.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let agent = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut seen = Vec::new();
+            let mut piece = [0; 1024];
+            while !seen.ends_with(b"}") {
+                let count = stream.read(&mut piece).unwrap();
+                seen.extend_from_slice(&piece[..count]);
+            }
+            let body = r#"{"ok":true,"result":{"name":"openai/default","secret":"sk-of-a-test"}}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + body).as_bytes()).unwrap();
+        });
+        let mut client = Client::connect(Some(&path)).unwrap();
+        get_secret(&mut client, "openai").unwrap();
+        agent.join().unwrap();
+        assert_eq!(text::tests::LOOKED_UP.get(), 0);
+        // Control: the count sees a message.
+        let _ = text::text!("locked");
+        assert_eq!(text::tests::LOOKED_UP.get(), 1);
     }
 
     #[test]

@@ -14,7 +14,10 @@ use std::io::{self, IsTerminal, Write};
 use akm_core::{Error, Kind, Secret};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 use zeroize::Zeroizing;
+
+use super::text::{message, text, translated};
 
 /// What ends a command before its end.
 #[derive(Debug)]
@@ -43,10 +46,10 @@ impl From<Error> for Fail {
 
 impl Fail {
     /// The command line is at fault, and this is what to do.
-    pub(crate) fn usage(message: &str, hint: &str) -> Self {
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Fail::Usage {
-            message: message.to_owned(),
-            hint: Some(hint.to_owned()),
+            message: message.into(),
+            hint: Some(hint.into()),
         }
     }
 
@@ -139,7 +142,7 @@ pub(crate) fn note(text: &str) {
 
 /// Says the next step, on stderr.
 pub(crate) fn hint(text: &str) {
-    note(&format!("hint: {text}"));
+    note(&text!("hint", step = text));
 }
 
 /// Whether a person reads stdout.
@@ -157,22 +160,25 @@ pub(crate) fn report(fail: &Fail, as_json: bool) {
     match fail {
         Fail::Exit(_) => {}
         Fail::Akm(error) => {
-            let error = match (error.hint(), next_step(error)) {
-                (None, Some(step)) => Cow::Owned(error.clone().with_hint(step)),
-                _ => Cow::Borrowed(error),
-            };
             if as_json {
+                let error = match (error.hint(), next_step(error)) {
+                    (None, Some(step)) => Cow::Owned(error.clone().with_hint(step)),
+                    _ => Cow::Borrowed(error),
+                };
                 report_json(error.as_ref());
                 return;
             }
-            let field = error.field().map_or(String::new(), |f| format!("{f}: "));
-            note(&format!(
-                "error: {}{}",
-                clean(&field),
-                clean(error.message())
-            ));
-            if let Some(text) = error.hint() {
-                hint(&clean(text));
+            let message = translated(error.message());
+            note(&match error.field() {
+                Some(field) => text!("error-of-field", field = field, message = message),
+                None => text!("error", message = message),
+            });
+            let step = match error.hint() {
+                Some(step) => Some(translated(step).into_owned()),
+                None => next_step(error),
+            };
+            if let Some(step) = step {
+                hint(&step);
             }
         }
         Fail::Usage {
@@ -194,9 +200,9 @@ pub(crate) fn report(fail: &Fail, as_json: bool) {
                 });
                 return;
             }
-            note(&format!("error: {}", clean(message)));
-            if let Some(text) = step {
-                hint(&clean(text));
+            note(&text!("error", message = message.as_str()));
+            if let Some(step) = step {
+                hint(step);
             }
         }
     }
@@ -211,17 +217,17 @@ fn report_json<T: Serialize>(value: &T) {
 /// What to do about an error that does not say it itself.
 fn next_step(error: &Error) -> Option<String> {
     if let Some(seconds) = error.retry_after_s() {
-        return Some(format!("wait {seconds} s and try again"));
+        return Some(text!("hint-wait", seconds = seconds));
     }
     let step = match error.kind() {
-        Kind::NoAgent => "run akm unlock, or akm init on a new machine",
-        Kind::Locked => "run akm unlock",
-        Kind::WrongCredentials => "check the account, the passphrase and the code, and try again",
-        Kind::NotFound => "run akm ls to see what there is",
-        Kind::Corrupt | Kind::RolledBack => "run akm log verify and look into your backups",
-        Kind::UnsupportedVersion => "use the version of akm that wrote the vault, or a newer one",
-        Kind::Timeout | Kind::Unavailable => "try again, and run akm doctor if it stays",
-        Kind::Io => "run akm doctor to see the files akm uses",
+        Kind::NoAgent => text!("hint-no-agent"),
+        Kind::Locked => text!("hint-unlock"),
+        Kind::WrongCredentials => text!("hint-credentials"),
+        Kind::NotFound => text!("hint-list"),
+        Kind::Corrupt | Kind::RolledBack => text!("hint-corrupt"),
+        Kind::UnsupportedVersion => text!("hint-version"),
+        Kind::Timeout | Kind::Unavailable => text!("hint-again"),
+        Kind::Io => text!("hint-doctor"),
         Kind::Conflict
         | Kind::Denied
         | Kind::LimitReached
@@ -232,7 +238,7 @@ fn next_step(error: &Error) -> Option<String> {
         | Kind::Closed
         | Kind::Forked => return None,
     };
-    Some(step.to_owned())
+    Some(step)
 }
 
 /// A text as a terminal may show it: control and invisible characters become `\u{…}`.
@@ -259,8 +265,9 @@ fn moves_the_cursor(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A table of cleaned cells with widths that are right for Chinese, fitted to the terminal if there is one.
-pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
+/// A table of cleaned cells with widths that are right for Chinese, fitted to the terminal if there is one. A head is
+/// the id of a message.
+pub(crate) fn table(headers: &[&'static str], rows: &[Vec<String>]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(if stdout_is_terminal() {
@@ -268,7 +275,10 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
     } else {
         ContentArrangement::Disabled
     });
-    table.set_header(headers.to_vec());
+    table.set_header(headers.iter().map(|id| match *id {
+        "" => String::new(),
+        id => message(id, &[]),
+    }));
     for row in rows {
         table.add_row(row.iter().map(|cell| clean(cell).into_owned()));
     }
@@ -283,14 +293,29 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
     raw(out.as_bytes())
 }
 
-/// Name and value pairs, one to a line, the values in one column.
-pub(crate) fn fields(pairs: &[(&str, String)]) -> Result<()> {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+/// Name and value pairs, one to a line, the values in one column. A name is the id of a message; none is
+/// a line more of the value above.
+pub(crate) fn fields(pairs: &[(&'static str, String)]) -> Result<()> {
+    let names: Vec<String> = pairs
+        .iter()
+        .map(|(id, _)| match *id {
+            "" => String::new(),
+            id => message(id, &[]),
+        })
+        .collect();
+    // Not what `format!` pads by: a Chinese character takes two columns.
+    let width = names.iter().map(|name| name.width()).max().unwrap_or(0);
     let mut out = String::new();
-    for (name, value) in pairs {
-        let _ = writeln!(out, "{name:width$}  {}", clean(value));
+    for (name, (_, value)) in names.iter().zip(pairs) {
+        let padding = width - name.width();
+        let _ = writeln!(out, "{name}{:padding$}  {}", "", clean(value));
     }
     raw(out.as_bytes())
+}
+
+/// As a person reads a switch.
+pub(crate) fn yes_or_no(is_so: bool) -> String {
+    if is_so { text!("yes") } else { text!("no") }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
 use super::{agent, connect, keyfile};
 
 /// Unlocks.
@@ -38,16 +39,13 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
     let mut client = agent::connect_or_start()?;
     let status = client.call(&AgentStatus {})?;
-    let passphrase = asker.passphrase("passphrase: ")?;
+    let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
     let totp = match &args.totp {
         Some(code) => Some(Secret::new(code.clone())),
-        None if status.totp_required => match asker.unlock_code("code of your authenticator: ")? {
+        None if status.totp_required => match asker.unlock_code(&text!("ask-code"))? {
             Some(code) => Some(code),
             None => {
-                return Err(Fail::usage(
-                    "this account needs a code as well",
-                    "akm unlock --totp CODE",
-                ));
+                return Err(Fail::usage(text!("code-needed"), "akm unlock --totp CODE"));
             }
         },
         None => None,
@@ -62,11 +60,7 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     if json {
         return output::json(&unlocked);
     }
-    output::note(&format!(
-        "{} is unlocked{}",
-        output::clean(&unlocked.account),
-        until(unlocked.expires_at.as_deref())
-    ));
+    output::note(&state(&unlocked.account, unlocked.expires_at.as_deref()));
     Ok(())
 }
 
@@ -75,7 +69,7 @@ pub(crate) fn lock(json: bool) -> Result<()> {
     if json {
         return output::json(&result);
     }
-    output::note("locked");
+    output::note(&text!("locked"));
     Ok(())
 }
 
@@ -85,35 +79,30 @@ pub(crate) fn status(json: bool) -> Result<()> {
         return output::json(&status);
     }
     let state = match (&status.account, status.initialized) {
-        (_, false) => "no account yet".to_owned(),
-        (None, true) => "locked".to_owned(),
-        (Some(account), true) => {
-            format!(
-                "{account} is unlocked{}",
-                until(status.expires_at.as_deref())
-            )
-        }
+        (_, false) => text!("no-account-yet"),
+        (None, true) => text!("locked"),
+        (Some(account), true) => state(account, status.expires_at.as_deref()),
     };
-    let mut fields = vec![("state", state), ("agent", status.version)];
+    let mut fields = vec![("field-state", state), ("field-agent", status.version)];
     if let Some(vault) = status.vault {
-        fields.push(("vault", vault));
+        fields.push(("field-vault", vault));
     }
     if status.initialized && status.locked {
-        let code = if status.totp_required { "yes" } else { "no" };
-        fields.push(("code asked for", code.to_owned()));
+        fields.push(("field-code-asked", output::yes_or_no(status.totp_required)));
     }
     output::fields(&fields)?;
     if !status.initialized {
-        output::hint("run akm init");
+        output::hint(&text!("hint-init"));
     } else if status.locked {
-        output::hint("run akm unlock");
+        output::hint(&text!("hint-unlock"));
     }
     Ok(())
 }
 
-fn until(expires_at: Option<&str>) -> String {
+/// Whose session it is, and until when.
+fn state(account: &str, expires_at: Option<&str>) -> String {
     match expires_at {
-        Some(time) => format!(" until {}", output::clean(time)),
-        None => String::new(),
+        Some(time) => text!("unlocked-until", account = account, time = time),
+        None => text!("unlocked", account = account),
     }
 }

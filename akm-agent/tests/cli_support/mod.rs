@@ -73,6 +73,7 @@ impl Home {
         }
         command
             .env("AKM_HOME", self.path())
+            .env("AKM_LANG", "en")
             .current_dir(self.path());
         command
     }

@@ -49,8 +49,9 @@ impl Catalogue {
             field: ".".to_owned(),
             what: "something follows the catalogue",
         })?;
-        records.check()?;
-        Ok(Catalogue { records })
+        Ok(Catalogue {
+            records: records.complete()?,
+        })
     }
 
     /// The record of an id. Aliases are resolved where names are parsed, in [`crate::name::ProviderId`].
@@ -121,12 +122,12 @@ mod tests {
             (r#""schema": 1"#, r#""schema": "1""#),
             (r#""status": "active""#, r#""status": "thriving""#),
             (
-                r#""is": {"between": [1000, 1004]}"#,
-                r#""is": {"matches": "10.*"}"#,
+                r#""is": {"text": "insufficient_quota"}"#,
+                r#""is": {"matches": "insufficient.*"}"#,
             ),
             (
-                r#""is": {"between": [1000, 1004]}"#,
-                r#""is": "1000..1004""#,
+                r#""is": {"text": "insufficient_quota"}"#,
+                r#""is": "insufficient_quota""#,
             ),
             (r#""at": "/error/code""#, r#""at": "error.code""#),
             (r#""means": "quota_exhausted""#, r#""means": "poor""#),
@@ -155,6 +156,12 @@ mod tests {
         // Refused by the check: record and field.
         for (from, to, record, field) in [
             (r#""schema": 1"#, r#""schema": 2"#, "catalogue", "schema"),
+            (
+                r#"{"status": 401, "means": "invalid_key"}"#,
+                r#"{"status": 401, "body": {"at": "", "is": {"text": "x"}}, "means": "invalid_key"}"#,
+                "catalogue",
+                "common",
+            ),
             (r#""id": "anthropic""#, r#""id": "openai""#, "openai", "id"),
             (
                 r#""id": "anthropic""#,
@@ -220,19 +227,19 @@ mod tests {
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": 200, "means": "invalid_key"}"#,
                 "unlisted",
-                "test.rules[0]",
+                "test.rules[1]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": 302, "means": "valid"}"#,
                 "unlisted",
-                "test.rules[0]",
+                "test.rules[1]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": "any", "means": "valid"}"#,
                 "unlisted",
-                "test.rules[0]",
+                "test.rules[1]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,
@@ -241,16 +248,16 @@ mod tests {
                 "test.rules",
             ),
             (
-                r#"{"status": 402, "means": "quota_exhausted"}"#,
-                r#"{"status": 401, "means": "quota_exhausted"}"#,
-                "unlisted",
-                "test.rules[2]",
+                r#"{"status": 433, "means": "quota_exhausted"}"#,
+                r#"{"status": 432, "means": "quota_exhausted"}"#,
+                "tavily",
+                "test.rules[1]",
             ),
             (
-                r#"{"between": [1000, 1004]}"#,
-                r#"{"between": [1004, 1000]}"#,
+                r#"{"one_of": ["1304", "1308", "1310"]}"#,
+                r#"{"one_of": []}"#,
                 "zhipu",
-                "test.rules[0]",
+                "test.rules[1]",
             ),
             (
                 r#""console_url": "https://platform.openai.com/api-keys""#,

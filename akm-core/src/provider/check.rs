@@ -28,8 +28,16 @@ impl fmt::Display for Problem {
 }
 
 impl Records {
-    /// Checks what the types cannot say.
-    pub fn check(&self) -> Result<(), Problem> {
+    /// Completes every record with what is common to all, and checks what the types cannot say.
+    pub fn complete(mut self) -> Result<Records, Problem> {
+        for provider in std::iter::once(&mut self.unlisted).chain(&mut self.providers) {
+            provider.test.complete(&self.common);
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
         let whole = |field: &str, what| {
             Err(Problem {
                 record: "catalogue".to_owned(),
@@ -42,6 +50,9 @@ impl Records {
         }
         if self.providers.is_empty() {
             return whole("providers", "there are none");
+        }
+        if self.common.iter().any(|rule| rule.body.is_some()) {
+            return whole("common", "a rule for all looks at the status alone");
         }
         self.unlisted.check()?;
         let (mut names, mut variables) = (BTreeSet::new(), BTreeSet::new());
@@ -189,7 +200,6 @@ impl Provider {
             let empty = match rule.body.as_ref().map(|body| &body.is) {
                 Some(Match::Text(text) | Match::Contains(text)) => text.is_empty(),
                 Some(Match::OneOf(texts)) => texts.is_empty() || texts.iter().any(String::is_empty),
-                Some(Match::Between(first, last)) => first > last,
                 Some(Match::Bool(_)) | None => false,
             };
             if empty {

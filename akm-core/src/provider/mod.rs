@@ -13,6 +13,8 @@ mod check;
 mod destinations;
 #[cfg(feature = "providers")]
 mod judge;
+mod listing;
+pub mod models;
 #[cfg(feature = "providers")]
 mod outbound;
 #[cfg(feature = "providers")]
@@ -26,6 +28,7 @@ pub use address::{BaseUrl, Refusal};
 pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use destinations::Destinations;
+pub use listing::{install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;

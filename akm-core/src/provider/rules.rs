@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::schema::Remark;
 
@@ -35,7 +35,9 @@ pub struct Test {
     /// A JSON pointer that a successful answer has; without it the answer is somebody else's.
     #[serde(default)]
     pub expects: Option<Pointer>,
-    /// How to read the answer: the first rule that fits decides.
+    /// How to read the answer: the first rule that fits decides. Once [completed](Test::complete), what is common to
+    /// all stands at the end.
+    #[serde(default)]
     pub rules: Vec<Rule>,
     /// For people, not kept in memory.
     #[serde(default)]
@@ -44,6 +46,22 @@ pub struct Test {
 
 fn yes() -> bool {
     true
+}
+
+impl Test {
+    /// Adds what is common to all providers, where the record itself does not decide the status. A test that sends no
+    /// key is left alone: a refusal would say nothing about one.
+    pub fn complete(&mut self, common: &[Rule]) {
+        if !self.sends_key {
+            return;
+        }
+        for rule in common {
+            let decided = |own: &Rule| own.body.is_none() && own.status == rule.status;
+            if !self.rules.iter().any(decided) {
+                self.rules.push(rule.clone());
+            }
+        }
+    }
 }
 
 /// A request's method.
@@ -56,7 +74,7 @@ pub enum Method {
 }
 
 /// What a test may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cost {
     /// Nothing.
@@ -66,7 +84,7 @@ pub enum Cost {
 }
 
 /// One reading of an answer.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The status it is about.
@@ -123,7 +141,7 @@ impl<'de> Deserialize<'de> for StatusIs {
 }
 
 /// What stands at a place of the body.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BodyIs {
     /// The place.
@@ -134,7 +152,7 @@ pub struct BodyIs {
 
 /// What a JSON value must be. Numbers and texts compare by how they are written, since providers send
 /// the same code as either.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Match {
     /// Exactly this text.
@@ -143,8 +161,6 @@ pub enum Match {
     OneOf(Vec<String>),
     /// A text with this in it.
     Contains(String),
-    /// A whole number from the first to the last.
-    Between(i64, i64),
     /// True or false.
     Bool(bool),
 }
@@ -205,6 +221,4 @@ pub enum Means {
     RateLimitedOrQuota,
     /// A success that says inside that it is none.
     FailedInBand,
-    /// The provider's own trouble.
-    Server,
 }

@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::rules::{Pointer, Test};
+use super::rules::{Pointer, Rule, Test};
 
 /// The only version of the format that is read.
 pub const SCHEMA: u32 = 1;
@@ -25,6 +25,8 @@ pub struct Records {
     pub schema: u32,
     /// The day the facts were gathered.
     pub compiled: String,
+    /// How to read an answer that the record says nothing about.
+    pub common: Vec<Rule>,
     /// What is assumed of a provider nobody listed, when its owner gives a `base_url`.
     pub unlisted: Provider,
     /// The providers.
@@ -83,7 +85,7 @@ pub struct Provider {
 }
 
 /// Whether a provider is in business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Yes.
@@ -95,7 +97,7 @@ pub enum Status {
 }
 
 /// What a provider sells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
     /// Its own models.
@@ -148,7 +150,7 @@ pub struct Endpoint {
 }
 
 /// Whom an endpoint serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Region {
     /// Everybody.
@@ -168,7 +170,7 @@ pub enum Region {
 }
 
 /// What an endpoint speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are the protocols' own")]
 pub enum Protocol {

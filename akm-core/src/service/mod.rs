@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod catalogue;
 mod credentials;
 mod dispatch;
 mod keyfile;
@@ -225,6 +226,10 @@ impl Service {
                 return self
                     .status(&self.sessions.read(), caller)
                     .map(Response::AgentStatus);
+            }
+            Request::ProviderList(_) => return self.list_providers().map(Response::ProviderList),
+            Request::ModelList(request) => {
+                return self.list_models(&request).map(Response::ModelList);
             }
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {

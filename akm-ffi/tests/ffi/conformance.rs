@@ -88,7 +88,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         WrongCredentials,
     };
     match op {
-        Op::AgentStatus | Op::AgentLock => &[InvalidInput],
+        Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
         Op::AccountPassphrase | Op::TotpCodes => {

@@ -16,6 +16,14 @@ use crate::pattern::Known;
 fn minimal(op: Op) -> (Value, Value) {
     match op {
         Op::AgentStatus => (json!({}), json!({"initialized": true, "locked": false})),
+        Op::ProviderList => (
+            json!({}),
+            json!({"providers": [{"id": "openai", "env": "OPENAI_API_KEY"}, "..."]}),
+        ),
+        Op::ModelList => (
+            json!({}),
+            json!({"compiled": "$text", "installed": false, "models": [{"provider": "openai", "id": "$text"}, "..."]}),
+        ),
         Op::AgentUnlock => (
             json!({"passphrase": PASSPHRASE, "lifetime_s": 3600}),
             json!({"account": "default", "expires_at": "$time"}),

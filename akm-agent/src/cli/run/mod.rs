@@ -1,0 +1,195 @@
+//! `akm run`: a command with keys in its environment.
+//!
+//! Reading order: this file (what was asked for, and the command), `env_file` and `project` (the two files that say
+//! which variables), `wanted` (from that to an environment), `needs` (`akm check`).
+//!
+//! The command takes the place of this process (`exec`), so its terminal, its signals and its exit code
+//! are its own and nothing of akm stays behind. Failures of akm itself are 125 (akm), 126 (the command
+//! cannot be run) and 127 (there is no such command), as with `env` and `timeout`.
+//!
+//! Invariants: secrets go into the environment of the command alone, never into an argument.
+
+mod env_file;
+pub(crate) mod needs;
+mod project;
+mod wanted;
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use akm_core::Error;
+use akm_core::client::Client;
+use akm_core::name::{KeyName, check_env};
+use clap::Args;
+use nix::sys::resource::{Resource, setrlimit};
+
+use super::output::{self, Fail, Result};
+use super::{CoreLimit, connect, reference};
+use wanted::{Gathering, Source, Wanted};
+
+pub(crate) use wanted::Environment;
+
+/// A failure of akm itself.
+pub(crate) const OWN_FAILURE: u8 = 125;
+const CANNOT_RUN: u8 = 126;
+const NO_SUCH_COMMAND: u8 = 127;
+
+/// Runs a command.
+#[derive(Args)]
+#[command(
+    after_help = "Without -p, -e and --env-file the command gets what akm.toml asks for, here or in a directory above; without\nan akm.toml the default key of every provider.\nThe output of the command is not masked yet: a program that prints its key shows it.\n\nExample:\n  akm run -- python app.py\n  akm run -p openai/work -e SEARCH_KEY=akm://tavily -- npm start\n  akm run --profile staging -- ./deploy"
+)]
+pub(crate) struct Run {
+    /// A key, under the key's own or its provider's standard variable; may be repeated
+    #[arg(short = 'p', long = "provide", value_name = "NAME")]
+    keys: Vec<String>,
+    /// A key under a variable of your choice; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "VAR=akm://NAME")]
+    variables: Vec<String>,
+    /// Variables from a file: NAME=akm://NAME, or NAME=text
+    #[arg(long, value_name = "F")]
+    env_file: Option<PathBuf>,
+    /// What akm.toml asks for in this profile, too
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// The command and its arguments, after --
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Result<()> {
+    let environment = match environment(&args) {
+        Ok(environment) => environment,
+        Err(fail) => {
+            output::report(&fail, json);
+            return Err(Fail::Exit(OWN_FAILURE));
+        }
+    };
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Err(Fail::Exit(OWN_FAILURE));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for name in &environment.unset {
+        command.env_remove(name);
+    }
+    for variable in &environment.set {
+        command.env(&variable.name, variable.value.expose());
+    }
+    drop(environment);
+    if let Some((soft, hard)) = core_limit {
+        // The command is not ours: it may leave a core if it could before.
+        let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
+    }
+    // Returns only if it failed.
+    let error = command.exec();
+    let (code, message) = match error.kind() {
+        ErrorKind::NotFound => (NO_SUCH_COMMAND, "there is no such command"),
+        _ => (CANNOT_RUN, "the command cannot be run"),
+    };
+    output::report(
+        &Fail::Usage {
+            message: message.to_owned(),
+            hint: None,
+        },
+        json,
+    );
+    Err(Fail::Exit(code))
+}
+
+fn environment(args: &Run) -> Result<Environment> {
+    // The command line and the files first, then the agent: what is wrong here needs no unlocked vault to be said.
+    let mut wanted = Vec::new();
+    for text in &args.variables {
+        wanted.push(parse_variable(text)?);
+    }
+    if let Some(path) = &args.env_file {
+        wanted.extend(env_file::load(path)?);
+    }
+    let mut names = Vec::new();
+    for name in &args.keys {
+        names.push(KeyName::parse(name, "name")?.to_string());
+    }
+    let without = args.variables.is_empty() && args.env_file.is_none() && names.is_empty();
+    let project = match without || args.profile.is_some() {
+        true => project::load(args.profile.as_deref())?,
+        false => None,
+    };
+    let mut client = connect()?;
+    let mut gathering = Gathering::new(&mut client);
+    if without && project.is_none() {
+        gathering.default_keys()?;
+    }
+    gathering.variables(wanted);
+    gathering.variables(project.unwrap_or_default());
+    for name in names {
+        gathering.key(name)?;
+    }
+    gathering.resolve(&|name| std::env::var_os(name))
+}
+
+/// The environment of these keys, each under its own or its provider's variable.
+pub(crate) fn environment_of(names: &[String], client: &mut Client) -> Result<Environment> {
+    let mut gathering = Gathering::new(client);
+    for name in names {
+        gathering.key(KeyName::parse(name, "name")?.to_string())?;
+    }
+    gathering.resolve(&|name| std::env::var_os(name))
+}
+
+/// `VAR=akm://NAME`.
+fn parse_variable(text: &str) -> Result<Wanted> {
+    let wrong = || {
+        Error::invalid("env", "a variable is given as VAR=akm://NAME")
+            .with_hint("akm run -e OPENAI_API_KEY=akm://openai/work -- CMD")
+    };
+    let (variable, value) = text.split_once('=').ok_or_else(wrong)?;
+    check_env(variable, "env")?;
+    if !value.starts_with(reference::SCHEME) {
+        return Err(wrong().into());
+    }
+    let name = reference::parse(value, "env")?;
+    Ok(Wanted {
+        variable: variable.to_owned(),
+        source: Source::Key(name.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use akm_core::Kind;
+
+    #[test]
+    fn a_variable_is_a_name_and_a_reference() {
+        let pair = |text| {
+            let wanted = parse_variable(text)?;
+            match wanted.source {
+                Source::Key(name) => Ok((wanted.variable, name)),
+                Source::Plain(_) => panic!("a plain value"),
+            }
+        };
+        let of = |name: &str| ("KEY".to_owned(), name.to_owned());
+        assert_eq!(pair("KEY=akm://openai").unwrap(), of("openai/default"));
+        assert_eq!(pair("KEY=akm://my-own/工作").unwrap(), of("my-own/工作"));
+        for bad in [
+            "",
+            "KEY",
+            "KEY=openai",
+            "=akm://openai",
+            "9KEY=akm://openai",
+            "KEY=akm://",
+            "KEY=akm://openai/a/b",
+            "K Y=akm://openai",
+        ] {
+            let fail = pair(bad).unwrap_err();
+            assert!(
+                matches!(fail, Fail::Akm(error) if error.kind() == Kind::InvalidInput),
+                "{bad}"
+            );
+        }
+    }
+}

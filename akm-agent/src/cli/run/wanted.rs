@@ -1,0 +1,512 @@
+//! From what was asked for to the variables of a command: which key under which name, its address, `NO_PROXY`.
+//!
+//! Invariants: a variable has one value, and two different ones are refused, because the program would get one of
+//! them by chance; only the key's own variable or its provider's primary one is set, never an alias; a key with an
+//! address of its own brings the variable that sends the SDK there, and keys of one provider with different
+//! addresses are refused, because a program would send one to the other's host; a base URL is never set empty (an
+//! SDK would keep the empty text), and an inherited empty one is taken away; secrets are asked for last, once each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use akm_core::client::Client;
+use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus};
+use akm_core::provider::Catalogue;
+use akm_core::{Error, Kind, Secret};
+
+use super::super::list;
+use super::super::output::{self, Result};
+
+/// Where a variable's value comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A key, by its full name.
+    Key(String),
+    /// A text from an env file.
+    Plain(Secret),
+}
+
+/// A variable that was asked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Its name, checked.
+    pub(crate) variable: String,
+    /// Its value.
+    pub(crate) source: Source,
+}
+
+/// A variable with its value.
+pub(crate) struct Variable {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: Secret,
+}
+
+/// What a command's environment differs in from ours.
+#[derive(Default)]
+pub(crate) struct Environment {
+    /// To be set.
+    pub(crate) set: Vec<Variable>,
+    /// To be taken away.
+    pub(crate) unset: Vec<String>,
+    /// Each key that is in it once: its name and secret.
+    pub(crate) keys: Vec<(String, Secret)>,
+}
+
+/// Gathers what is wanted and asks the agent about it.
+pub(crate) struct Gathering<'a> {
+    client: &'a mut Client,
+    wanted: Vec<Wanted>,
+    known: BTreeMap<String, Key>,
+}
+
+impl<'a> Gathering<'a> {
+    /// Nothing is wanted yet.
+    pub(crate) fn new(client: &'a mut Client) -> Self {
+        Gathering {
+            client,
+            wanted: Vec::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Wants these variables.
+    pub(crate) fn variables(&mut self, wanted: Vec<Wanted>) {
+        self.wanted.extend(wanted);
+    }
+
+    /// Wants a key under its own or its provider's variable.
+    pub(crate) fn key(&mut self, name: String) -> Result<()> {
+        let key = self.show(&name)?;
+        let variable = variable_of(key)?;
+        let source = Source::Key(key.name.clone());
+        self.wanted.push(Wanted { variable, source });
+        Ok(())
+    }
+
+    /// Wants the default key of every provider that has one which may be handed out.
+    pub(crate) fn default_keys(&mut self) -> Result<()> {
+        for key in list::all(self.client, KeyList::default())? {
+            if let Some(variable) = default_variable(&key) {
+                let source = Source::Key(key.name.clone());
+                self.wanted.push(Wanted { variable, source });
+                self.known.insert(key.name.clone(), key);
+            }
+        }
+        if self.wanted.is_empty() {
+            return Err(Error::new(Kind::NotFound, "no provider has a default key")
+                .with_hint("run akm add openai, or name keys with -p")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// The variables. `inherited` is the environment they are added to.
+    pub(crate) fn resolve(
+        mut self,
+        inherited: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Environment> {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        check_collisions(&mut wanted)?;
+        for one in &wanted {
+            if let Source::Key(name) = &one.source {
+                self.show(name)?;
+            }
+        }
+        let mut environment = Environment::default();
+        let addresses = addresses(self.known.values(), &mut environment, inherited)?;
+        check_base_urls(&mut wanted, &mut environment);
+        wanted.extend(addresses);
+        check_collisions(&mut wanted)?;
+        let proxies = no_proxy(&mut wanted, inherited);
+        wanted.extend(proxies);
+        wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
+        let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
+        for Wanted { variable, source } in wanted {
+            let value = match source {
+                Source::Plain(value) => value,
+                Source::Key(name) => match secrets.get(&name) {
+                    Some(secret) => secret.duplicate(),
+                    None => {
+                        let request = KeyGet {
+                            name: name.clone(),
+                            version: None,
+                        };
+                        let secret = self.client.call(&request)?.secret;
+                        let copy = secret.duplicate();
+                        secrets.insert(name, secret);
+                        copy
+                    }
+                },
+            };
+            let name = variable;
+            environment.set.push(Variable { name, value });
+        }
+        environment.keys = secrets.into_iter().collect();
+        Ok(environment)
+    }
+
+    fn show(&mut self, name: &str) -> Result<&Key> {
+        // The agent may spell the name otherwise than it was typed; both spellings lead to it.
+        if !self.known.contains_key(name) {
+            let request = KeyShow {
+                name: name.to_owned(),
+            };
+            let key = self.client.call(&request)?.key;
+            self.known.insert(name.to_owned(), key);
+        }
+        Ok(&self.known[name])
+    }
+}
+
+/// The variable of a key that a run without options takes: a default key that may be handed out.
+fn default_variable(key: &Key) -> Option<String> {
+    if key.label != "default" {
+        return None;
+    }
+    let left_out = match (key.status, key.use_only) {
+        (_, true) => Some("is use-only"),
+        (KeyStatus::Active, false) => None,
+        (KeyStatus::Disabled, false) => Some("is disabled"),
+        (KeyStatus::Expired, false) => Some("has expired"),
+        (KeyStatus::Burned, false) => Some("is burned"),
+    };
+    let name = output::clean(&key.name);
+    if let Some(why) = left_out {
+        output::note(&format!("note: {name} {why} and is left out"));
+        return None;
+    }
+    let variable = variable_of(key);
+    if variable.is_err() {
+        output::note(&format!(
+            "note: {name} has no variable and is left out; akm edit --env gives it one"
+        ));
+    }
+    variable.ok()
+}
+
+/// The key's own variable, or its provider's primary one.
+fn variable_of(key: &Key) -> Result<String> {
+    if let Some(variable) = &key.env {
+        return Ok(variable.clone());
+    }
+    let standard = Catalogue::builtin()
+        .provider(&key.provider)
+        .map(|provider| provider.env.primary.clone());
+    match standard {
+        Some(variable) => Ok(variable),
+        None => Err(Error::invalid(
+            "name",
+            "the key has no variable and its provider is not known",
+        )
+        .with_hint("give -e VAR=akm://NAME, or akm edit NAME --env VAR")
+        .into()),
+    }
+}
+
+/// Twice the same value for a variable is once; another one is refused.
+fn check_collisions(wanted: &mut Vec<Wanted>) -> Result<()> {
+    let same = |a: &Source, b: &Source| match (a, b) {
+        (Source::Key(a), Source::Key(b)) => a == b,
+        (Source::Plain(a), Source::Plain(b)) => a.matches(b),
+        _ => false,
+    };
+    wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
+    wanted.dedup_by(|b, a| a.variable == b.variable && same(&a.source, &b.source));
+    if wanted
+        .windows(2)
+        .any(|pair| pair[0].variable == pair[1].variable)
+    {
+        return Err(
+            Error::invalid("env", "two keys would have the same variable")
+                .with_hint("give one of them another: -e VAR=akm://NAME")
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// The variables that send a provider's programs to the address of its keys.
+fn addresses<'k>(
+    keys: impl Iterator<Item = &'k Key>,
+    environment: &mut Environment,
+    inherited: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Wanted>> {
+    let mut by_provider: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+    for key in keys {
+        let address = key.base_url.as_deref().filter(|url| !url.is_empty());
+        by_provider
+            .entry(&key.provider)
+            .or_default()
+            .insert(address);
+    }
+    let mut wanted = Vec::new();
+    for (provider, addresses) in by_provider {
+        let Some(record) = Catalogue::builtin().provider(provider) else {
+            continue;
+        };
+        for variable in &record.env.base_url {
+            if inherited(variable).is_some_and(|value| value.is_empty()) {
+                environment.unset.push(variable.clone());
+            }
+        }
+        if addresses.len() > 1 {
+            return Err(Error::invalid(
+                "base_url",
+                "two keys of one provider have different addresses, and a program would mix them",
+            )
+            .with_hint("run the command with one of them at a time")
+            .into());
+        }
+        let address = addresses.into_iter().next().flatten();
+        if let (Some(address), Some(variable)) = (address, record.env.base_url.first()) {
+            environment.unset.retain(|one| one != variable);
+            wanted.push(Wanted {
+                variable: variable.clone(),
+                source: Source::Plain(Secret::new(address.to_owned())),
+            });
+        }
+    }
+    Ok(wanted)
+}
+
+/// An empty base URL of an env file means none: it is taken away rather than set.
+fn check_base_urls(wanted: &mut Vec<Wanted>, environment: &mut Environment) {
+    wanted.retain(|one| {
+        let empty = matches!(&one.source, Source::Plain(value) if value.is_empty());
+        let drop = empty && is_base_url(&one.variable);
+        if drop {
+            environment.unset.push(one.variable.clone());
+        }
+        !drop
+    });
+}
+
+fn is_base_url(variable: &str) -> bool {
+    let mut providers = Catalogue::builtin().providers().iter();
+    providers.any(|provider| provider.env.base_url.iter().any(|name| name == variable))
+}
+
+/// With a base URL on this machine, `NO_PROXY` has this machine: Python's SDKs would ask a proxy for it otherwise.
+fn no_proxy(wanted: &mut Vec<Wanted>, inherited: &dyn Fn(&str) -> Option<OsString>) -> Vec<Wanted> {
+    let mut needed: BTreeSet<&str> = BTreeSet::new();
+    for one in wanted.iter() {
+        if let Source::Plain(value) = &one.source
+            && is_base_url(&one.variable)
+        {
+            needed.extend(loopback(value.expose()));
+        }
+    }
+    if needed.is_empty() {
+        return Vec::new();
+    }
+    let mut added = Vec::new();
+    // Where both spellings are set, programs differ in which they read.
+    for name in ["NO_PROXY", "no_proxy"] {
+        let given = wanted.iter().position(|one| one.variable == name);
+        let before = match given.map(|at| &wanted[at].source) {
+            // A key in it is nonsense, but not ours to judge.
+            Some(Source::Key(_)) => continue,
+            Some(Source::Plain(value)) => Some(value.expose().to_owned()),
+            None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
+        };
+        if before.is_none() && name == "no_proxy" {
+            continue;
+        }
+        let mut hosts: Vec<&str> = before.as_deref().unwrap_or_default().split(',').collect();
+        hosts.retain(|host| !host.trim().is_empty());
+        for host in ["127.0.0.1", "localhost", "::1"] {
+            if needed.contains(host) && !hosts.iter().any(|one| one.trim() == host) {
+                hosts.push(host);
+            }
+        }
+        let source = Source::Plain(Secret::new(hosts.join(",")));
+        if let Some(at) = given {
+            wanted.swap_remove(at);
+        }
+        added.push(Wanted {
+            variable: name.to_owned(),
+            source,
+        });
+    }
+    added
+}
+
+/// What `NO_PROXY` needs for an address: nothing, if it is not this machine.
+fn loopback(address: &str) -> &'static [&'static str] {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let end = |text: &str| text.is_empty() || text.starts_with([':', '/']);
+    if rest.strip_prefix("[::1]").is_some_and(end) {
+        return &["127.0.0.1", "localhost", "::1"];
+    }
+    let mut names = ["127.0.0.1", "localhost"].iter();
+    match names.any(|name| rest.strip_prefix(name).is_some_and(end)) {
+        true => &["127.0.0.1", "localhost"],
+        false => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wants(variable: &str, name: &str) -> Wanted {
+        Wanted {
+            variable: variable.to_owned(),
+            source: Source::Key(name.to_owned()),
+        }
+    }
+
+    fn plain(variable: &str, value: &str) -> Wanted {
+        Wanted {
+            variable: variable.to_owned(),
+            source: Source::Plain(Secret::new(value.to_owned())),
+        }
+    }
+
+    fn key(name: &str, base_url: Option<&str>) -> Key {
+        let (provider, label) = name.split_once('/').unwrap();
+        serde_json::from_value(serde_json::json!({
+            "name": name, "provider": provider, "label": label, "model": null, "categories": [],
+            "status": "active", "preview": "", "env": null, "use_only": false, "base_url": base_url,
+            "version": 1, "created_at": "", "updated_at": "", "last_used_at": null, "expires_at": null,
+        }))
+        .unwrap()
+    }
+
+    fn text(one: &Wanted) -> (&str, &str) {
+        let value = match &one.source {
+            Source::Plain(value) => value.expose(),
+            Source::Key(name) => name,
+        };
+        (&one.variable, value)
+    }
+
+    fn texts(wanted: &[Wanted]) -> Vec<(&str, &str)> {
+        wanted.iter().map(text).collect()
+    }
+
+    fn address_of(keys: &[Key], inherited: &[(&str, &str)]) -> Result<(Vec<Wanted>, Vec<String>)> {
+        let mut environment = Environment::default();
+        let get = |name: &str| {
+            let found = inherited.iter().find(|(one, _)| *one == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let wanted = addresses(keys.iter(), &mut environment, &get)?;
+        Ok((wanted, environment.unset))
+    }
+
+    #[test]
+    fn two_values_of_one_variable_are_refused() {
+        let mut same_twice = vec![wants("A", "openai/x"), wants("A", "openai/x")];
+        check_collisions(&mut same_twice).unwrap();
+        assert_eq!(same_twice.len(), 1);
+        let mut same_text = vec![plain("A", "x"), plain("B", "x"), plain("A", "x")];
+        check_collisions(&mut same_text).unwrap();
+        assert_eq!(same_text.len(), 2);
+        let mut apart = vec![wants("A", "openai/x"), wants("B", "openai/x")];
+        check_collisions(&mut apart).unwrap();
+        assert_eq!(apart.len(), 2);
+        for other in [wants("A", "openai/y"), plain("A", "openai/x")] {
+            let mut collision = vec![other, wants("A", "openai/x")];
+            assert!(check_collisions(&mut collision).is_err());
+        }
+        let mut texts = vec![plain("A", "x"), plain("A", "y")];
+        assert!(check_collisions(&mut texts).is_err());
+    }
+
+    #[test]
+    fn an_address_brings_its_variable_and_an_empty_one_goes() {
+        let local = "http://127.0.0.1:8080/v1";
+        let one = key("openai/work", Some(local));
+        let (wanted, unset) = address_of(&[one], &[("OPENAI_BASE_URL", "")]).unwrap();
+        assert_eq!(texts(&wanted), [("OPENAI_BASE_URL", local)]);
+        assert!(unset.is_empty());
+        let (wanted, unset) =
+            address_of(&[key("openai/work", None)], &[("OPENAI_BASE_URL", "")]).unwrap();
+        assert!(wanted.is_empty());
+        assert_eq!(unset, ["OPENAI_BASE_URL"]);
+        // One that is set is the user's.
+        let set = [("OPENAI_BASE_URL", "https://gateway.example.com")];
+        let (wanted, unset) = address_of(&[key("openai/work", None)], &set).unwrap();
+        assert!(wanted.is_empty() && unset.is_empty());
+        let (wanted, _) = address_of(&[key("my-own/x", Some(local))], &[]).unwrap();
+        assert!(wanted.is_empty(), "no variable is known for it");
+    }
+
+    #[test]
+    fn keys_of_one_provider_with_different_addresses_are_refused() {
+        let (a, b) = (
+            key("openai/a", Some("https://a.example.com")),
+            key("openai/b", None),
+        );
+        assert!(address_of(&[a, b], &[]).is_err());
+        let (a, b) = (
+            key("openai/a", Some("https://a.example.com")),
+            key("google/b", None),
+        );
+        assert_eq!(address_of(&[a, b], &[]).unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_base_url_is_never_set() {
+        let mut environment = Environment::default();
+        let mut wanted = vec![
+            plain("OPENAI_BASE_URL", ""),
+            plain("OTHER", ""),
+            plain("ANTHROPIC_BASE_URL", "https://x.example.com"),
+        ];
+        check_base_urls(&mut wanted, &mut environment);
+        assert_eq!(environment.unset, ["OPENAI_BASE_URL"]);
+        assert_eq!(wanted.len(), 2);
+    }
+
+    #[test]
+    fn this_machine_is_not_asked_for_through_a_proxy() {
+        let with = |wanted: Vec<Wanted>, inherited: &[(&str, &str)]| {
+            let mut wanted = wanted;
+            let get = |name: &str| {
+                let found = inherited.iter().find(|(one, _)| *one == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let added = no_proxy(&mut wanted, &get);
+            let mut all: Vec<(String, String)> = texts(&added)
+                .into_iter()
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                .collect();
+            all.sort();
+            all
+        };
+        let base = |url| vec![plain("OPENAI_BASE_URL", url)];
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            with(base("http://127.0.0.1:1"), &[]),
+            [pair("NO_PROXY", "127.0.0.1,localhost")]
+        );
+        assert_eq!(
+            with(
+                base("http://[::1]:1/v1"),
+                &[("no_proxy", "a.b, localhost"), ("NO_PROXY", "")]
+            ),
+            [
+                pair("NO_PROXY", "127.0.0.1,localhost,::1"),
+                pair("no_proxy", "a.b, localhost,127.0.0.1,::1"),
+            ]
+        );
+        let mut both = base("http://localhost:1");
+        both.push(plain("NO_PROXY", "corp"));
+        assert_eq!(
+            with(both, &[("NO_PROXY", "other")]),
+            [pair("NO_PROXY", "corp,127.0.0.1,localhost")]
+        );
+        for elsewhere in [
+            "https://api.openai.com",
+            "http://127.0.0.100:1",
+            "https://localhost.example.com",
+        ] {
+            assert!(with(base(elsewhere), &[]).is_empty(), "{elsewhere}");
+        }
+        assert!(with(vec![plain("OTHER", "http://127.0.0.1:1")], &[]).is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! Chinese for the sentences of akm-core, which are English literals wherever a program may read them.
+//!
+//! `texts/core.zh.po` holds pairs as gettext does: `msgid` is the literal of the source, `msgstr` the Chinese. Where the
+//! source fills something in, `{}` stands for it in both. A sentence that is not in the file (of a newer agent, or of
+//! a provider) is shown as it came.
+//!
+//! Deliberately absent: the rest of the PO format (contexts, plurals, sentences over several lines).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::{Language, language};
+
+const PAIRS: &str = include_str!("../../../texts/core.zh.po");
+
+/// A sentence of akm-core in the language of this process.
+pub(crate) fn translated(sentence: &str) -> Cow<'_, str> {
+    match language() {
+        Language::English => Cow::Borrowed(sentence),
+        Language::Chinese => chinese(sentence).map_or(Cow::Borrowed(sentence), Cow::Owned),
+    }
+}
+
+/// The Chinese of a sentence, if there is one.
+pub(super) fn chinese(sentence: &str) -> Option<String> {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new(PAIRS)).get(sentence)
+}
+
+struct Table {
+    whole: HashMap<String, String>,
+    /// Those with something filled in, the longest first: the one that says most wins.
+    patterns: Vec<(String, String)>,
+}
+
+impl Table {
+    fn new(source: &str) -> Table {
+        let (mut patterns, whole): (Vec<_>, Vec<_>) = pairs(source)
+            .into_iter()
+            .partition(|(english, _)| english.contains("{}"));
+        patterns.sort_by_key(|(english, _)| std::cmp::Reverse(english.len()));
+        Table {
+            whole: whole.into_iter().collect(),
+            patterns,
+        }
+    }
+
+    fn get(&self, sentence: &str) -> Option<String> {
+        if let Some(chinese) = self.whole.get(sentence) {
+            return Some(chinese.clone());
+        }
+        self.patterns.iter().find_map(|(english, chinese)| {
+            let filled = matched(english, sentence)?;
+            let mut filled = filled.into_iter();
+            let mut out = String::new();
+            for (index, part) in chinese.split("{}").enumerate() {
+                if index > 0 {
+                    out.push_str(filled.next()?);
+                }
+                out.push_str(part);
+            }
+            Some(out)
+        })
+    }
+}
+
+/// What stands in a sentence where its pattern has `{}`; the last of them takes the rest.
+fn matched<'a>(pattern: &str, sentence: &'a str) -> Option<Vec<&'a str>> {
+    let (head, mut pattern) = pattern.split_once("{}")?;
+    let mut rest = sentence.strip_prefix(head)?;
+    let mut filled = Vec::new();
+    loop {
+        match pattern.split_once("{}") {
+            Some((between, after)) => {
+                let (value, behind) = rest.split_once(between).filter(|_| !between.is_empty())?;
+                filled.push(value);
+                (rest, pattern) = (behind, after);
+            }
+            None => {
+                filled.push(rest.strip_suffix(pattern)?);
+                return Some(filled);
+            }
+        }
+    }
+}
+
+/// Every pair of a file, in its order. Lines that are neither `msgid` nor `msgstr` say nothing.
+pub(super) fn pairs(source: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut english = None;
+    for line in source.lines() {
+        if let Some(text) = line.strip_prefix("msgid ") {
+            english = unquoted(text);
+        } else if let Some(text) = line.strip_prefix("msgstr ")
+            && let (Some(english), Some(chinese)) = (english.take(), unquoted(text))
+        {
+            pairs.push((english, chinese));
+        }
+    }
+    pairs
+}
+
+fn unquoted(text: &str) -> Option<String> {
+    let inner = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+    Some(inner.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = r#"
+# a comment
+msgid "the account is locked"
+msgstr "账户已锁定"
+
+msgid "did you mean {}?"
+msgstr "是不是 {}？"
+
+msgid "{} of {} are \"there\""
+msgstr "{} / {} 在“这里”"
+"#;
+
+    #[test]
+    fn a_sentence_is_found_whole_or_by_its_pattern() {
+        let table = Table::new(SOURCE);
+        let case = |text| table.get(text);
+        assert_eq!(case("the account is locked").unwrap(), "账户已锁定");
+        assert_eq!(
+            case("did you mean openai/work?").unwrap(),
+            "是不是 openai/work？"
+        );
+        assert_eq!(case("2 of 9 are \"there\"").unwrap(), "2 / 9 在“这里”");
+        for unknown in [
+            "",
+            "the account is",
+            "did you mean",
+            "the account is locked now",
+        ] {
+            assert_eq!(case(unknown), None, "{unknown}");
+        }
+    }
+}

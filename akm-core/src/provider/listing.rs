@@ -1,0 +1,485 @@
+//! What is publicly known, listed: providers, models, and the file that may replace the built-in models.
+//!
+//! Invariants: an installed file is believed only if it is this user's, of bounded size and checked whole, row by row,
+//! each time it is read; a bad one is refused and never half used, nor passed over for the built-in one, which would
+//! show old prices as new. It is installed by one rename, after it was synced, so there is the old one or the new one.
+//!
+//! The models are read when somebody asks and not kept: an agent that hands out keys has no use for them.
+
+use std::cmp::Ordering;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::check::Problem;
+use super::models::{Category, MAX_FILE, Model, Models};
+use super::schema::Provider;
+use super::{Catalogue, models};
+use crate::error::{Error, Kind, Result};
+use crate::name::ProviderId;
+use crate::protocol::{
+    EndpointInfo, ModelInfo, ModelList, ModelPage, ModelSort, PriceInfo, ProviderInfo, Providers,
+    TestInfo,
+};
+
+/// The facts, as committed; the build script has checked them.
+const BUILTIN: &str = include_str!("../../catalog/models.json");
+
+/// The providers that this program knows. `installed` is where a file of models may be.
+pub fn list_providers(installed: &Path) -> Result<Providers> {
+    let (models, _) = load(installed)?;
+    let providers = Catalogue::builtin().providers();
+    Ok(Providers {
+        providers: providers.iter().map(|p| info(p, &models)).collect(),
+    })
+}
+
+/// The models that are known, from the file at `installed` if there is one.
+///
+/// Errors: `invalid_input` for a filter, `corrupt` or `denied` for the file.
+pub fn list_models(installed: &Path, request: &ModelList) -> Result<ModelPage> {
+    let provider = request
+        .provider
+        .as_deref()
+        .map(|text| ProviderId::parse(text, "provider"))
+        .transpose()?;
+    let category = request.category.as_deref().map(category).transpose()?;
+    let (models, is_installed) = load(installed)?;
+    let mut rows: Vec<&Model> = models
+        .models
+        .iter()
+        .filter(|row| {
+            provider
+                .as_ref()
+                .is_none_or(|id| id.as_str() == row.provider)
+        })
+        .filter(|row| category.is_none_or(|category| row.is_of(category)))
+        .filter(|row| {
+            request
+                .min_context
+                .is_none_or(|least| row.context.is_some_and(|context| context >= least))
+        })
+        .collect();
+    match request.sort {
+        None => {}
+        Some(ModelSort::Price) => rows.sort_by(|a, b| by_price(a, b)),
+        Some(ModelSort::Context) => rows.sort_by_key(|row| std::cmp::Reverse(row.context)),
+        Some(ModelSort::Name) => {
+            rows.sort_by(|a, b| (&a.name, &a.provider).cmp(&(&b.name, &b.provider)));
+        }
+    }
+    Ok(ModelPage {
+        compiled: models.compiled.clone(),
+        installed: is_installed,
+        models: rows.into_iter().map(|row| model(row, &models)).collect(),
+    })
+}
+
+/// Checks a catalogue of models and puts it in the place of the built-in one. Says how many rows it has.
+///
+/// Errors: `invalid_input` if it is not one, with row and field in the hint; `denied`, `io`.
+pub fn install_models(file: &Path, installed: &Path) -> Result<usize> {
+    let text = read(file)?
+        .ok_or_else(|| Error::new(Kind::NotFound, "there is no such file").with_field("file"))?;
+    let models = Models::from_json(&text).map_err(|problem| {
+        refused(
+            Kind::InvalidInput,
+            "the file is no catalogue of models",
+            &problem,
+        )
+    })?;
+    let dir = installed
+        .parent()
+        .ok_or(Error::internal("a file of akm has no directory"))?;
+    crate::paths::accept_dir(dir)?;
+    // A name of this process's own, so that two who install do not write into one file.
+    let fresh = dir.join(format!(".models-{}.new", std::process::id()));
+    let written = write_synced(&fresh, text.as_bytes())
+        .and_then(|()| std::fs::rename(&fresh, installed))
+        .and_then(|()| File::open(dir)?.sync_all());
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&fresh);
+        return Err(Error::from_io(&error));
+    }
+    Ok(models.models.len())
+}
+
+/// Removes an installed catalogue, so that the built-in one counts again. Says whether there was one.
+pub fn reset_models(installed: &Path) -> Result<bool> {
+    match std::fs::remove_file(installed) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::from_io(&error)),
+    }
+}
+
+/// The installed catalogue, else the built-in one, and whether it is the installed.
+fn load(installed: &Path) -> Result<(Models, bool)> {
+    let Some(text) = read(installed)? else {
+        let models = Models::from_json(BUILTIN)
+            .map_err(|_| Error::internal("the built-in catalogue of models is not readable"))?;
+        return Ok((models, false));
+    };
+    let models = Models::from_json(&text).map_err(|problem| {
+        refused(
+            Kind::Corrupt,
+            "the installed catalogue of models is not readable",
+            &problem,
+        )
+    })?;
+    Ok((models, true))
+}
+
+/// The text of a file of this user or root that others cannot write; none if there is no file.
+fn read(path: &Path) -> Result<Option<String>> {
+    use nix::libc::{O_CLOEXEC, O_NONBLOCK};
+    // Not to hang on a pipe that somebody put there.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_CLOEXEC | O_NONBLOCK)
+        .open(path);
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::from_io(&error)),
+    };
+    let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
+    let euid = nix::unistd::geteuid().as_raw();
+    if !meta.is_file() || (meta.uid() != euid && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
+        return Err(Error::new(
+            Kind::Denied,
+            "the catalogue of models is no file, or others could have written it",
+        ));
+    }
+    const TOO_LARGE: Error = Error::new(
+        Kind::InvalidInput,
+        "a catalogue of models has at most 4 MiB",
+    );
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::from_io(&error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(TOO_LARGE);
+    }
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|_| Error::new(Kind::InvalidInput, "a catalogue of models is UTF-8"))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Row and field are named by the file's own keeper, not typed, so the hint may repeat them.
+fn refused(kind: Kind, message: &'static str, problem: &Problem) -> Error {
+    Error::new(kind, message)
+        .with_field("models")
+        .with_hint(problem.to_string())
+}
+
+fn category(text: &str) -> Result<Category> {
+    let known = Category::ALL
+        .iter()
+        .find(|category| category.token() == text);
+    known.copied().ok_or_else(|| {
+        let words: Vec<&str> = Category::ALL
+            .iter()
+            .map(|category| category.token())
+            .collect();
+        Error::invalid("category", "there is no such category of models")
+            .with_hint(format!("known are {}", words.join(", ")))
+    })
+}
+
+/// Currency by currency, cheapest first, unknown last.
+fn by_price(a: &Model, b: &Model) -> Ordering {
+    let known = |amount: Option<f64>| amount.unwrap_or(f64::INFINITY);
+    let key = |row: &Model| {
+        row.price.as_ref().map(|price| {
+            // The dollar first: most prices are in it.
+            let foreign = price.currency != "USD";
+            (
+                foreign,
+                price.currency.clone(),
+                known(price.output),
+                known(price.input),
+            )
+        })
+    };
+    match (key(a), key(b)) {
+        (Some(a), Some(b)) => (a.0, &a.1)
+            .cmp(&(b.0, &b.1))
+            .then(a.2.total_cmp(&b.2))
+            .then(a.3.total_cmp(&b.3)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+fn model(row: &Model, all: &Models) -> ModelInfo {
+    ModelInfo {
+        provider: row.provider.clone(),
+        id: row.id.clone(),
+        name: row.name.clone(),
+        category: row.category.token().to_owned(),
+        tags: row.tags.iter().map(|tag| tag.token().to_owned()).collect(),
+        context: row.context,
+        max_output: row.max_output,
+        price: row.price.as_ref().map(|price: &models::Price| PriceInfo {
+            currency: price.currency.clone(),
+            input: price.input,
+            output: price.output,
+            cached: price.cached,
+        }),
+        region: row.region.map(|region| region.token().to_owned()),
+        default: all.defaults.get(&row.provider) == Some(&row.id),
+        verified: row.verified,
+        sources: row.sources.clone(),
+        released: row.released.clone(),
+        retires: row.retires.clone(),
+        note: row.note.clone(),
+    }
+}
+
+fn info(provider: &Provider, all: &Models) -> ProviderInfo {
+    let known = all
+        .models
+        .iter()
+        .filter(|row| row.provider == provider.id)
+        .count();
+    ProviderInfo {
+        id: provider.id.clone(),
+        aliases: provider.aliases.clone(),
+        name: provider.display_name.clone(),
+        name_zh: provider.display_name_zh.clone(),
+        status: word(&provider.status),
+        kind: word(&provider.kind),
+        endpoints: provider
+            .endpoints
+            .iter()
+            .map(|endpoint| EndpointInfo {
+                base_url: endpoint.base_url.clone(),
+                region: word(&endpoint.region),
+                protocol: word(&endpoint.protocol),
+            })
+            .collect(),
+        env: provider.env.primary.clone(),
+        test: TestInfo {
+            proves_key: provider.test.proves_key,
+            cost: word(&provider.test.cost),
+            region_bound: provider.test.region_bound,
+        },
+        default_model: all.defaults.get(&provider.id).cloned(),
+        models: u32::try_from(known).unwrap_or(u32::MAX),
+        console_url: provider.console_url.clone(),
+        docs_url: provider.docs_url.clone(),
+        verified: provider.verified,
+    }
+}
+
+/// The word that stands for an enum in the file.
+fn word<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn nowhere() -> &'static Path {
+        Path::new("/nonexistent/models.json")
+    }
+
+    fn asked(request: ModelList) -> Vec<ModelInfo> {
+        list_models(nowhere(), &request).unwrap().models
+    }
+
+    #[test]
+    fn the_builtin_models_are_all_there_and_keep_their_marks() {
+        let page = list_models(nowhere(), &ModelList::default()).unwrap();
+        assert_eq!(page.models.len(), 782);
+        assert!(!page.installed);
+        let unlicensed = |row: &&ModelInfo| row.sources == ["model-bank"];
+        assert_eq!(page.models.iter().filter(unlicensed).count(), 103);
+        assert!(
+            page.models
+                .iter()
+                .filter(unlicensed)
+                .all(|row| !row.verified)
+        );
+        // Unknown is unknown and never free: no price at all, or a known zero.
+        assert_eq!(
+            page.models.iter().filter(|row| row.price.is_none()).count(),
+            107
+        );
+        let free = |row: &&ModelInfo| row.price.as_ref().is_some_and(|p| p.input == Some(0.0));
+        assert_eq!(page.models.iter().filter(free).count(), 7);
+        let providers = list_providers(nowhere()).unwrap().providers;
+        assert_eq!(providers.len(), 46);
+        assert_eq!(providers.iter().map(|p| p.models).sum::<u32>(), 782);
+        // Every provider whose models are known has a default, and it is one of them.
+        for provider in &providers {
+            assert_eq!(
+                provider.default_model.is_some(),
+                provider.models > 0,
+                "{}",
+                provider.id
+            );
+            let of = |row: &&ModelInfo| row.provider == provider.id && row.default;
+            assert!(
+                provider.models == 0 || page.models.iter().any(|row| of(&row)),
+                "{}",
+                provider.id
+            );
+        }
+        let openai = providers.iter().find(|p| p.id == "openai").unwrap();
+        assert_eq!(openai.default_model.as_deref(), Some("gpt-5.6"));
+        assert_eq!(
+            (openai.status.as_str(), openai.kind.as_str()),
+            ("active", "llm")
+        );
+        assert_eq!(openai.endpoints[0].protocol, "openai-chat");
+    }
+
+    #[test]
+    fn filters_combine_and_orders_put_the_unknown_last() {
+        let rows = asked(ModelList {
+            provider: Some("claude".into()),
+            category: Some("long_context".into()),
+            min_context: Some(500_000),
+            sort: Some(ModelSort::Price),
+        });
+        assert!(!rows.is_empty());
+        for row in &rows {
+            assert_eq!(row.provider, "anthropic");
+            assert!(
+                row.category == "long_context" || row.tags.contains(&"long_context".to_owned())
+            );
+            assert!(row.context.unwrap() >= 500_000);
+        }
+        let price = |row: &ModelInfo| row.price.as_ref().and_then(|p| p.output);
+        assert!(rows.windows(2).all(|w| price(&w[0]) <= price(&w[1])));
+
+        let all = asked(ModelList {
+            sort: Some(ModelSort::Price),
+            ..ModelList::default()
+        });
+        let currency = |row: &ModelInfo| row.price.as_ref().map(|p| p.currency.clone());
+        let mut runs: Vec<Option<String>> = all.iter().map(currency).collect();
+        runs.dedup();
+        assert_eq!(runs, [Some("USD".into()), Some("CNY".into()), None]);
+        let wide = asked(ModelList {
+            sort: Some(ModelSort::Context),
+            ..ModelList::default()
+        });
+        assert!(wide.windows(2).all(|w| w[0].context >= w[1].context));
+        assert!(wide.last().unwrap().context.is_none());
+        assert!(
+            asked(ModelList {
+                provider: Some("nobody".into()),
+                ..ModelList::default()
+            })
+            .is_empty()
+        );
+
+        let refused = |request| list_models(nowhere(), &request).unwrap_err();
+        let error = refused(ModelList {
+            category: Some("poetry".into()),
+            ..ModelList::default()
+        });
+        assert_eq!(error.field(), Some("category"));
+        let error = refused(ModelList {
+            provider: Some("No".into()),
+            ..ModelList::default()
+        });
+        assert_eq!(error.field(), Some("provider"));
+    }
+
+    #[test]
+    fn a_file_replaces_the_models_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, installed) = (dir.path().join("new.json"), dir.path().join("models.json"));
+        let rows = || {
+            list_models(&installed, &ModelList::default())
+                .map(|page| (page.models.len(), page.installed))
+        };
+        let good = r#"{"schema":1,"compiled":"2026-12-01","defaults":{"openai":"new"},"models":[
+            {"provider":"openai","id":"new","name":"New","category":"chat","context":1,"max_output":1,"price":null,"sources":["me"],"verified":false}]}"#;
+        std::fs::write(&file, good).unwrap();
+        assert_eq!(rows().unwrap(), (782, false));
+        assert_eq!(install_models(&file, &installed).unwrap(), 1);
+        assert_eq!(rows().unwrap(), (1, true));
+        assert_eq!(
+            std::fs::metadata(&installed).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+
+        // A bad one changes nothing, and says where it is bad.
+        std::fs::write(
+            &file,
+            good.replace(r#""max_output":1"#, r#""max_output":0"#),
+        )
+        .unwrap();
+        let error = install_models(&file, &installed).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidInput);
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .starts_with("openai/new: max_output: "),
+            "{error:?}"
+        );
+        assert_eq!(rows().unwrap(), (1, true));
+        std::fs::write(&file, vec![b' '; MAX_FILE as usize + 1]).unwrap();
+        assert_eq!(
+            install_models(&file, &installed).unwrap_err().kind(),
+            Kind::InvalidInput
+        );
+        assert_eq!(
+            install_models(&dir.path().join("none"), &installed)
+                .unwrap_err()
+                .kind(),
+            Kind::NotFound
+        );
+        assert_eq!(rows().unwrap(), (1, true));
+        let left: Vec<_> = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+
+        // One that went bad in its place is refused, not passed over.
+        std::fs::write(&installed, good.replace("\"chat\"", "\"poetry\"")).unwrap();
+        let error = rows().unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .contains("models[0].category (line 2)"),
+            "{error:?}"
+        );
+        std::fs::write(&installed, good).unwrap();
+        std::fs::set_permissions(&installed, std::fs::Permissions::from_mode(0o622)).unwrap();
+        assert_eq!(rows().unwrap_err().kind(), Kind::Denied);
+        assert!(reset_models(&installed).unwrap());
+        assert!(!reset_models(&installed).unwrap());
+        assert_eq!(rows().unwrap(), (782, false));
+    }
+}
