@@ -47,6 +47,161 @@ hint-keyfile-copy = keep a copy of the file: without it only a recovery code ope
 hint-keyfile-stays = the file stays: backups from before need it
 field-keyfile-needed = keyfile needed
 field-kept-in = kept in
+## Accounts: init, account, totp
+
+ask-new-passphrase = new passphrase:{" "}
+ask-current-passphrase = current passphrase:{" "}
+ask-again = the same again:{" "}
+ask-recovery-code = recovery code:{" "}
+ask-first-code = code of your authenticator (empty: later):{" "}
+account-created = account { $account } is created and unlocked
+passphrase-changed = the passphrase is changed
+recovered =
+    { $codes ->
+        [one] { $account } has a new passphrase and is unlocked; 1 recovery code is left
+       *[other] { $account } has a new passphrase and is unlocked; { $codes } recovery codes are left
+    }
+recovery-codes = Recovery codes: each replaces the passphrase once. Keep them away from this machine.
+totp-secret = TOTP secret:{" "}
+totp-uri = TOTP URI:{" "}
+totp-on = unlocking asks for a code from now on
+totp-off = unlocking asks for no code from now on
+totp-pending = TOTP is pending: unlocking asks for no code yet
+totp-confirmed = TOTP is confirmed: unlocking asks for a code from now on
+hint-confirm-later = run akm totp confirm CODE when your authenticator shows one
+
+## The agent
+
+agent-runs = the agent runs (pid { $pid })
+agent-stopped = the agent is stopped (pid { $pid })
+
+## Keys
+
+ask-secret = secret of the key:{" "}
+ask-secret-of = secret of { $name }:{" "}
+ask-new-secret = new secret:{" "}
+ask-remove = remove { $name } and its history? [y/N]{" "}
+nothing-removed = nothing is removed
+changed-stored = { $name } ({ $preview }) is stored
+changed-edited = { $name } ({ $preview }) is changed
+changed-renamed = { $name } ({ $preview }) is its name now
+changed-removed = { $name } ({ $preview }) is removed
+changed-disabled = { $name } ({ $preview }) is switched off
+changed-enabled = { $name } ({ $preview }) is switched on
+changed-rotated = { $name } ({ $preview }) has a new secret
+current = current
+no-keys = no keys
+use-only = use only
+field-name = name
+field-status = status
+field-secret = secret
+field-version = version
+field-model = model
+field-categories = categories
+field-variable = variable
+field-use-only = use only
+field-address = address
+field-created = created
+field-changed = changed
+field-last-used = last used
+field-expires = expires
+field-notes = notes
+col-name = NAME
+col-version = VERSION
+col-secret = SECRET
+col-stored = STORED
+col-replaced = REPLACED
+col-status = STATUS
+col-model = MODEL
+col-categories = CATEGORIES
+col-expires = EXPIRES
+col-last-used = LAST USED
+
+## The log
+
+col-chain = CHAIN
+col-seq = SEQ
+col-time = TIME
+col-action = ACTION
+col-account = ACCOUNT
+col-key = KEY
+col-outcome = OUTCOME
+col-caller = CALLER
+caller = { $exe } (pid { $pid }, uid { $uid })
+log-whole =
+    { $events ->
+        [one] 1 event, authentic
+       *[other] { $events } events, all authentic and in order
+    }
+log-bad-event = event { $event } of the { $chain } chain is not what was written
+log-bad-chain = the { $chain } chain is not what was written
+hint-log-bad = the vault or its journal was changed outside akm: compare with a backup
+since-forms = give 2026-01-31, an RFC 3339 time, 30m, 8h or 7d
+
+## Connection tests
+
+col-took = TIME
+col-models = MODELS
+col-detail = DETAIL
+testing = testing
+
+## Where secrets come from
+
+no-terminal-for-passphrase = a passphrase is needed and there is no terminal to ask on
+hint-passphrase-flags = give --passphrase-stdin or --passphrase-fd N, or set AKM_ASKPASS to a program that asks
+no-terminal-for-secret = a secret is needed and there is no terminal to ask on
+hint-secret-stdin = give --secret-stdin and the secret as one line
+bad-descriptor = the descriptor of --passphrase-fd cannot be read
+
+## Usage
+
+usage-unknown-flag = unknown flag { $flag }
+usage-too-many = there is an argument too many
+usage-no-command = there is no such command
+usage-value-missing = a value is missing for { $flag }
+usage-bad-value = the value is not one for { $flag }
+usage-bad-value-because = the value is not one for { $flag }: { $reason }
+usage-nothing-named = nothing to do is named
+usage-missing = { $what } is missing
+usage-something-missing = something is missing
+usage-exclude = { $flag } and { $other } exclude each other
+usage-once = only once: { $flag }
+usage-count = the number of values is wrong for { $flag }
+usage-not-utf8 = an argument is not UTF-8
+usage-unclear = the command line cannot be understood
+hint-one-of = one of { $values }
+hint-did-you-mean = did you mean { $similar }?
+
+## The doctor
+
+col-what = WHAT
+col-found = FOUND
+hint-of = { $what }: { $step }
+doctor-ok = ok
+doctor-bad = BAD
+doctor-absent = { $path }, not there yet
+doctor-unreadable = { $path }, { $error }
+doctor-file = { $path }, mode { $mode }, uid { $uid }, { $size } bytes
+doctor-symlink = { $path }, a symlink
+doctor-no-socket = { $path }, not a socket
+doctor-not-running = not running
+doctor-answers = answers in { $time }
+doctor-version = { $agent }, this is { $this }
+doctor-clock-behind = { $now }, the vault was written { $seconds } s later
+doctor-boot = { $seconds } s, of which suspended { $suspended } s
+doctor-no-boot-clock = no clock that counts suspended time
+hint-mode-directory = chmod 0700, and look whether others put files there
+hint-mode-file = chmod 0600: others can read or write it
+hint-directories-above = look at the directories above it
+hint-symlink = akm follows no symlink to its files
+hint-other-user = it belongs to another user
+hint-no-socket = something else stands where the agent listens
+hint-unlock-starts = akm unlock starts it
+hint-agent-again = akm agent stop, then akm unlock
+hint-agent-version = akm agent stop, then akm unlock starts this version
+hint-other-vault = the agent holds another vault than this environment names
+hint-clock = set the clock: codes of an authenticator depend on it
+hint-no-boot-clock = lifetimes end at once on this system
 
 ## Tokens
 
@@ -54,17 +209,55 @@ status-active = active
 status-disabled = disabled
 status-expired = expired
 status-burned = burned
+outcome-valid = valid
+outcome-valid-restricted = valid restricted
+outcome-invalid = invalid
+outcome-no-permission = no permission
+outcome-out-of-credit = out of credit
+outcome-rate-limited = rate limited
+outcome-unreachable = unreachable
+outcome-unverifiable = unverifiable
+kind-locked = locked
+kind-wrong-credentials = wrong credentials
+kind-not-found = not found
+kind-conflict = conflict
+kind-denied = denied
+kind-limit-reached = limit reached
+kind-rate-limited = rate limited
+kind-invalid-input = invalid input
+kind-corrupt = corrupt
+kind-rolled-back = rolled back
+kind-unsupported-version = unsupported version
+kind-unavailable = unavailable
+kind-provider = provider
+kind-io = io
+kind-internal = internal
+kind-no-agent = no agent
+kind-timeout = timeout
+kind-closed = closed
+kind-forked = forked
+chain-account = account
+chain-system = system
+checked-akm = akm
+checked-vault-directory = vault directory
+checked-vault = vault
+checked-journal = journal
+checked-configuration = configuration
+checked-state = state
+checked-socket = socket
+checked-agent = agent
+checked-agent-version = agent version
+checked-agents-vault = agent's vault
+checked-session = session
+checked-clock = clock
+checked-time-since-boot = time since boot
 
 ## Providers and models
 
 col-provider = PROVIDER
-col-name = NAME
-col-status = STATUS
 col-variable = VARIABLE
 col-test = TEST
-col-models = MODELS
 col-default-model = DEFAULT MODEL
-col-model = MODEL
 col-category = FOR
 col-context = CONTEXT
 col-price-in = INPUT/M

@@ -1,11 +1,12 @@
 # akm 对人说的话，简体中文。id 与变量同 en.ftl。
 #
 # 术语（与 DESIGN 的用词一一对应，全文一致）：
-#   vault 保险库 · account 账户 · passphrase 口令 · root key 根密钥 · recovery code 恢复码
-#   agent 代理程序（首次出现）/ agent（命令与短语中不译） · unlock 解锁 · lock 锁定 · lifetime 有效时长 · session 会话
-#   key 密钥（一条记录） · secret 密文以外的明文值，统称“密钥值” · provider 服务商 · model 模型 · category 分类 · status 状态
-#   caller 调用方 · grant 授权 · use-only 仅供使用（不可取出） · audit 审计 · event 事件 · chain 链 · tier 套餐 · order 订单
-#   authenticator 验证器 · code 验证码 · preview 预览 · rotate 轮换 · burned 已泄露 · destination 目标地址 · clipboard 剪贴板
+#   vault 保险库 · account 账户 · passphrase 口令 · root key 根密钥 · wrap/unwrap 包裹/解包 · seal/open 封存/打开
+#   agent 不译（“代理”一词留给 proxy） · unlock/lock 解锁/锁定 · lifetime 有效时长 · session 会话 · caller 调用方 · grant 授权
+#   key 密钥（一条记录） · secret 密钥值（它的明文） · use-only 仅供使用 · rotate 轮换 · burned 已泄露 · preview 预览
+#   provider 服务商 · model 模型 · category 分类 · status 状态 · balance 余额 · destination 目标地址 · connection test 连接测试
+#   authenticator 验证器 · code 验证码 · recovery code 恢复码 · audit 审计 · event 事件 · journal 审计日志 · chain 链
+#   tier 套餐 · order 订单 · clipboard 剪贴板 · flag 选项 · environment variable 环境变量 · keyfile 密钥文件 · backup 备份
 #
 # 写法：中文与西文、数字之间空一格；句末不加句号；命令、选项、变量名保留原文。
 
@@ -52,6 +53,153 @@ hint-keyfile-copy = 请另存一份该文件：没有它，只有恢复码能打
 hint-keyfile-stays = 文件保留原处：此前的备份仍需要它
 field-keyfile-needed = 需要密钥文件
 field-kept-in = 保存于
+## 账户：init、account、totp
+
+ask-new-passphrase = 新口令：
+ask-current-passphrase = 当前口令：
+ask-again = 再输入一次：
+ask-recovery-code = 恢复码：
+ask-first-code = 验证器上的验证码（留空则稍后再说）：
+account-created = 账户 { $account } 已创建并解锁
+passphrase-changed = 口令已更改
+recovered = { $account } 已设置新口令并解锁；还剩 { $codes } 个恢复码
+recovery-codes = 恢复码：每个可代替口令使用一次。请保存在本机以外的地方。
+totp-secret = TOTP 密钥：
+totp-uri = TOTP URI：
+totp-on = 此后解锁需要验证码
+totp-off = 此后解锁不再需要验证码
+totp-pending = TOTP 待确认：目前解锁还不需要验证码
+totp-confirmed = TOTP 已确认：此后解锁需要验证码
+hint-confirm-later = 验证器显示验证码后，运行 akm totp confirm CODE
+
+## agent
+
+agent-runs = agent 正在运行（pid { $pid }）
+agent-stopped = agent 已停止（pid { $pid }）
+
+## 密钥
+
+ask-secret = 密钥值：
+ask-secret-of = { $name } 的密钥值：
+ask-new-secret = 新的密钥值：
+ask-remove = 删除 { $name } 及其历史版本？[y/N]{" "}
+nothing-removed = 未删除任何内容
+changed-stored = { $name }（{ $preview }）已存入
+changed-edited = { $name }（{ $preview }）已修改
+changed-renamed = 已改名为 { $name }（{ $preview }）
+changed-removed = { $name }（{ $preview }）已删除
+changed-disabled = { $name }（{ $preview }）已停用
+changed-enabled = { $name }（{ $preview }）已启用
+changed-rotated = { $name }（{ $preview }）已换成新的密钥值
+current = 当前
+no-keys = 没有密钥
+use-only = 仅供使用
+field-name = 名称
+field-status = 状态
+field-secret = 密钥值
+field-version = 版本
+field-model = 模型
+field-categories = 分类
+field-variable = 环境变量
+field-use-only = 仅供使用
+field-address = 地址
+field-created = 创建时间
+field-changed = 修改时间
+field-last-used = 最近使用
+field-expires = 到期时间
+field-notes = 备注
+col-name = 名称
+col-version = 版本
+col-secret = 密钥值
+col-stored = 存入时间
+col-replaced = 替换时间
+col-status = 状态
+col-model = 模型
+col-categories = 分类
+col-expires = 到期时间
+col-last-used = 最近使用
+
+## 日志
+
+col-chain = 链
+col-seq = 序号
+col-time = 时间
+col-action = 操作
+col-account = 账户
+col-key = 密钥
+col-outcome = 结果
+col-caller = 调用方
+caller = { $exe }（pid { $pid }，uid { $uid }）
+log-whole = 共 { $events } 个事件，全部真实且顺序正确
+log-bad-event = { $chain }链的第 { $event } 个事件与写入时不符
+log-bad-chain = { $chain }链与写入时不符
+hint-log-bad = 保险库或其日志被 akm 以外的程序改动：请与备份比对
+since-forms = 请写成 2026-01-31、RFC 3339 时间、30m、8h 或 7d
+
+## 连接测试
+
+col-took = 用时
+col-models = 模型数
+col-detail = 说明
+testing = 正在测试
+
+## 口令与密钥值的来源
+
+no-terminal-for-passphrase = 需要口令，但没有可供输入的终端
+hint-passphrase-flags = 请使用 --passphrase-stdin 或 --passphrase-fd N，或将 AKM_ASKPASS 设为询问口令的程序
+no-terminal-for-secret = 需要密钥值，但没有可供输入的终端
+hint-secret-stdin = 请使用 --secret-stdin，并以一行给出密钥值
+bad-descriptor = 无法读取 --passphrase-fd 指定的描述符
+
+## 用法
+
+usage-unknown-flag = 未知选项 { $flag }
+usage-too-many = 参数过多
+usage-no-command = 没有这个命令
+usage-value-missing = { $flag } 缺少取值
+usage-bad-value = { $flag } 的取值无效
+usage-bad-value-because = { $flag } 的取值无效：{ $reason }
+usage-nothing-named = 未指定要做什么
+usage-missing = 缺少 { $what }
+usage-something-missing = 缺少参数
+usage-exclude = { $flag } 与 { $other } 不能同时使用
+usage-once = 只能使用一次：{ $flag }
+usage-count = { $flag } 的取值个数不对
+usage-not-utf8 = 有参数不是 UTF-8
+usage-unclear = 无法理解该命令行
+hint-one-of = 可选：{ $values }
+hint-did-you-mean = 是不是想用 { $similar }？
+
+## 体检
+
+col-what = 项目
+col-found = 结果
+hint-of = { $what }：{ $step }
+doctor-ok = 正常
+doctor-bad = 异常
+doctor-absent = { $path }，尚不存在
+doctor-unreadable = { $path }，无法查看：{ $error }
+doctor-file = { $path }，权限 { $mode }，uid { $uid }，{ $size } 字节
+doctor-symlink = { $path }，是符号链接
+doctor-no-socket = { $path }，不是套接字
+doctor-not-running = 未运行
+doctor-answers = { $time } 内应答
+doctor-version = { $agent }，当前程序为 { $this }
+doctor-clock-behind = { $now }，保险库的写入时间比它晚 { $seconds } 秒
+doctor-boot = { $seconds } 秒，其中休眠 { $suspended } 秒
+doctor-no-boot-clock = 没有计入休眠时间的时钟
+hint-mode-directory = 执行 chmod 0700，并检查是否有他人放入的文件
+hint-mode-file = 执行 chmod 0600：目前其他用户可读或可写
+hint-directories-above = 请检查其上级目录
+hint-symlink = akm 不会跟随指向其文件的符号链接
+hint-other-user = 它属于其他用户
+hint-no-socket = agent 的监听位置被其他文件占用
+hint-unlock-starts = akm unlock 会启动它
+hint-agent-again = 先运行 akm agent stop，再运行 akm unlock
+hint-agent-version = 先运行 akm agent stop，再用 akm unlock 启动当前版本
+hint-other-vault = agent 打开的保险库与当前环境指定的不同
+hint-clock = 请校准系统时间：验证码依赖它
+hint-no-boot-clock = 在此系统上，有效时长会立即结束
 
 ## 固定取值
 
@@ -59,17 +207,55 @@ status-active = 可用
 status-disabled = 已停用
 status-expired = 已过期
 status-burned = 已泄露
+outcome-valid = 有效
+outcome-valid-restricted = 有效（受限）
+outcome-invalid = 无效
+outcome-no-permission = 无权限
+outcome-out-of-credit = 余额不足
+outcome-rate-limited = 请求过频
+outcome-unreachable = 无法连接
+outcome-unverifiable = 无法验证
+kind-locked = 已锁定
+kind-wrong-credentials = 凭据错误
+kind-not-found = 未找到
+kind-conflict = 冲突
+kind-denied = 被拒绝
+kind-limit-reached = 达到上限
+kind-rate-limited = 请求过频
+kind-invalid-input = 输入无效
+kind-corrupt = 数据损坏
+kind-rolled-back = 数据回退
+kind-unsupported-version = 版本不支持
+kind-unavailable = 暂不可用
+kind-provider = 服务商出错
+kind-io = 读写出错
+kind-internal = 内部错误
+kind-no-agent = agent 未运行
+kind-timeout = 超时
+kind-closed = 已关闭
+kind-forked = 进程已分叉
+chain-account = 账户
+chain-system = 系统
+checked-akm = akm
+checked-vault-directory = 保险库目录
+checked-vault = 保险库
+checked-journal = 审计日志
+checked-configuration = 配置文件
+checked-state = 状态目录
+checked-socket = 套接字
+checked-agent = agent
+checked-agent-version = agent 版本
+checked-agents-vault = agent 的保险库
+checked-session = 会话
+checked-clock = 系统时间
+checked-time-since-boot = 开机时长
 
 ## 服务商与模型
 
 col-provider = 服务商
-col-name = 名称
-col-status = 状态
 col-variable = 变量
 col-test = 测试
-col-models = 模型数
 col-default-model = 默认模型
-col-model = 模型
 col-category = 用途
 col-context = 上下文
 col-price-in = 输入/百万

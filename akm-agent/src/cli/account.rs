@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
 use super::{connect, init, keyfile, totp};
 
 /// Accounts in this vault.
@@ -62,13 +63,13 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             asker.require_passphrase()?;
             let mut client = connect()?;
             let result = client.call(&AccountPassphrase {
-                passphrase: asker.passphrase("current passphrase: ")?,
-                new_passphrase: asker.new_passphrase("new passphrase: ")?,
+                passphrase: asker.passphrase(&text!("ask-current-passphrase"))?,
+                new_passphrase: asker.new_passphrase(&text!("ask-new-passphrase"))?,
             })?;
             if json {
                 return output::json(&result);
             }
-            output::note("the passphrase is changed");
+            output::note(&text!("passphrase-changed"));
             Ok(())
         }
         Command::Keyfile(args) => keyfile::keyfile(args, json),
@@ -82,15 +83,15 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             let recovered = client.call(&AccountRecover {
                 account,
                 code: asker.recovery_code()?,
-                new_passphrase: asker.new_passphrase("new passphrase: ")?,
+                new_passphrase: asker.new_passphrase(&text!("ask-new-passphrase"))?,
             })?;
             if json {
                 output::json(&recovered)?;
             } else {
-                output::note(&format!(
-                    "{} has a new passphrase and is unlocked; {} recovery codes are left",
-                    output::clean(&recovered.account),
-                    recovered.codes_left
+                output::note(&text!(
+                    "recovered",
+                    account = recovered.account.as_str(),
+                    codes = recovered.codes_left,
                 ));
             }
             match (&recovered.totp_secret, &recovered.totp_uri) {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::connect;
 use super::output::{self, Result};
+use super::text::{text, translated};
 use crate::daemon::{self, Launch};
 use crate::lifetime::Lifetime;
 
@@ -48,14 +49,22 @@ struct Which {
 }
 
 pub(crate) fn agent(args: Agent, json: bool) -> Result<()> {
-    let (what, which) = match args.command {
-        Command::Start { lifetime_s } => ("runs", start(lifetime_s)?),
-        Command::Stop => ("is stopped", stop()?),
+    let (which, said) = match args.command {
+        Command::Start { lifetime_s } => {
+            let which = start(lifetime_s)?;
+            let said = text!("agent-runs", pid = which.pid);
+            (which, said)
+        }
+        Command::Stop => {
+            let which = stop()?;
+            let said = text!("agent-stopped", pid = which.pid);
+            (which, said)
+        }
     };
     if json {
         return output::json(&which);
     }
-    output::note(&format!("the agent {what} (pid {})", which.pid));
+    output::note(&said);
     Ok(())
 }
 
@@ -129,5 +138,5 @@ pub(crate) fn connect_or_start() -> Result<Client> {
 pub(crate) fn parse_lifetime(text: &str) -> Result<u64, String> {
     Lifetime::parse(text)
         .map(Lifetime::as_secs)
-        .map_err(|error| error.message().to_owned())
+        .map_err(|error| translated(error.message()).into_owned())
 }

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{self, Fail, Result};
+use super::text::{of_token, text, translated};
 use super::{connect, list};
 
 /// Tests under way at a time.
@@ -158,7 +159,9 @@ fn progress(count: u64, json: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("testing {bar:30} {pos}/{len}") {
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{} {{bar:30}} {{pos}}/{{len}}", text!("testing")))
+    {
         bar.set_style(style);
     }
     bar.tick();
@@ -172,24 +175,33 @@ pub(crate) fn show(results: &[Tested]) -> Result<()> {
         .map(|tested| match tested {
             Tested::Done(result) => vec![
                 result.name.clone(),
-                result.outcome.token().replace('_', " "),
+                of_token("outcome", result.outcome.token()),
                 format!("{} ms", result.latency_ms),
                 match &result.models {
                     Some(models) => models.len().to_string(),
                     None => "-".to_owned(),
                 },
-                result.detail.clone(),
+                translated(&result.detail).into_owned(),
             ],
             Tested::Failed { name, error } => vec![
                 name.clone(),
-                error.kind().token().replace('_', " "),
+                of_token("kind", error.kind().token()),
                 "-".to_owned(),
                 "-".to_owned(),
-                error.message().to_owned(),
+                translated(error.message()).into_owned(),
             ],
         })
         .collect();
-    output::table(&["NAME", "OUTCOME", "TIME", "MODELS", "DETAIL"], &rows)
+    output::table(
+        &[
+            "col-name",
+            "col-outcome",
+            "col-took",
+            "col-models",
+            "col-detail",
+        ],
+        &rows,
+    )
 }
 
 #[cfg(test)]

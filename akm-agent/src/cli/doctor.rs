@@ -16,10 +16,29 @@ use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::output::{self, Fail, Result};
+use super::text::{of_token, text, translated};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// An agent that takes longer than this to say how it is, is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is looked at, as `--json` names it; for a person each is a message `checked-…`.
+#[cfg(test)]
+pub(super) const CHECKS: &[&str] = &[
+    "akm",
+    "vault directory",
+    "vault",
+    "journal",
+    "configuration",
+    "state",
+    "socket",
+    "agent",
+    "agent version",
+    "agent's vault",
+    "session",
+    "clock",
+    "time since boot",
+];
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,7 +54,7 @@ struct Check {
     state: State,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl Check {
@@ -48,7 +67,7 @@ impl Check {
         }
     }
 
-    fn note(name: &'static str, found: impl Into<String>, hint: &'static str) -> Self {
+    fn note(name: &'static str, found: impl Into<String>, hint: String) -> Self {
         Check {
             state: State::Note,
             hint: Some(hint),
@@ -56,7 +75,7 @@ impl Check {
         }
     }
 
-    fn bad(name: &'static str, found: impl Into<String>, hint: &'static str) -> Self {
+    fn bad(name: &'static str, found: impl Into<String>, hint: String) -> Self {
         Check {
             state: State::Bad,
             hint: Some(hint),
@@ -91,17 +110,21 @@ pub(crate) fn doctor(json: bool) -> Result<()> {
             .iter()
             .map(|check| {
                 let state = match check.state {
-                    State::Ok => "ok",
-                    State::Note => "-",
-                    State::Bad => "BAD",
+                    State::Ok => text!("doctor-ok"),
+                    State::Note => "-".to_owned(),
+                    State::Bad => text!("doctor-bad"),
                 };
-                vec![state.to_owned(), check.name.to_owned(), check.found.clone()]
+                vec![state, of_token("checked", check.name), check.found.clone()]
             })
             .collect();
-        output::table(&["", "WHAT", "FOUND"], &rows)?;
+        output::table(&["", "col-what", "col-found"], &rows)?;
         for check in &checks {
-            if let Some(text) = check.hint {
-                output::hint(&format!("{}: {text}", check.name));
+            if let Some(step) = &check.hint {
+                output::hint(&text!(
+                    "hint-of",
+                    what = of_token("checked", check.name),
+                    step = step.as_str(),
+                ));
             }
         }
     }
@@ -109,48 +132,45 @@ pub(crate) fn doctor(json: bool) -> Result<()> {
 }
 
 fn directory(name: &'static str, path: &Path) -> Check {
-    owned(
-        name,
-        path,
-        0o700,
-        "chmod 0700, and look whether others put files there",
-    )
+    owned(name, path, 0o700, text!("hint-mode-directory"))
 }
 
 fn file(name: &'static str, path: &Path) -> Check {
-    owned(name, path, 0o600, "chmod 0600: others can read or write it")
+    owned(name, path, 0o600, text!("hint-mode-file"))
 }
 
 /// A file or directory of this user alone.
-fn owned(name: &'static str, path: &Path, wanted: u32, fix: &'static str) -> Check {
-    let shown = path.display();
+fn owned(name: &'static str, path: &Path, wanted: u32, fix: String) -> Check {
+    let shown = path.display().to_string();
     let meta = match std::fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Check::ok(name, format!("{shown}, not there yet"));
+            return Check::ok(name, text!("doctor-absent", path = shown));
         }
         Err(error) => {
             return Check::bad(
                 name,
-                format!("{shown}, {error}"),
-                "look at the directories above it",
+                text!("doctor-unreadable", path = shown, error = error.to_string()),
+                text!("hint-directories-above"),
             );
         }
     };
     let mode = meta.mode() & 0o7777;
-    let found = format!(
-        "{shown}, mode {mode:04o}, uid {}, {} bytes",
-        meta.uid(),
-        meta.len()
+    let found = text!(
+        "doctor-file",
+        path = shown.as_str(),
+        mode = format!("{mode:04o}"),
+        uid = meta.uid(),
+        size = meta.len(),
     );
     if meta.is_symlink() {
         Check::bad(
             name,
-            format!("{shown}, a symlink"),
-            "akm follows no symlink to its files",
+            text!("doctor-symlink", path = shown),
+            text!("hint-symlink"),
         )
     } else if meta.uid() != nix::unistd::geteuid().as_raw() {
-        Check::bad(name, found, "it belongs to another user")
+        Check::bad(name, found, text!("hint-other-user"))
     } else if mode & !wanted != 0 {
         Check::bad(name, found, fix)
     } else {
@@ -163,8 +183,8 @@ fn socket(path: &Path) -> Check {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if checked.state == State::Ok && !meta.file_type().is_socket() => Check::bad(
             "socket",
-            format!("{}, not a socket", path.display()),
-            "something else stands where the agent listens",
+            text!("doctor-no-socket", path = path.display().to_string()),
+            text!("hint-no-socket"),
         ),
         _ => checked,
     }
@@ -179,12 +199,16 @@ fn agent(places: &Places) -> Vec<Check> {
     match asked {
         Ok(status) => reached(&status, took, places),
         Err(error) if error.kind() == Kind::NoAgent => {
-            vec![Check::note("agent", "not running", "akm unlock starts it")]
+            vec![Check::note(
+                "agent",
+                text!("doctor-not-running"),
+                text!("hint-unlock-starts"),
+            )]
         }
         Err(error) => vec![Check::bad(
             "agent",
-            output::clean(error.message()).into_owned(),
-            "akm agent stop, then akm unlock",
+            translated(error.message()),
+            text!("hint-agent-again"),
         )],
     }
 }
@@ -192,15 +216,19 @@ fn agent(places: &Places) -> Vec<Check> {
 fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
     let mut checks = vec![Check::ok(
         "agent",
-        format!("answers in {} µs", took.as_micros()),
+        text!("doctor-answers", time = format!("{} µs", took.as_micros())),
     )];
     checks.push(if status.version == VERSION {
         Check::ok("agent version", status.version.clone())
     } else {
         Check::note(
             "agent version",
-            format!("{}, this is {VERSION}", status.version),
-            "akm agent stop, then akm unlock starts this version",
+            text!(
+                "doctor-version",
+                agent = status.version.as_str(),
+                this = VERSION,
+            ),
+            text!("hint-agent-version"),
         )
     });
     if let Some(held) = &status.vault {
@@ -208,19 +236,22 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
         checks.push(if real(Path::new(held)) == real(&places.vault) {
             Check::ok("agent's vault", held.clone())
         } else {
-            Check::bad(
-                "agent's vault",
-                held.clone(),
-                "the agent holds another vault than this environment names",
-            )
+            Check::bad("agent's vault", held.clone(), text!("hint-other-vault"))
         });
     }
     checks.push(match (&status.account, status.initialized) {
-        (_, false) => Check::note("session", "no account yet", "akm init"),
-        (None, true) => Check::note("session", "locked", "akm unlock"),
+        (_, false) => Check::note("session", text!("no-account-yet"), text!("hint-init")),
+        (None, true) => Check::note("session", text!("locked"), text!("hint-unlock")),
         (Some(account), true) => match &status.expires_at {
-            Some(end) => Check::ok("session", format!("{account}, unlocked until {end}")),
-            None => Check::ok("session", format!("{account}, unlocked until locked")),
+            Some(end) => Check::ok(
+                "session",
+                text!(
+                    "unlocked-until",
+                    account = account.as_str(),
+                    time = end.as_str()
+                ),
+            ),
+            None => Check::ok("session", text!("unlocked", account = account.as_str())),
         },
     });
     checks
@@ -239,8 +270,12 @@ fn clocks(vault: &Path) -> Vec<Check> {
     checks.push(match behind {
         Some(ahead) => Check::bad(
             "clock",
-            format!("{now}, the vault was written {} s later", ahead.as_secs()),
-            "set the clock: codes of an authenticator depend on it",
+            text!(
+                "doctor-clock-behind",
+                now = now.to_string(),
+                seconds = ahead.as_secs()
+            ),
+            text!("hint-clock"),
         ),
         None => Check::ok("clock", now.to_string()),
     });
@@ -252,16 +287,16 @@ fn clocks(vault: &Path) -> Vec<Check> {
         ) {
             (Ok(boot), Ok(awake)) => Check::ok(
                 "time since boot",
-                format!(
-                    "{} s, of which suspended {} s",
-                    boot.as_secs(),
-                    boot.saturating_sub(awake).as_secs()
+                text!(
+                    "doctor-boot",
+                    seconds = boot.as_secs(),
+                    suspended = boot.saturating_sub(awake).as_secs(),
                 ),
             ),
             _ => Check::bad(
                 "time since boot",
-                "no clock that counts suspended time",
-                "lifetimes end at once on this system",
+                text!("doctor-no-boot-clock"),
+                text!("hint-no-boot-clock"),
             ),
         },
     );

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
 use super::{agent, totp};
 
 /// Creates the vault.
@@ -49,7 +50,7 @@ pub(crate) fn register(
 ) -> Result<()> {
     let registered = client.call(&AccountRegister {
         account: account.to_owned(),
-        passphrase: asker.new_passphrase("new passphrase: ")?,
+        passphrase: asker.new_passphrase(&text!("ask-new-passphrase"))?,
         totp: Some(with_totp),
     })?;
     if json {
@@ -64,9 +65,9 @@ pub(crate) fn register(
 }
 
 fn show(registered: &Registered) -> Result<()> {
-    output::note(&format!(
-        "account {} is created and unlocked",
-        output::clean(&registered.account)
+    output::note(&text!(
+        "account-created",
+        account = registered.account.as_str()
     ));
     totp::show_codes(&registered.recovery_codes)?;
     match (&registered.totp_secret, &registered.totp_uri) {

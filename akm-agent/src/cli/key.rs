@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
-use super::text::of_token;
+use super::text::{message, of_token, text};
 use super::{check, connect};
 
 /// Stores a key.
@@ -57,7 +57,7 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
     let mut client = connect()?;
     let added = client.call(&KeyAdd {
         name: args.name,
-        secret: asker.secret(&format!("secret of {}: ", output::clean(&name.to_string())))?,
+        secret: asker.secret(&text!("ask-secret-of", name = name.to_string()))?,
         model: args.model,
         categories: args.categories,
         notes: args.notes,
@@ -67,10 +67,10 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
         base_url: args.base_url,
     })?;
     if !args.test {
-        return changed(&added, "is stored", json);
+        return changed(&added, "changed-stored", json);
     }
     if !json {
-        changed(&added, "is stored", false)?;
+        changed(&added, "changed-stored", false)?;
     }
     let test = client.call(&ProviderTest {
         name: added.key.name.clone(),
@@ -129,30 +129,27 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     let key = shown.key;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let mut fields = vec![
-        ("name", key.name),
-        ("status", of_token("status", key.status.token())),
-        ("secret", key.preview),
-        ("version", key.version.to_string()),
-        ("model", or_dash(key.model)),
+        ("field-name", key.name),
+        ("field-status", of_token("status", key.status.token())),
+        ("field-secret", key.preview),
+        ("field-version", key.version.to_string()),
+        ("field-model", or_dash(key.model)),
         (
-            "categories",
+            "field-categories",
             or_dash((!key.categories.is_empty()).then(|| key.categories.join(", "))),
         ),
-        ("variable", or_dash(key.env)),
-        (
-            "use only",
-            if key.use_only { "yes" } else { "no" }.to_owned(),
-        ),
-        ("address", or_dash(key.base_url)),
-        ("created", key.created_at),
-        ("changed", key.updated_at),
-        ("last used", or_dash(key.last_used_at)),
-        ("expires", or_dash(key.expires_at)),
+        ("field-variable", or_dash(key.env)),
+        ("field-use-only", output::yes_or_no(key.use_only)),
+        ("field-address", or_dash(key.base_url)),
+        ("field-created", key.created_at),
+        ("field-changed", key.updated_at),
+        ("field-last-used", or_dash(key.last_used_at)),
+        ("field-expires", or_dash(key.expires_at)),
     ];
     if let Some(notes) = key.notes {
         // A note may have lines of its own; each is cleaned and stands under the first.
         for (index, line) in notes.lines().enumerate() {
-            fields.push((if index == 0 { "notes" } else { "" }, line.to_owned()));
+            fields.push((if index == 0 { "field-notes" } else { "" }, line.to_owned()));
         }
     }
     output::fields(&fields)
@@ -231,11 +228,11 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
     }
     let mut client = connect()?;
     let passphrase = match args.no_use_only {
-        true => Some(asker.passphrase("passphrase: ")?),
+        true => Some(asker.passphrase(&text!("ask-passphrase"))?),
         false => None,
     };
     let secret = match needs_secret {
-        true => Some(asker.secret("secret of the key: ")?),
+        true => Some(asker.secret(&text!("ask-secret"))?),
         false => None,
     };
     let use_only = match (args.use_only, args.no_use_only) {
@@ -260,7 +257,7 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         passphrase,
         secret,
     })?;
-    changed(&edited, "is changed", json)
+    changed(&edited, "changed-edited", json)
 }
 
 /// Renames a key.
@@ -285,7 +282,7 @@ pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
     } else {
         let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
         asker.require_secret()?;
-        Some(asker.secret("secret of the key: ")?)
+        Some(asker.secret(&text!("ask-secret"))?)
     };
     let moved = connect()?.call(&KeyUpdate {
         name: args.old,
@@ -293,7 +290,7 @@ pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
         secret,
         ..KeyUpdate::default()
     })?;
-    changed(&moved, "is its name now", json)
+    changed(&moved, "changed-renamed", json)
 }
 
 /// Removes a key.
@@ -310,13 +307,13 @@ pub(crate) struct Rm {
 pub(crate) fn rm(args: Rm, json: bool) -> Result<()> {
     let name = KeyName::parse(&args.name, "name")?.to_string();
     let mut client = connect()?;
-    let question = format!("remove {} and its history? [y/N] ", output::clean(&name));
+    let question = text!("ask-remove", name = name);
     if !args.yes && !prompt::confirm(&question)? {
-        output::note("nothing is removed");
+        output::note(&text!("nothing-removed"));
         return Err(Fail::Exit(1));
     }
     let removed = client.call(&KeyRemove { name: args.name })?;
-    changed(&removed, "is removed", json)
+    changed(&removed, "changed-removed", json)
 }
 
 /// Switches a key off.
@@ -328,7 +325,7 @@ pub(crate) struct Disable {
 }
 
 pub(crate) fn disable(args: Disable, json: bool) -> Result<()> {
-    set_status(args.name, KeyStatus::Disabled, "is switched off", json)
+    set_status(args.name, KeyStatus::Disabled, "changed-disabled", json)
 }
 
 /// Switches a key on.
@@ -340,16 +337,16 @@ pub(crate) struct Enable {
 }
 
 pub(crate) fn enable(args: Enable, json: bool) -> Result<()> {
-    set_status(args.name, KeyStatus::Active, "is switched on", json)
+    set_status(args.name, KeyStatus::Active, "changed-enabled", json)
 }
 
-fn set_status(name: String, status: KeyStatus, what: &str, json: bool) -> Result<()> {
+fn set_status(name: String, status: KeyStatus, said: &'static str, json: bool) -> Result<()> {
     let result = connect()?.call(&KeyUpdate {
         name,
         status: Some(status),
         ..KeyUpdate::default()
     })?;
-    changed(&result, what, json)
+    changed(&result, said, json)
 }
 
 /// Replaces a secret.
@@ -368,9 +365,9 @@ pub(crate) fn rotate(args: Rotate, json: bool) -> Result<()> {
     let mut client = connect()?;
     let rotated = client.call(&KeyRotate {
         name: args.name,
-        secret: asker.secret("new secret: ")?,
+        secret: asker.secret(&text!("ask-new-secret"))?,
     })?;
-    changed(&rotated, "has a new secret", json)
+    changed(&rotated, "changed-rotated", json)
 }
 
 /// Lists versions.
@@ -394,23 +391,28 @@ pub(crate) fn history(args: History, json: bool) -> Result<()> {
                 version.version.to_string(),
                 version.preview,
                 version.created_at,
-                version.replaced_at.unwrap_or_else(|| "current".to_owned()),
+                version.replaced_at.unwrap_or_else(|| text!("current")),
             ]
         })
         .collect();
-    output::table(&["VERSION", "SECRET", "STORED", "REPLACED"], &rows)
+    output::table(
+        &["col-version", "col-secret", "col-stored", "col-replaced"],
+        &rows,
+    )
 }
 
-/// Says what became of a key: the record with `--json`, else a sentence on stderr.
-fn changed(result: &KeyResult, what: &str, json: bool) -> Result<()> {
+/// Says what became of a key: the record with `--json`, else the message `changed-…` on stderr.
+fn changed(result: &KeyResult, said: &'static str, json: bool) -> Result<()> {
     if json {
         return output::json(result);
     }
     let key = &result.key;
-    output::note(&format!(
-        "{} ({}) {what}",
-        output::clean(&key.name),
-        output::clean(&key.preview)
+    output::note(&message(
+        said,
+        &[
+            ("name", key.name.as_str().into()),
+            ("preview", key.preview.as_str().into()),
+        ],
     ));
     Ok(())
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::connect;
 use super::output::{self, Result};
+use super::text::{of_token, text};
 
 /// A status to look for.
 #[derive(Clone, Copy, ValueEnum)]
@@ -56,19 +57,19 @@ pub(crate) fn ls(args: Ls, json: bool) -> Result<()> {
         return output::json(&KeyPage { keys, next: None });
     }
     if keys.is_empty() {
-        output::note("no keys");
+        output::note(&text!("no-keys"));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
     output::table(
         &[
-            "NAME",
-            "SECRET",
-            "STATUS",
-            "MODEL",
-            "CATEGORIES",
-            "EXPIRES",
-            "LAST USED",
+            "col-name",
+            "col-secret",
+            "col-status",
+            "col-model",
+            "col-categories",
+            "col-expires",
+            "col-last-used",
         ],
         &rows,
     )
@@ -77,13 +78,13 @@ pub(crate) fn ls(args: Ls, json: bool) -> Result<()> {
 fn row(key: &Key) -> Vec<String> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let status = match (key.status, key.use_only) {
-        (KeyStatus::Active, true) => "use only",
-        (status, _) => status.token(),
+        (KeyStatus::Active, true) => text!("use-only"),
+        (status, _) => of_token("status", status.token()),
     };
     vec![
         key.name.clone(),
         key.preview.clone(),
-        status.to_owned(),
+        status,
         or_dash(&key.model),
         match key.categories.as_slice() {
             [] => "-".to_owned(),

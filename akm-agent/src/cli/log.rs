@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
 use super::output::{self, Fail, Result};
+use super::text::{of_token, text};
 use super::{agent, connect};
 
 /// Shows the audit.
@@ -55,7 +56,14 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
     let rows: Vec<Vec<String>> = events.iter().map(row).collect();
     output::table(
         &[
-            "CHAIN", "SEQ", "TIME", "ACTION", "ACCOUNT", "KEY", "OUTCOME", "CALLER",
+            "col-chain",
+            "col-seq",
+            "col-time",
+            "col-action",
+            "col-account",
+            "col-key",
+            "col-outcome",
+            "col-caller",
         ],
         &rows,
     )
@@ -66,22 +74,19 @@ fn verify(client: &mut Client, json: bool) -> Result<()> {
     if json {
         output::json(&found)?;
     } else if found.ok {
-        output::line(&format!(
-            "{} events, all authentic and in order",
-            found.entries
-        ))?;
+        output::line(&text!("log-whole", events = found.entries))?;
     } else {
-        let chain = found.chain.as_deref().unwrap_or("account");
+        let chain = of_token("chain", found.chain.as_deref().unwrap_or("account"));
         output::line(&match found.first_bad {
-            Some(first) => format!("event {first} of the {chain} chain is not what was written"),
-            None => format!("the {chain} chain is not what was written"),
+            Some(first) => text!("log-bad-event", event = first, chain = chain),
+            None => text!("log-bad-chain", chain = chain),
         })?;
     }
     if found.ok {
         return Ok(());
     }
     if !json {
-        output::hint("the vault or its journal was changed outside akm: compare with a backup");
+        output::hint(&text!("hint-log-bad"));
     }
     Err(Fail::Exit(1))
 }
@@ -90,16 +95,18 @@ fn row(event: &AuditEvent) -> Vec<String> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         // As `log verify` names an event.
-        event.chain.clone(),
+        of_token("chain", &event.chain),
         event.seq.to_string(),
         event.time.clone(),
         event.action.clone(),
         or_dash(&event.account),
         or_dash(&event.key),
         event.outcome.clone(),
-        format!(
-            "{} (pid {}, uid {})",
-            event.caller.exe, event.caller.pid, event.caller.uid
+        text!(
+            "caller",
+            exe = event.caller.exe.as_str(),
+            pid = event.caller.pid,
+            uid = event.caller.uid,
         ),
     ]
 }
@@ -119,8 +126,7 @@ fn all(client: &mut Client, mut request: AuditList) -> Result<Vec<AuditEvent>> {
 
 /// A time, a date, or how long ago, as RFC 3339.
 fn parse_since(text: &str) -> Result<String, String> {
-    since(text, Timestamp::now())
-        .ok_or_else(|| "give 2026-01-31, an RFC 3339 time, 30m, 8h or 7d".to_owned())
+    since(text, Timestamp::now()).ok_or_else(|| text!("since-forms"))
 }
 
 fn since(text: &str, now: Timestamp) -> Option<String> {

@@ -29,6 +29,7 @@ use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::output::{Fail, Result};
+use super::text::text;
 
 /// Longest code that is read: recovery codes are longer than TOTP codes.
 const MAX_CODE: usize = 128;
@@ -89,8 +90,8 @@ impl Asker {
     pub(crate) fn require_passphrase(&self) -> Result<()> {
         match self.passphrase {
             Way::Nobody => Err(Fail::usage(
-                "a passphrase is needed and there is no terminal to ask on",
-                "give --passphrase-stdin or --passphrase-fd N, or set AKM_ASKPASS to a program that asks",
+                text!("no-terminal-for-passphrase"),
+                text!("hint-passphrase-flags"),
             )),
             _ => Ok(()),
         }
@@ -100,8 +101,8 @@ impl Asker {
     pub(crate) fn require_secret(&self) -> Result<()> {
         match self.secret {
             Way::Nobody => Err(Fail::usage(
-                "a secret is needed and there is no terminal to ask on",
-                "give --secret-stdin and the secret as one line",
+                text!("no-terminal-for-secret"),
+                text!("hint-secret-stdin"),
             )),
             _ => Ok(()),
         }
@@ -117,7 +118,7 @@ impl Asker {
     pub(crate) fn new_passphrase(&self, question: &str) -> Result<Secret> {
         let first = self.passphrase(question)?;
         if matches!(self.passphrase, Way::Terminal)
-            && !self.passphrase("the same again: ")?.matches(&first)
+            && !self.passphrase(&text!("ask-again"))?.matches(&first)
         {
             return Err(Error::invalid("passphrase", "the two passphrases differ").into());
         }
@@ -171,7 +172,8 @@ impl Asker {
     /// A recovery code: where the passphrase comes from, before it.
     pub(crate) fn recovery_code(&self) -> Result<Secret> {
         self.require_passphrase()?;
-        self.passphrase.ask("recovery code: ", MAX_CODE, "code")
+        self.passphrase
+            .ask(&text!("ask-recovery-code"), MAX_CODE, "code")
     }
 }
 
@@ -230,7 +232,7 @@ fn terminal() -> io::Result<File> {
 fn open_descriptor(number: u32) -> Result<File> {
     File::open(format!("/dev/fd/{number}")).map_err(|_| {
         Fail::usage(
-            "the descriptor of --passphrase-fd cannot be read",
+            text!("bad-descriptor"),
             "akm unlock --passphrase-fd 3 3< <(your-password-manager)",
         )
     })

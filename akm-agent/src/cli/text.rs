@@ -14,6 +14,8 @@
 
 mod sentence;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 pub(super) mod tests;
 
 use std::sync::OnceLock;
@@ -105,8 +107,13 @@ pub(crate) fn message(id: &str, variables: &[(&'static str, FluentValue<'_>)]) -
 /// The message of a token that is part of the contract, as `outcome-valid`. One that this program does not know
 /// (an agent may be newer) is shown as it came.
 pub(crate) fn of_token(family: &str, token: &str) -> String {
-    let id = format!("{family}-{}", token.replace('_', "-"));
-    find(language(), &id, &[]).unwrap_or_else(|| output::clean(token).into_owned())
+    find(language(), &id_of(family, token), &[])
+        .unwrap_or_else(|| output::clean(token).into_owned())
+}
+
+fn id_of(family: &str, token: &str) -> String {
+    let token = token.replace(['_', ' '], "-").replace('\'', "");
+    format!("{family}-{token}")
 }
 
 fn message_in(

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::connect;
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::{text, translated};
 
 /// How often a person may mistype the first code.
 const TRIES: usize = 3;
@@ -48,7 +49,7 @@ pub(crate) fn totp(args: Totp, json: bool) -> Result<()> {
             asker.require_passphrase()?;
             let mut client = connect()?;
             let made = client.call(&TotpEnable {
-                passphrase: asker.passphrase("passphrase: ")?,
+                passphrase: asker.passphrase(&text!("ask-passphrase"))?,
             })?;
             if json {
                 output::json(&made)?;
@@ -64,26 +65,26 @@ pub(crate) fn totp(args: Totp, json: bool) -> Result<()> {
             if json {
                 return output::json(&result);
             }
-            output::note("unlocking asks for a code from now on");
+            output::note(&text!("totp-on"));
             Ok(())
         }
         Command::Disable(flags) => {
             let asker = Asker::new(&flags, &SecretFlags::default())?;
             asker.require_passphrase()?;
             let result = connect()?.call(&TotpDisable {
-                passphrase: asker.passphrase("passphrase: ")?,
+                passphrase: asker.passphrase(&text!("ask-passphrase"))?,
             })?;
             if json {
                 return output::json(&result);
             }
-            output::note("unlocking asks for no code from now on");
+            output::note(&text!("totp-off"));
             Ok(())
         }
         Command::Codes(flags) => {
             let asker = Asker::new(&flags, &SecretFlags::default())?;
             asker.require_passphrase()?;
             let codes = connect()?.call(&TotpCodes {
-                passphrase: asker.passphrase("passphrase: ")?,
+                passphrase: asker.passphrase(&text!("ask-passphrase"))?,
             })?;
             if json {
                 return output::json(&codes);
@@ -96,10 +97,10 @@ pub(crate) fn totp(args: Totp, json: bool) -> Result<()> {
 /// Prints recovery codes.
 pub(crate) fn show_codes(codes: &[Secret]) -> Result<()> {
     let length: usize = codes.iter().map(|code| code.len() + 3).sum();
-    let mut text = Zeroizing::new(String::with_capacity(length + 128));
-    text.push_str(
-        "Recovery codes: each replaces the passphrase once. Keep them away from this machine.\n",
-    );
+    let head = text!("recovery-codes");
+    let mut text = Zeroizing::new(String::with_capacity(head.len() + length + 1));
+    text.push_str(&head);
+    text.push('\n');
     for code in codes {
         text.push_str("  ");
         text.push_str(&output::clean(code.expose()));
@@ -110,9 +111,12 @@ pub(crate) fn show_codes(codes: &[Secret]) -> Result<()> {
 
 /// Prints a TOTP secret, its URI, and the picture an authenticator reads.
 pub(crate) fn show(secret: &Secret, uri: &Secret) -> Result<()> {
+    // The message is a label: no copy of the secret goes through the text room.
     let text = Zeroizing::new(format!(
-        "TOTP secret: {}\nTOTP URI: {}\n",
+        "{}{}\n{}{}\n",
+        text!("totp-secret"),
         output::clean(secret.expose()),
+        text!("totp-uri"),
         output::clean(uri.expose())
     ));
     output::raw(text.as_bytes())?;
@@ -131,27 +135,26 @@ pub(crate) fn show(secret: &Secret, uri: &Secret) -> Result<()> {
 
 /// Asks for the first code. Without one the secret stays pending, which is no failure; a wrong one is.
 pub(crate) fn confirm_first(client: &mut Client, asker: &Asker) -> Result<()> {
-    const LATER: &str = "run akm totp confirm CODE when your authenticator shows one";
     let mut tries = TRIES;
     loop {
-        let Some(code) = asker.code("code of your authenticator (empty: later): ")? else {
-            output::note("TOTP is pending: unlocking asks for no code yet");
-            output::hint(LATER);
+        let Some(code) = asker.code(&text!("ask-first-code"))? else {
+            output::note(&text!("totp-pending"));
+            output::hint(&text!("hint-confirm-later"));
             return Ok(());
         };
         tries -= 1;
         match client.call(&TotpConfirm { code }) {
             Ok(_) => {
-                output::note("TOTP is confirmed: unlocking asks for a code from now on");
+                output::note(&text!("totp-confirmed"));
                 return Ok(());
             }
             Err(error) if tries > 0 && asker.is_person() && retryable(&error) => {
-                output::note(&format!("error: {}", output::clean(error.message())));
+                output::note(&text!("error", message = translated(error.message())));
             }
             Err(error) => {
                 return Err(Fail::Akm(match error.hint() {
                     Some(_) => error,
-                    None => error.with_hint(LATER),
+                    None => error.with_hint(text!("hint-confirm-later")),
                 }));
             }
         }

@@ -6,6 +6,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::output::{self, Fail, Result};
+use super::text::{text, translated};
 
 /// Turns clap's error into ours; help and version are data and go to stdout.
 pub(crate) fn explain(error: &clap::Error) -> Result<()> {
@@ -32,66 +33,75 @@ pub(crate) fn explain(error: &clap::Error) -> Result<()> {
 }
 
 fn message(error: &clap::Error) -> String {
-    let flag = text(error, ContextKind::InvalidArg)
+    let flag = part(error, ContextKind::InvalidArg)
         .filter(|name| name.starts_with('-') || name.starts_with('<') || name.starts_with('['))
         // `--flag=value` keeps its value to itself.
         .map(|name| name.split('=').next().unwrap_or_default().to_owned());
-    let of = |what: &str| match &flag {
-        Some(flag) => format!("{what} {flag}"),
-        None => what.to_owned(),
+    let Some(flag) = flag else {
+        return without_flag(error);
     };
     match error.kind() {
-        ErrorKind::UnknownArgument => match flag {
-            Some(flag) if flag.starts_with("--") => format!("unknown flag {flag}"),
-            Some(flag) if flag.starts_with('-') => {
-                format!("unknown flag {}", flag.chars().take(2).collect::<String>())
-            }
-            _ => "there is an argument too many".to_owned(),
-        },
-        ErrorKind::InvalidSubcommand => "there is no such command".to_owned(),
+        ErrorKind::UnknownArgument if flag.starts_with("--") => {
+            text!("usage-unknown-flag", flag = flag)
+        }
+        ErrorKind::UnknownArgument if flag.starts_with('-') => {
+            // What is glued to a short flag may be its value.
+            let short: String = flag.chars().take(2).collect();
+            text!("usage-unknown-flag", flag = short)
+        }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let reason = std::error::Error::source(error)
-                .map(|source| format!(": {source}"))
-                .unwrap_or_default();
-            if reason.is_empty() && text(error, ContextKind::InvalidValue).as_deref() == Some("") {
-                of("a value is missing for")
-            } else {
-                format!("{}{reason}", of("the value is not one for"))
+            match std::error::Error::source(error) {
+                Some(reason) => {
+                    text!(
+                        "usage-bad-value-because",
+                        flag = flag,
+                        reason = translated(&reason.to_string())
+                    )
+                }
+                None if part(error, ContextKind::InvalidValue).as_deref() == Some("") => {
+                    text!("usage-value-missing", flag = flag)
+                }
+                None => text!("usage-bad-value", flag = flag),
             }
         }
-        ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand => {
-            match list(error, ContextKind::InvalidArg) {
-                Some(missing) if missing.contains('|') => "nothing to do is named".to_owned(),
-                Some(missing) => format!("{missing} is missing"),
-                None => "something is missing".to_owned(),
-            }
-        }
-        ErrorKind::ArgumentConflict => match text(error, ContextKind::PriorArg) {
-            Some(other) => format!(
-                "{} and {other} exclude each other",
-                flag.unwrap_or_default()
-            ),
-            None => of("only once:"),
+        ErrorKind::ArgumentConflict => match part(error, ContextKind::PriorArg) {
+            Some(other) => text!("usage-exclude", flag = flag, other = other),
+            None => text!("usage-once", flag = flag),
         },
         ErrorKind::NoEquals
         | ErrorKind::TooManyValues
         | ErrorKind::TooFewValues
-        | ErrorKind::WrongNumberOfValues => of("the number of values is wrong for"),
-        ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
-        _ => "the command line cannot be understood".to_owned(),
+        | ErrorKind::WrongNumberOfValues => text!("usage-count", flag = flag),
+        _ => without_flag(error),
+    }
+}
+
+fn without_flag(error: &clap::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnknownArgument => text!("usage-too-many"),
+        ErrorKind::InvalidSubcommand => text!("usage-no-command"),
+        ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand => {
+            match list(error, ContextKind::InvalidArg) {
+                Some(missing) if missing.contains('|') => text!("usage-nothing-named"),
+                Some(missing) => text!("usage-missing", what = missing),
+                None => text!("usage-something-missing"),
+            }
+        }
+        ErrorKind::InvalidUtf8 => text!("usage-not-utf8"),
+        _ => text!("usage-unclear"),
     }
 }
 
 fn hint(error: &clap::Error) -> String {
     if let Some(values) = list(error, ContextKind::ValidValue) {
-        return format!("one of {values}");
+        return text!("hint-one-of", values = values);
     }
     for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
         if let Some(similar) = list(error, kind) {
-            return format!("did you mean {similar}?");
+            return text!("hint-did-you-mean", similar = similar);
         }
     }
-    match text(error, ContextKind::Usage) {
+    match part(error, ContextKind::Usage) {
         Some(usage) => usage
             .lines()
             .map(str::trim)
@@ -102,7 +112,7 @@ fn hint(error: &clap::Error) -> String {
     }
 }
 
-fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+fn part(error: &clap::Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::StyledStr(text) => Some(text.to_string()),

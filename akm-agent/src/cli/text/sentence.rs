@@ -2,7 +2,7 @@
 //!
 //! `texts/core.zh.po` holds pairs as gettext does: `msgid` is the literal of the source, `msgstr` the Chinese. Where the
 //! source fills something in, `{}` stands for it in both. A sentence that is not in the file (of a newer agent, or of
-//! a provider) is shown as it came.
+//! a provider), or whose Chinese is empty, is shown as it came.
 //!
 //! Deliberately absent: the rest of the PO format (contexts, plurals, sentences over several lines).
 
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use super::{Language, language};
 
-const PAIRS: &str = include_str!("../../../texts/core.zh.po");
+pub(super) const PAIRS: &str = include_str!("../../../texts/core.zh.po");
 
 /// A sentence of akm-core in the language of this process.
 pub(crate) fn translated(sentence: &str) -> Cow<'_, str> {
@@ -38,6 +38,7 @@ impl Table {
     fn new(source: &str) -> Table {
         let (mut patterns, whole): (Vec<_>, Vec<_>) = pairs(source)
             .into_iter()
+            .filter(|(_, chinese)| !chinese.is_empty())
             .partition(|(english, _)| english.contains("{}"));
         patterns.sort_by_key(|(english, _)| std::cmp::Reverse(english.len()));
         Table {

@@ -2,40 +2,69 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use akm_core::protocol::Outcome;
+
+use super::super::doctor;
+use super::sentence::{PAIRS, chinese, pairs};
+use super::sources::Sources;
+use super::*;
 use fluent_syntax::ast::{
     CallArguments, Entry, Expression, InlineExpression, Pattern, PatternElement,
 };
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
-use super::*;
 
 thread_local! {
     /// Messages that this thread looked up.
     pub(in crate::cli) static LOOKED_UP: Cell<usize> = const { Cell::new(0) };
 }
 
+const OUTCOMES: &[Outcome] = &[
+    Outcome::Valid,
+    Outcome::ValidRestricted,
+    Outcome::Invalid,
+    Outcome::NoPermission,
+    Outcome::OutOfCredit,
+    Outcome::RateLimited,
+    Outcome::Unreachable,
+    Outcome::Unverifiable,
+];
+
 /// Ids that code composes of a family and a token; see [`of_token`].
 fn composed() -> BTreeSet<String> {
+    let kinds: Vec<&str> = akm_core::Kind::ALL
+        .iter()
+        .map(|kind| kind.token())
+        .collect();
     let categories: Vec<&str> = akm_core::provider::models::Category::ALL
         .iter()
         .map(|category| category.token())
         .collect();
+    let outcomes: Vec<&str> = OUTCOMES.iter().map(|outcome| outcome.token()).collect();
     let families: &[(&str, &[&str])] = &[
         ("status", &["active", "disabled", "expired", "burned"]),
         ("provider", &["active", "uncertain", "retired"]),
+        ("chain", &["account", "system"]),
         ("category", &categories),
+        ("kind", &kinds),
+        ("outcome", &outcomes),
+        ("checked", doctor::CHECKS),
     ];
     families
         .iter()
-        .flat_map(|(family, tokens)| tokens.iter().map(move |token| (family, token)))
-        .map(|(family, token)| format!("{family}-{}", token.replace('_', "-")))
+        .flat_map(|(family, tokens)| tokens.iter().map(move |token| id_of(family, token)))
         .collect()
 }
 
 /// Messages that are the same in Chinese because they hold no word that a language has.
-const WITHOUT_CHINESE: &[&str] = &["field-agent"];
+const WITHOUT_CHINESE: &[&str] = &["field-agent", "checked-akm", "checked-agent"];
+
+/// Beginnings of ids that code passes on as such, and the variables all of them have.
+const BY_ID: &[(&str, &[&str])] = &[
+    ("col-", &[]),
+    ("field-", &[]),
+    ("changed-", &["name", "preview"]),
+];
 
 /// The variables of a message's text.
 type Variables = BTreeSet<String>;
@@ -100,8 +129,11 @@ fn walk_inline(inline: &InlineExpression<&str>, variables: &mut Variables, words
     }
 }
 
+/// Has a Chinese character or at least Chinese punctuation; a forgotten English text has neither.
 fn is_chinese(text: &str) -> bool {
-    text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+    text.chars().any(
+        |c| matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3000}'..='\u{303f}' | '\u{ff01}'..='\u{ff5e}'),
+    )
 }
 
 #[test]
@@ -146,93 +178,8 @@ fn every_message_can_be_made_in_both_languages() {
     }
 }
 
-/// What the sources say: uses of `text!` with their variables, and every literal.
-#[derive(Default)]
-struct Sources {
-    used: Vec<(PathBuf, String, Variables)>,
-    literals: BTreeSet<String>,
-}
-
-impl Sources {
-    fn read(dir: &Path) -> Sources {
-        let mut sources = Sources::default();
-        for file in rust_files(dir) {
-            let source = std::fs::read_to_string(&file).unwrap();
-            let tokens: TokenStream = source.parse().expect("the source is Rust");
-            sources.scan(&file, tokens);
-        }
-        sources
-    }
-
-    fn scan(&mut self, file: &Path, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        for (index, tree) in tokens.iter().enumerate() {
-            match tree {
-                TokenTree::Group(group) => {
-                    let before = |back: usize| {
-                        index
-                            .checked_sub(back)
-                            .map(|at| tokens[at].to_string())
-                            .unwrap_or_default()
-                    };
-                    if group.delimiter() == Delimiter::Brace
-                        && before(2) == "mod"
-                        && before(1) == "tests"
-                    {
-                        continue;
-                    }
-                    if before(1) == "!" && before(2) == "text" {
-                        self.used_here(file, group.stream());
-                    }
-                    self.scan(file, group.stream());
-                }
-                TokenTree::Literal(literal) => {
-                    self.literals.extend(literal_text(&literal.to_string()));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// `"id", name = value, …`
-    fn used_here(&mut self, file: &Path, arguments: TokenStream) {
-        let tokens: Vec<String> = arguments.into_iter().map(|tree| tree.to_string()).collect();
-        let Some(id) = tokens.first().and_then(|first| literal_text(first)) else {
-            return; // The macro's own definition.
-        };
-        let variables = tokens
-            .windows(3)
-            .filter(|three| three[0] == "," && three[2] == "=")
-            .map(|three| three[1].clone())
-            .collect();
-        self.used.push((file.to_owned(), id, variables));
-    }
-}
-
-fn literal_text(source: &str) -> Option<String> {
-    syn::parse_str::<syn::LitStr>(source)
-        .ok()
-        .map(|literal| literal.value())
-}
-
-/// The files of a directory that are not tests alone.
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && name != "tests" {
-            files.extend(rust_files(&path));
-        } else if name.ends_with(".rs") && name != "tests.rs" {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
 fn own_sources() -> Sources {
-    Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+    Sources::read(&["akm-agent/src"])
 }
 
 #[test]
@@ -247,13 +194,18 @@ fn every_message_that_is_used_exists_with_those_variables() {
         };
         assert_eq!(variables, wanted, "variables of {id} in {file}");
     }
-    // Heads of tables and names of fields are given by their ids.
+    // What is given by its id: heads of tables, names of fields, what became of a key.
     for literal in &sources.literals {
-        let is_id = literal.starts_with("col-") || literal.starts_with("field-");
+        let is_id = BY_ID.iter().any(|(head, _)| literal.starts_with(head));
         assert!(
             !is_id || english.contains_key(literal),
             "no message {literal}"
         );
+    }
+    for (id, (_, variables)) in &english {
+        if let Some((_, expected)) = BY_ID.iter().find(|(head, _)| id.starts_with(head)) {
+            assert!(variables.iter().eq(expected.iter()), "variables of {id}");
+        }
     }
 }
 
@@ -276,7 +228,7 @@ fn the_scan_sees_what_is_wrong() {
     let mut sources = Sources::default();
     let source = r#"fn f() { output::note(&text!("a-id", name = g(x, y), other = text!("b-id"))); }
         mod tests { fn t() { text!("not-seen"); } }"#;
-    sources.scan(Path::new("x.rs"), source.parse().unwrap());
+    sources.scan(Path::new("x.rs"), source.parse().unwrap(), false);
     let used: Vec<_> = sources
         .used
         .iter()
@@ -331,4 +283,88 @@ fn a_variable_cannot_move_the_cursor_and_a_missing_id_shows_itself() {
         assert_eq!(message_in(language, "no-such-id", &[]), "no-such-id");
     }
     assert_eq!(of_token("outcome", "brand_new"), "brand_new");
+}
+
+/// Sentences that come from elsewhere: the standard library says them of a number that is none.
+const OF_OTHERS: &[&str] = &[
+    "invalid digit found in string",
+    "cannot parse integer from empty string",
+    "number too large to fit in target type",
+];
+
+#[test]
+fn every_sentence_of_an_error_has_its_chinese() {
+    let pairs = pairs(PAIRS);
+    let table: BTreeMap<&str, &str> = pairs
+        .iter()
+        .map(|(english, chinese)| (english.as_str(), chinese.as_str()))
+        .collect();
+    assert_eq!(table.len(), pairs.len(), "a msgid stands twice");
+    // Elsewhere sentences reach the table through variables, so there every one counts; the rooms of the CLI speak
+    // by `text!` and only their errors count.
+    let library = Sources::read(&["akm-core/src", "akm-agent/src"]);
+    assert!(library.sentences.len() > 200, "the scan finds them");
+    let mut missing = Vec::new();
+    for (sentence, place) in &library.sentences {
+        let in_cli = place
+            .file
+            .components()
+            .any(|part| part.as_os_str() == "cli");
+        if in_cli && !place.in_error {
+            continue;
+        }
+        match table.get(sentence.as_str()) {
+            None => missing.push(format!("{}: {sentence}", place.file.display())),
+            Some(chinese) => {
+                let is_said = !chinese.is_empty() || !place.in_error;
+                let is_literal = sentence.starts_with("akm ");
+                assert!(is_said, "an error has no Chinese: {sentence}");
+                assert!(
+                    chinese.is_empty() || is_literal || is_chinese(chinese),
+                    "not Chinese: {chinese}"
+                );
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "texts/core.zh.po lacks a msgid for:\n{}",
+        missing.join("\n")
+    );
+    for (english, chinese) in &pairs {
+        let is_there = library.sentences.contains_key(english);
+        assert!(
+            is_there || OF_OTHERS.contains(&english.as_str()),
+            "nobody says: {english}"
+        );
+        let holes = |text: &str| text.matches("{}").count();
+        assert!(
+            chinese.is_empty() || holes(english) == holes(chinese),
+            "{english}"
+        );
+    }
+}
+
+#[test]
+fn the_scan_sees_sentences() {
+    let mut sources = Sources::default();
+    let source = r#"
+        /// not this one
+        fn f() { Error::new(Kind::Io, match x { _ => "AKM is broken" }).with_hint(format!("there is {name}")) }
+        fn g() -> &'static str { "a sentence of a function" }
+        #[cfg(test)] mod tests { fn t() { "nor this one" } }"#;
+    sources.scan(Path::new("x.rs"), source.parse().unwrap(), false);
+    let found: Vec<(&str, bool)> = sources
+        .sentences
+        .iter()
+        .map(|(text, place)| (text.as_str(), place.in_error))
+        .collect();
+    let expected = [
+        ("AKM is broken", true),
+        ("a sentence of a function", false),
+        ("there is {}", true),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(chinese("there is openai/work").unwrap(), "现有 openai/work");
+    assert_eq!(chinese("never said by anybody"), None);
 }
