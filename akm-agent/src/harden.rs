@@ -6,11 +6,15 @@
 //! and only cleared so that nothing below inherits it.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 
 use akm_core::error::{Error, Kind, Result};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{getpid, getppid, tcsetpgrp};
 
 /// Most descriptors that are asked for: two for each connection and some of our own.
 const MAX_DESCRIPTORS: u64 = 65_536;
@@ -54,6 +58,38 @@ pub fn no_dump() -> Result<()> {
     };
     prctl::set_dumpable(false).map_err(refused)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(refused)
+}
+
+/// Lets a child start as if nobody stood between it and whoever started this process, but not outlive it: it gets
+/// SIGHUP when this thread ends, the signal mask and the limit on core files of before, and with `terminal` its process
+/// group is in front there.
+#[allow(unsafe_code)]
+pub fn bind_child(
+    command: &mut std::process::Command,
+    mask: SigSet,
+    core_limit: Option<(u64, u64)>,
+    terminal: Option<OwnedFd>,
+) {
+    let parent = getpid();
+    let prepare = move || {
+        prctl::set_pdeathsig(Signal::SIGHUP)?;
+        if getppid() != parent {
+            // It died before the line above: nobody would send the signal any more.
+            return Err(nix::errno::Errno::ESRCH.into());
+        }
+        if let Some((soft, hard)) = core_limit {
+            let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
+        }
+        if let Some(terminal) = &terminal {
+            tcsetpgrp(terminal, getpid())?;
+        }
+        Ok(mask.thread_set_mask()?)
+    };
+    // SAFETY: between fork and exec it makes system calls on values that are there already; none of them takes
+    // memory or a lock.
+    unsafe {
+        command.pre_exec(prepare);
+    }
 }
 
 /// Whether a variable could send the agent's traffic or trust elsewhere, or load code into a child.

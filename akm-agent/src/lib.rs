@@ -2,7 +2,8 @@
 //! as the agent.
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
-//! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts.
+//! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts;
+//! [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -13,5 +14,6 @@ pub mod config;
 pub mod daemon;
 pub mod harden;
 pub mod lifetime;
+pub mod mask;
 pub mod server;
 pub mod socket;

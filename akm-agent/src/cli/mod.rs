@@ -139,6 +139,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let core_limit = no_core();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // This program again, between `akm run` and a command at a terminal.
+    if let [_, first, rest @ ..] = arguments.as_slice()
+        && first == run::LEADER
+    {
+        return finish(run::lead(rest, core_limit), false);
+    }
     // The path that programs take, thousands of times: no parser is built for it.
     if let [_, get, name] = arguments.as_slice()
         && get == "get"

@@ -10,9 +10,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use akm_core::{Error, Kind, Secret};
 use comfy_table::{ContentArrangement, Table, presets};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 use zeroize::Zeroizing;
@@ -79,14 +82,24 @@ fn written(result: io::Result<()>) -> Result<()> {
 
 /// Writes bytes to stdout as they are, without the buffer of the standard library, which is never wiped.
 pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
-    let stdout = io::stdout();
+    written(write_all(io::stdout().as_fd(), bytes).map_err(Into::into))
+}
+
+/// Writes all of the bytes, also where somebody made the descriptor one that does not wait.
+pub(crate) fn write_all(to: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        match nix::unistd::write(&stdout, rest) {
-            Ok(0) => return Err(Fail::Exit(PIPE_CODE)),
+        match nix::unistd::write(to, rest) {
+            Ok(0) => return Err(Errno::EPIPE),
             Ok(count) => rest = &rest[count..],
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return written(Err(errno.into())),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let _ = poll(
+                    &mut [PollFd::new(to, PollFlags::POLLOUT)],
+                    PollTimeout::NONE,
+                );
+            }
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())

@@ -165,6 +165,10 @@ pub trait Store: Send + Sync {
     /// The random id of this vault, made when it was created.
     fn vault_id(&self) -> Id;
 
+    /// A number that is another one after every change but the folding of events. What was read before it moved may
+    /// be old; it has moved when whoever asked for the change learns that it is done.
+    fn changes(&self) -> u64;
+
     /// How many accounts there are.
     fn account_count(&self) -> Result<u64>;
     /// An account by its folded name.

@@ -15,6 +15,7 @@ use crate::secret::Secret;
 use crate::store::{AccountRow, Id, ProfileChange};
 
 use super::Vault;
+use super::ready::ReadyKeys;
 use super::slot::Passphrase;
 use super::totp;
 
@@ -37,6 +38,7 @@ pub struct Unlocked {
     device: Option<Device>,
     pub(super) vault_key: LockedKey,
     pub(super) index_key: LockedKey,
+    pub(super) ready: ReadyKeys,
     profile_key: LockedKey,
     audit_key: LockedKey,
 }
@@ -293,6 +295,7 @@ fn unlocked(
         profile_version,
         device,
         index_key: crypto::derive(&vault_key, "index"),
+        ready: ReadyKeys::default(),
         profile_key: crypto::derive(root, "profile"),
         vault_key,
         audit_key,

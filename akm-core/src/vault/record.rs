@@ -7,14 +7,16 @@
 //!
 //! Every function takes [`Unlocked`]: without an account's keys there is nothing to call.
 
+use crate::crypto::Ad;
 use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::{KeyName, ProviderId};
 use crate::protocol::KeyStatus;
 use crate::secret::Secret;
-use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow};
+use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow, Tag};
 
-use super::sealed::{name_tag, preview, provider_tag};
+use super::ready::Terms;
+use super::sealed::{name_tag, open_secret_blob, preview, provider_tag};
 use super::{Unlocked, Vault};
 
 /// Most rows looked at in one call when a filter passes few: then the page is short and has a cursor.
@@ -90,7 +92,29 @@ pub struct OpenedKey {
     /// The metadata.
     pub record: Record,
     pub(super) key: LockedKey,
+    /// [`crate::store::Store::changes`] before the row was read.
+    pub(super) changes: u64,
     row: KeyRow,
+}
+
+impl Record {
+    /// Whether it may be handed out.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            id: self.id,
+            status: self.status,
+            expires_at: self.expires_at,
+            use_only: self.use_only,
+            secret_version: self.secret_version,
+        }
+    }
+}
+
+impl OpenedKey {
+    /// The tag it was found under.
+    pub(super) fn tag(&self) -> &Tag {
+        &self.row.head.tag
+    }
 }
 
 /// A replaced secret's description.
@@ -162,6 +186,7 @@ impl Vault {
 
     /// Finds a key by name: one indexed read. `None` if there is none.
     pub fn find_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
+        let changes = self.store.changes();
         let Some(row) = self
             .store
             .key_by_tag(account.id(), &name_tag(account, name))?
@@ -172,19 +197,34 @@ impl Vault {
         if record.name != *name {
             return Err(Error::corrupt("a key rests under the tag of another name"));
         }
-        Ok(Some(OpenedKey { record, key, row }))
+        Ok(Some(OpenedKey {
+            record,
+            key,
+            changes,
+            row,
+        }))
     }
 
     /// Opens the secret of a key.
     pub fn open_secret(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Secret> {
-        let OpenedKey { record, row, .. } = opened;
-        self.open_secret_blob(
-            account,
-            opened,
-            record.secret_version,
-            &record.destinations,
-            &row.secret,
-        )
+        let (ad, blob) = self.current_secret(account, opened);
+        open_secret_blob(&opened.key, &ad, blob)
+    }
+
+    /// The sealed secret of a key, and what it is bound to.
+    pub(super) fn current_secret<'a>(
+        &self,
+        account: &Unlocked,
+        opened: &'a OpenedKey,
+    ) -> (Ad, &'a [u8]) {
+        let Record {
+            id,
+            secret_version,
+            destinations,
+            ..
+        } = &opened.record;
+        let ad = self.secret_ad(account, id, *secret_version, destinations);
+        (ad, &opened.row.secret)
     }
 
     /// Opens a replaced secret. `None` if there is no such version.
@@ -199,8 +239,8 @@ impl Vault {
             return Ok(None);
         };
         let old = self.open_old(account, opened, row)?;
-        self.open_secret_blob(account, opened, version, &old.destinations, &row.secret)
-            .map(Some)
+        let ad = self.secret_ad(account, &opened.record.id, version, &old.destinations);
+        open_secret_blob(&opened.key, &ad, &row.secret).map(Some)
     }
 
     /// The replaced secrets of a key, newest first.
@@ -226,6 +266,7 @@ impl Vault {
             record: before,
             key,
             row,
+            ..
         } = opened;
         let overflow = Error::internal("a record's version overflows");
         let meta_version = row

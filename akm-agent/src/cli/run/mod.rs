@@ -1,14 +1,15 @@
 //! `akm run`: a command with keys in its environment.
 //!
 //! Reading order: this file (what was asked for, and the command), `env_file` and `project` (the two files that say
-//! which variables), `wanted` (from that to an environment), `needs` (`akm check`).
+//! which variables), `wanted` (from that to an environment), `child` (the command at work), `needs` (`akm check`).
 //!
-//! The command takes the place of this process (`exec`), so its terminal, its signals and its exit code
-//! are its own and nothing of akm stays behind. Failures of akm itself are 125 (akm), 126 (the command
-//! cannot be run) and 127 (there is no such command), as with `env` and `timeout`.
+//! The command is a child whose output is masked (`child`). With `--no-masking`, or without a secret to look for, it takes
+//! the place of this process (`exec`), and nothing of akm stays behind. Failures of akm itself are 125 (akm), 126 (the
+//! command cannot be run) and 127 (there is no such command), as with `env` and `timeout`.
 //!
 //! Invariants: secrets go into the environment of the command alone, never into an argument.
 
+mod child;
 mod env_file;
 pub(crate) mod needs;
 mod project;
@@ -28,8 +29,10 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use super::output::{self, Fail, Result};
 use super::{CoreLimit, connect, reference};
+use crate::mask;
 use wanted::{Gathering, Source, Wanted};
 
+pub(crate) use child::{LEADER, lead};
 pub(crate) use wanted::Environment;
 
 /// A failure of akm itself.
@@ -40,7 +43,7 @@ const NO_SUCH_COMMAND: u8 = 127;
 /// Runs a command.
 #[derive(Args)]
 #[command(
-    after_help = "Without -p, -e and --env-file the command gets what akm.toml asks for, here or in a directory above; without\nan akm.toml the default key of every provider.\nThe output of the command is not masked yet: a program that prints its key shows it.\n\nExample:\n  akm run -- python app.py\n  akm run -p openai/work -e SEARCH_KEY=akm://tavily -- npm start\n  akm run --profile staging -- ./deploy"
+    after_help = "Without -p, -e and --env-file the command gets what akm.toml asks for, here or in a directory above; without\nan akm.toml the default key of every provider.\nA secret in the output becomes [akm:NAME], also in base64, URL-encoded or JSON-escaped; of other encodings nothing is known,\nand none under 8 characters is looked for. Bytes that could be the beginning of a secret wait for the next ones: at a terminal\na typed character may show late. --no-masking leaves the output alone.\n\nExample:\n  akm run -- python app.py\n  akm run -p openai/work -e SEARCH_KEY=akm://tavily -- npm start\n  akm run --profile staging -- ./deploy"
 )]
 pub(crate) struct Run {
     /// A key, under the key's own or its provider's standard variable; may be repeated
@@ -55,6 +58,9 @@ pub(crate) struct Run {
     /// What akm.toml asks for in this profile, too
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// Leave the output as it is, and the command in the place of akm
+    #[arg(long)]
+    no_masking: bool,
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -79,25 +85,51 @@ pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Resul
     for variable in &environment.set {
         command.env(&variable.name, variable.value.expose());
     }
-    drop(environment);
+    let mut keys = environment.keys;
+    drop(environment.set);
+    if args.no_masking {
+        keys.clear();
+    }
+    keys.retain(|(name, secret)| {
+        let is_long = secret.len() >= mask::SHORTEST;
+        if !is_long {
+            let name = output::clean(name);
+            output::note(&format!(
+                "note: {name} has less than {} characters and is not masked in the output",
+                mask::SHORTEST
+            ));
+        }
+        is_long
+    });
+    if !keys.is_empty() {
+        return child::run(command, keys, core_limit, json);
+    }
     if let Some((soft, hard)) = core_limit {
         // The command is not ours: it may leave a core if it could before.
         let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
     }
     // Returns only if it failed.
-    let error = command.exec();
+    Err(cannot_run(&command.exec(), json))
+}
+
+/// Says that the command could not be started, which is its own fault.
+fn cannot_run(error: &std::io::Error, json: bool) -> Fail {
     let (code, message) = match error.kind() {
         ErrorKind::NotFound => (NO_SUCH_COMMAND, "there is no such command"),
         _ => (CANNOT_RUN, "the command cannot be run"),
     };
-    output::report(
-        &Fail::Usage {
-            message: message.to_owned(),
-            hint: None,
-        },
-        json,
-    );
-    Err(Fail::Exit(code))
+    let fail = Fail::Usage {
+        message: message.to_owned(),
+        hint: None,
+    };
+    output::report(&fail, json);
+    Fail::Exit(code)
+}
+
+/// Says that akm could not do what it needs to run a command.
+fn cannot_start(error: &std::io::Error, json: bool) -> Fail {
+    output::report(&Fail::Akm(Error::from_io(error)), json);
+    Fail::Exit(OWN_FAILURE)
 }
 
 fn environment(args: &Run) -> Result<Environment> {

@@ -18,6 +18,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,8 +53,9 @@ const MAX_ROW: i32 = 4 * values::MAX_BLOB as i32;
 const LOG_SIZE: i64 = 4 * 1024 * 1024;
 /// Statements kept prepared per connection: more than any of them has.
 const STATEMENTS: usize = 32;
-/// Page caches in KiB: filled as they are used, together well below what an agent at rest may take.
-const READER_CACHE: i64 = 1024;
+/// Page caches in KiB, filled as they are used. The reader holds the inner pages of a million keys, so that a get reads
+/// two pages from the system at most.
+const READER_CACHE: i64 = 4096;
 const SCANNER_CACHE: i64 = 256;
 const WRITER_CACHE: i64 = 512;
 
@@ -64,6 +66,7 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
+    changes: AtomicU64,
     _lock: File,
 }
 
@@ -86,6 +89,7 @@ impl SqliteStore {
             scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
             vault_id,
+            changes: AtomicU64::new(0),
             _lock: claim.lock,
         })
     }
@@ -100,6 +104,13 @@ impl SqliteStore {
 
     /// One immediate transaction: all of `act`, or nothing.
     fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let done = self.transact(act);
+        // Whatever became of it: what was read before is read again.
+        self.changes.fetch_add(1, Ordering::Release);
+        done
+    }
+
+    fn transact<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut writer = hold(&self.writer);
         let tx = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -179,6 +190,10 @@ fn read_only(conn: Connection) -> Result<Connection> {
 impl Store for SqliteStore {
     fn vault_id(&self) -> Id {
         self.vault_id
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     fn account_count(&self) -> Result<u64> {
@@ -283,7 +298,7 @@ impl Store for SqliteStore {
     }
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
-        self.write(|tx| events::fold(tx, events))
+        self.transact(|tx| events::fold(tx, events))
     }
 
     fn last_event(&self, chain: &Id) -> Result<Option<EventRow>> {

@@ -1,0 +1,195 @@
+//! The command as a child of this process, its output masked on the way through.
+//!
+//! Reading order: this file (which way, and to the end), `signals` (what is passed on), `stream` (the output),
+//! `screen` (terminals), `session` (a terminal of the command's own, and who leads it).
+//!
+//! There are three ways. Where both stdin and stdout are terminals, the command has a terminal and a session of its own,
+//! so that what it writes to `/dev/tty` is masked too (`session`). Where only stdout or stderr is one, we are in a
+//! pipeline: the command stays in our process group and has a terminal to write to but not as its controlling one, for
+//! two readers of one keyboard would fight over it. Where neither is, there are pipes.
+//!
+//! Invariants: the command ends as if it had been started directly: its signals reach it, its exit code or signal
+//! becomes ours; it does not outlive us: when this process dies, it gets SIGHUP; what it wrote before its end is written;
+//! output that others of its processes still hold open is not waited for. Secrets are in the memory of this process only
+//! as patterns, and nobody can read it.
+
+mod screen;
+mod session;
+mod signals;
+mod stream;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use akm_core::Secret;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::unistd::Pid;
+
+use super::super::output::{Fail, Result};
+use super::{CoreLimit, cannot_run, cannot_start};
+use crate::harden;
+use crate::mask::Patterns;
+use signals::{Attended, Signals};
+use stream::{Copying, Target};
+
+pub(crate) use session::lead;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Code(i32),
+    Signal(Signal),
+}
+
+/// Runs a command with these keys in its environment and masks them in its output. Returns as it ended.
+pub(crate) fn run(
+    mut command: Command,
+    keys: Vec<(String, Secret)>,
+    core_limit: Option<CoreLimit>,
+    json: bool,
+) -> Result<()> {
+    let own = |error: io::Error| cannot_start(&error, json);
+    let outputs = [io::stdout().is_terminal(), io::stderr().is_terminal()];
+    let has_session = io::stdin().is_terminal() && outputs[0];
+    let mut signals = Signals::block(has_session, outputs.contains(&true)).map_err(own)?;
+    if has_session {
+        command = session::led(&command, json);
+    }
+    let mut screen = match outputs {
+        [false, false] => None,
+        _ => Some(screen::Screen::open(has_session).map_err(own)?),
+    };
+    let mut streams = Streams::new(&mut command, outputs, screen.as_ref()).map_err(own)?;
+    harden::bind_child(&mut command, signals.before(), core_limit, None);
+    let child = command.spawn().map_err(|error| {
+        if has_session {
+            own(error)
+        } else {
+            cannot_run(&error, json)
+        }
+    })?;
+    let child = Pid::from_raw(child.id() as i32);
+    // Our copies of the ends that are the command's, and of its environment.
+    drop(command);
+    if let Some(screen) = &mut screen {
+        screen.give_away();
+    }
+    // The agent has looked at this process; nobody else needs to.
+    let _ = harden::no_dump();
+    streams.start(Patterns::new(&keys));
+    drop(keys);
+    akm_core::memory::scrub_stack();
+
+    let end = signals.attend(child, &mut Attended::of_run(screen.as_mut(), has_session));
+    streams.finish(&mut signals);
+    drop(screen);
+    drop(signals);
+    match end {
+        Ok(end) => end_as(end),
+        Err(error) => Err(own(error)),
+    }
+}
+
+/// Ends as the command did; returns only for an exit code.
+fn end_as(end: End) -> Result<()> {
+    match end {
+        End::Code(0) => Ok(()),
+        End::Code(code) => Err(Fail::Exit(code as u8)),
+        End::Signal(signal) => {
+            // The core, if any, is the command's.
+            let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+            let mut one = SigSet::empty();
+            one.add(signal);
+            let _ = one.thread_unblock();
+            let _ = raise(signal);
+            // One that we inherited as ignored.
+            Err(Fail::Exit(128_u8.wrapping_add(signal as i32 as u8)))
+        }
+    }
+}
+
+/// Where the output of a command comes from and goes to.
+struct Streams {
+    waiting: Vec<(OwnedFd, Target, bool)>,
+    copying: Copying,
+}
+
+impl Streams {
+    /// Sets the output of the command: to the terminal where we have one, else to a pipe; one pipe for both where both
+    /// of ours are the same, so that their order stays.
+    fn new(
+        command: &mut Command,
+        terminals: [bool; 2],
+        screen: Option<&screen::Screen>,
+    ) -> io::Result<Self> {
+        let mut waiting = Vec::new();
+        let [out, err] = terminals;
+        if let Some(screen) = screen {
+            let target = if out { Target::Stdout } else { Target::Stderr };
+            waiting.push((screen.master()?, target, true));
+        }
+        let slave = || match screen {
+            Some(screen) => screen.slave(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        if screen.is_some_and(screen::Screen::is_session) {
+            command.stdin(slave()?);
+        }
+        let mut pipe = |target| -> io::Result<OwnedFd> {
+            let (read, write) = io::pipe()?;
+            waiting.push((read.into(), target, false));
+            Ok(write.into())
+        };
+        if !out && !err && same_file(io::stdout(), io::stderr()) {
+            let both = pipe(Target::Stdout)?;
+            command.stderr(both.try_clone()?);
+            command.stdout(both);
+        } else {
+            command.stdout(match out {
+                true => Stdio::from(slave()?),
+                false => pipe(Target::Stdout)?.into(),
+            });
+            command.stderr(match err {
+                true => Stdio::from(slave()?),
+                false => pipe(Target::Stderr)?.into(),
+            });
+        }
+        Ok(Streams {
+            waiting,
+            copying: Copying::new()?,
+        })
+    }
+
+    fn start(&mut self, patterns: Patterns) {
+        let patterns = Arc::new(patterns);
+        for (from, to, is_terminal) in self.waiting.drain(..) {
+            self.copying.start(from, to, is_terminal, patterns.clone());
+        }
+    }
+
+    fn finish(self, signals: &mut Signals) {
+        self.copying.finish(signals);
+    }
+}
+
+fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
+    let of = |fd: &dyn AsFd| {
+        let found = nix::sys::stat::fstat(fd.as_fd());
+        found.map(|stat| (stat.st_dev, stat.st_ino)).ok()
+    };
+    of(&a).is_some() && of(&a) == of(&b)
+}
+
+/// What stands first among the arguments of the process that leads the session of a command.
+pub(crate) const LEADER: &str = "__lead";
+
+/// The words of a command, program first.
+fn words(command: &Command) -> Vec<OsString> {
+    let mut words = vec![command.get_program().to_owned()];
+    words.extend(command.get_args().map(ToOwned::to_owned));
+    words
+}

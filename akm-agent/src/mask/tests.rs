@@ -1,0 +1,301 @@
+use super::*;
+
+/// Two names where one secret is the beginning of the other, two that overlap, one with every awkward character.
+const KEYS: &[(&str, &str)] = &[
+    ("openai/work", "sk-proj-AbCd0123456789"),
+    ("openai/long", "sk-proj-AbCd0123456789-and-more"),
+    ("a/left", "left-0123456789-middle"),
+    ("a/right", "0123456789-middle-right"),
+    ("odd/all", "q\"uo'te\\ /+=?<&>~`$%#*!(x)"),
+    ("short/eight", "12345abc"),
+];
+
+fn patterns(keys: &[(&str, &str)]) -> Arc<Patterns> {
+    let secrets: Vec<(String, Secret)> = keys
+        .iter()
+        .map(|(name, secret)| ((*name).to_owned(), Secret::new((*secret).to_owned())))
+        .collect();
+    Arc::new(Patterns::new(&secrets))
+}
+
+fn masked_in(patterns: &Arc<Patterns>, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut mask = Mask::new(patterns.clone());
+    let mut out = Vec::new();
+    for piece in pieces {
+        mask.push(piece, &mut out);
+    }
+    mask.finish(&mut out);
+    out
+}
+
+fn masked(keys: &[(&str, &str)], text: impl AsRef<[u8]>) -> String {
+    let out = masked_in(&patterns(keys), &[text.as_ref()]);
+    String::from_utf8(out).unwrap()
+}
+
+/// Base64 as everybody else does it, a bit at a time, so that it shares nothing with `forms`.
+fn base64(bytes: &[u8], alphabet: &str, pad: bool) -> String {
+    let bits: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
+        .collect();
+    let mut text: String = bits
+        .chunks(6)
+        .map(|chunk| {
+            let value = (0..6).fold(0, |value, at| value * 2 + chunk.get(at).unwrap_or(&0));
+            char::from(alphabet.as_bytes()[usize::from(value)])
+        })
+        .collect();
+    while pad && !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    text
+}
+
+const STANDARD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL_SAFE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Texts with a secret in them, each with what is shown of it. The encoders are written for the test.
+fn cases(name: &str, secret: &str) -> Vec<(String, String)> {
+    let label = format!("[akm:{name}]");
+    let mut cases = vec![(format!("key={secret};"), format!("key={label};"))];
+    for alphabet in [STANDARD, URL_SAFE] {
+        for pad in [true, false] {
+            // The whole of it is base64 and nothing else.
+            let text = base64(secret.as_bytes(), alphabet, pad);
+            cases.push((format!("<{text}>"), format!("<{label}>")));
+            for before in ["u", "u:", "us:", "user"] {
+                for after in ["", "\n", "@h", "@ho"] {
+                    let text = base64(format!("{before}{secret}{after}").as_bytes(), alphabet, pad);
+                    // What stands before, up to the character it shares with the secret, is shown as it is.
+                    let shown = (8 * before.len()).div_ceil(6);
+                    let bits = 8 * (before.len() + secret.len());
+                    let mut end = bits.div_ceil(6);
+                    if after.is_empty() {
+                        end = text.len();
+                    }
+                    let expected = format!("{}{label}{}", &text[..shown], &text[end..]);
+                    cases.push((text, expected));
+                }
+            }
+        }
+    }
+    for upper in [true, false] {
+        for kept in ["-_.~", "-_.~!'()*", "-_.~/", "-_.*", "-_.~!'()*;,/?:@&=+$#"] {
+            let mut text = String::new();
+            for c in secret.chars() {
+                if c.is_ascii_alphanumeric() || kept.contains(c) {
+                    text.push(c);
+                } else if upper {
+                    text += &format!("%{:02X}", u32::from(c));
+                } else {
+                    text += &format!("%{:02x}", u32::from(c));
+                }
+            }
+            let plus = text.replace("%20", "+");
+            cases.push((format!("?k={text}&x=1"), format!("?k={label}&x=1")));
+            cases.push((format!("?k={plus}&x=1"), format!("?k={label}&x=1")));
+        }
+    }
+    let json = secret.replace('\\', "\\\\").replace('"', "\\\"");
+    let go = json
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026");
+    for text in [json.replace('/', "\\/"), json, go] {
+        cases.push((
+            format!("{{\"k\":\"{text}\"}}"),
+            format!("{{\"k\":\"{label}\"}}"),
+        ));
+    }
+    cases
+}
+
+#[test]
+fn every_form_of_every_secret_is_masked_however_the_stream_is_cut() {
+    for (name, secret) in KEYS {
+        // Alone, so that a form of another cannot do its work.
+        let patterns = patterns(&[(name, secret)]);
+        for (text, expected) in cases(name, secret) {
+            let bytes = text.as_bytes();
+            let whole = masked_in(&patterns, &[bytes]);
+            assert_eq!(String::from_utf8_lossy(&whole), expected, "{text}");
+            // Every byte alone, every cut, and every pair of cuts.
+            let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(masked_in(&patterns, &bytewise), whole, "{text}");
+            for first in 0..=bytes.len() {
+                for second in first..=bytes.len() {
+                    let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                    assert_eq!(
+                        masked_in(&patterns, &pieces),
+                        whole,
+                        "{first} {second} {text}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn with_all_of_them_at_once_nothing_of_any_is_left() {
+    let all = patterns(KEYS);
+    for (name, secret) in KEYS {
+        for (text, _) in cases(name, secret) {
+            let out = String::from_utf8(masked_in(&all, &[text.as_bytes()])).unwrap();
+            assert!(
+                out.contains("[akm:") && !out.contains(&secret[..8]),
+                "{text}: {out}"
+            );
+        }
+    }
+}
+
+#[test]
+fn overlapping_secrets_are_covered_together_and_each_is_named() {
+    let cases = [
+        ("left-0123456789-middle-right", "[akm:a/left][akm:a/right]"),
+        ("left-0123456789-middle", "[akm:a/left]"),
+        ("x0123456789-middle-right", "x[akm:a/right]"),
+        ("sk-proj-AbCd0123456789", "[akm:openai/work]"),
+        (
+            "sk-proj-AbCd0123456789-and-mor",
+            "[akm:openai/work]-and-mor",
+        ),
+        ("sk-proj-AbCd0123456789-and-more", "[akm:openai/long]"),
+        ("12345abc12345abc", "[akm:short/eight][akm:short/eight]"),
+        ("12345ab12345abc", "12345ab[akm:short/eight]"),
+        ("sk-proj-AbCd", "sk-proj-AbCd"),
+        ("", ""),
+    ];
+    for (text, expected) in cases {
+        let bytes = text.as_bytes();
+        assert_eq!(masked(KEYS, text), expected);
+        for cut in 0..=bytes.len() {
+            let out = masked_in(&patterns(KEYS), &[&bytes[..cut], &bytes[cut..]]);
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{cut}");
+        }
+    }
+    // One that repeats itself.
+    let periodic = [("p/p", "abababab")];
+    assert_eq!(masked(&periodic, "xababababababy"), "x[akm:p/p]y");
+    // One inside another, and the same twice.
+    let nested = [
+        ("n/out", "0123456789"),
+        ("n/in", "12345678"),
+        ("n/twin", "0123456789"),
+    ];
+    assert_eq!(
+        masked(&nested, "a0123456789b12345678c"),
+        "a[akm:n/out]b[akm:n/in]c"
+    );
+}
+
+#[test]
+fn what_is_no_secret_passes_at_once_and_unchanged() {
+    let patterns = patterns(KEYS);
+    let mut mask = Mask::new(patterns.clone());
+    let mut out = Vec::new();
+    mask.push(b"plain s", &mut out);
+    assert_eq!(
+        out, b"plain ",
+        "the s begins a form, and nothing else is held"
+    );
+    mask.push(b"k-pr", &mut out);
+    assert_eq!(out, b"plain ");
+    mask.push(b"!", &mut out);
+    assert_eq!(out, b"plain sk-pr!", "decided");
+    mask.push(b"\nsk-proj-AbCd012345678", &mut out);
+    mask.finish(&mut out);
+    assert_eq!(
+        out, b"plain sk-pr!\nsk-proj-AbCd012345678",
+        "the end decides"
+    );
+    // Every byte there is, and UTF-8 cut short.
+    let mut bytes: Vec<u8> = (0..=255).collect();
+    bytes.extend_from_slice(b"\xe4\xb8sk-proj-AbCd0123456789\xe4\xb8\xad\xff\0");
+    let expected = [
+        &bytes[..258],
+        b"[akm:openai/work]",
+        &bytes[bytes.len() - 5..],
+    ]
+    .concat();
+    assert_eq!(masked_in(&patterns, &[&bytes]), expected);
+    let nothing = self::patterns(&[]);
+    assert!(nothing.is_empty());
+    assert_eq!(masked_in(&nothing, &[&bytes]), bytes);
+}
+
+#[test]
+fn secrets_under_eight_bytes_are_left_alone() {
+    assert_eq!(masked(&[("s/7", "1234567")], "12345678"), "12345678");
+    assert_eq!(masked(&[("s/8", "12345678")], "12345678"), "[akm:s/8]");
+    assert!(patterns(&[("s/7", "1234567")]).is_empty());
+}
+
+#[test]
+fn the_work_is_linear_whatever_the_secret_is() {
+    let tail = "a".repeat(8191) + "b";
+    let mut mask = Mask::new(patterns(&[("a/a", &tail), ("a/b", &"a".repeat(4000))]));
+    let mut out = Vec::new();
+    let piece = "a".repeat(1000);
+    for _ in 0..200 {
+        mask.push(piece.as_bytes(), &mut out);
+    }
+    // Forward once for each byte, and back at most as often as forward.
+    assert!((200_000..=400_000).contains(&mask.work), "{}", mask.work);
+    assert!(mask.covered.len() <= 1 && mask.buffer.len() <= 8192);
+    mask.finish(&mut out);
+    assert_eq!(out, b"[akm:a/b]");
+}
+
+/// Finds everything by looking everywhere, and lets through what is in nothing that was found.
+fn uncovered(forms: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
+    let mut covered = vec![false; text.len()];
+    for form in forms {
+        for start in 0..text.len() {
+            if text[start..].starts_with(form) {
+                covered[start..start + form.len()].fill(true);
+            }
+        }
+    }
+    let pairs = text.iter().zip(covered);
+    pairs
+        .filter(|(_, covered)| !covered)
+        .map(|(byte, _)| *byte)
+        .collect()
+}
+
+proptest::proptest! {
+    #[test]
+    fn random_streams_are_masked_as_a_search_everywhere_would(
+        secrets in proptest::collection::vec("[ab]{8,12}", 1..4),
+        text in "[abc]{0,120}",
+        cuts in proptest::collection::vec(0usize..120, 0..6),
+    ) {
+        // Names without a letter of the text, so that the labels can be taken out again.
+        let named: Vec<(String, Secret)> = secrets
+            .iter()
+            .enumerate()
+            .map(|(index, secret)| (index.to_string(), Secret::new(secret.clone())))
+            .collect();
+        let patterns = Arc::new(Patterns::new(&named));
+        let all: Vec<Vec<u8>> = named
+            .iter()
+            .flat_map(|(_, secret)| forms::of(secret))
+            .map(|form| form.to_vec())
+            .collect();
+        let bytes = text.as_bytes();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let out = masked_in(&patterns, &pieces);
+        proptest::prop_assert_eq!(&out, &masked_in(&patterns, &[bytes]));
+        let mut shown = String::from_utf8(out).unwrap();
+        for (name, _) in &named {
+            shown = shown.replace(&format!("[akm:{name}]"), "");
+        }
+        proptest::prop_assert_eq!(shown.as_bytes(), uncovered(&all, bytes));
+    }
+}
