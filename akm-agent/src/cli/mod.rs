@@ -25,6 +25,7 @@ mod import;
 mod init;
 mod inject;
 mod key;
+mod keyfile;
 mod list;
 mod log;
 mod output;
