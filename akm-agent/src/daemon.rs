@@ -179,7 +179,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service));
+            let server = Server::new(Arc::clone(&service)).with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
