@@ -15,6 +15,7 @@ mod connection;
 mod daily;
 mod housekeeping;
 mod route;
+pub(crate) mod timetable;
 
 use std::future::Future;
 use std::io;
@@ -28,10 +29,11 @@ use akm_core::audit::Caller;
 use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer;
-use akm_core::service::Service;
+use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
+use crate::jobs::Scheduler;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -70,11 +72,12 @@ const FOREIGN_EVERY: Duration = Duration::from_secs(10);
 pub struct Server {
     shared: Arc<Shared>,
     daily_tests: bool,
+    scheduler: Option<Arc<Mutex<Scheduler>>>,
 }
 
 /// What every connection sees.
 struct Shared {
-    service: Arc<Service>,
+    service: Arc<Door>,
     /// Who may connect.
     uid: u32,
     phase: watch::Sender<Phase>,
@@ -82,6 +85,8 @@ struct Shared {
     work: Notify,
     /// Wakes the daily tests: a session may have begun.
     sessions: Notify,
+    /// Wakes the timetable: a job may have been switched on.
+    jobs: Notify,
     /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
     storing: Arc<Semaphore>,
@@ -100,19 +105,21 @@ struct Phase {
 
 impl Server {
     /// A server in front of this service.
-    pub fn new(service: Arc<Service>) -> Server {
+    pub fn new(service: Arc<Door>) -> Server {
         let phase = Phase {
             locks: 0,
             stopping: false,
         };
         Server {
             daily_tests: false,
+            scheduler: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 sessions: Notify::new(),
+                jobs: Notify::new(),
                 dirty: AtomicBool::new(false),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
@@ -127,6 +134,14 @@ impl Server {
     pub fn with_daily_tests(self, daily_tests: bool) -> Server {
         Server {
             daily_tests,
+            ..self
+        }
+    }
+
+    /// The same with work that is done by itself while it serves.
+    pub fn with_jobs(self, scheduler: Scheduler) -> Server {
+        Server {
+            scheduler: Some(Arc::new(Mutex::new(scheduler))),
             ..self
         }
     }
@@ -149,6 +164,10 @@ impl Server {
         let tester = self
             .daily_tests
             .then(|| tokio::spawn(daily::run(Arc::clone(&self.shared))));
+        let timetable = self
+            .scheduler
+            .as_ref()
+            .map(|jobs| tokio::spawn(timetable::run(Arc::clone(&self.shared), Arc::clone(jobs))));
 
         tokio::select! {
             biased;
@@ -164,6 +183,10 @@ impl Server {
         housekeeper.abort();
         if let Some(tester) = tester {
             tester.abort();
+        }
+        // A job under way ends with the process; what it was making is removed by the next.
+        if let Some(timetable) = timetable {
+            timetable.abort();
         }
         Ok(())
     }

@@ -66,6 +66,8 @@ fn home(server: &ProviderServer) -> Home {
             env: None,
             use_only: None,
             base_url: Some(format!("http://127.0.0.1:{}", server.port())),
+            low_balance: None,
+            team: None,
         };
         client.call(&key).unwrap();
     }
@@ -213,8 +215,8 @@ fn figure_of_46_providers_that_answer_in_50_ms() {
     timed(&["test", "--all"]);
     let (one, all) = (timed(&["test", "openai"]), timed(&["test", "--all"]));
     let sum = ANSWER * u32::try_from(TESTED).unwrap();
-    println!("one {one:?}, all {TESTED} {all:?}, sum of the answers {sum:?}");
-    println!(
+    eprintln!("one {one:?}, all {TESTED} {all:?}, sum of the answers {sum:?}");
+    eprintln!(
         "all / one {:.1}, all / sum {:.2}",
         all.as_secs_f64() / one.as_secs_f64(),
         all.as_secs_f64() / sum.as_secs_f64()

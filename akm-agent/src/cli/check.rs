@@ -175,7 +175,7 @@ fn sort_out(keys: Vec<Key>, providers: &[ProviderInfo]) -> (Vec<String>, Vec<Lef
 }
 
 /// Runs a function on every name, a few at a time, and keeps their order.
-fn each<T: Send>(names: &[String], work: impl Fn(&str) -> T + Sync) -> Vec<T> {
+pub(super) fn each<T: Send>(names: &[String], work: impl Fn(&str) -> T + Sync) -> Vec<T> {
     let queue: Mutex<VecDeque<(usize, &String)>> = Mutex::new(names.iter().enumerate().collect());
     let done = Mutex::new(Vec::with_capacity(names.len()));
     std::thread::scope(|scope| {
@@ -203,7 +203,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn progress(count: u64, json: bool) -> ProgressBar {
+pub(super) fn progress(count: u64, json: bool) -> ProgressBar {
     if json || count < 2 || !output::stderr_is_terminal() {
         return ProgressBar::hidden();
     }

@@ -4,6 +4,8 @@
 //! The same answers are played over HTTP and TLS in `tests/provider_answers.rs`; here they only meet the judge. What a
 //! change makes the check of the catalogue refuse does not pass the build, and counts as noticed.
 
+#![allow(clippy::unwrap_used)]
+
 use serde_json::json;
 
 use super::address::BaseUrl;

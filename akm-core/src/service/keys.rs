@@ -9,10 +9,13 @@ use crate::protocol::{
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms};
 
+use super::balance::Threshold;
 use super::{Asked, Service, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
+/// Longest id of a team in bytes.
+const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
@@ -36,6 +39,8 @@ impl Service {
                 .map(shape::parse_expiry)
                 .transpose()?,
             env: variable(request.env)?,
+            low_balance: threshold(request.low_balance.as_deref())?,
+            team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         };
@@ -181,6 +186,12 @@ impl Service {
         }
         if let Some(env) = &request.env {
             record.env = variable(Some(env.clone()))?;
+        }
+        if let Some(low_balance) = &request.low_balance {
+            record.low_balance = threshold(Some(low_balance))?;
+        }
+        if let Some(text) = &request.team {
+            record.team = team(Some(text.clone()))?;
         }
         if let Some(status) = request.status {
             record.status = next_status(record.status, status)?;
@@ -442,6 +453,30 @@ fn variable(name: Option<String>) -> Result<Option<String>> {
     Ok(Some(name))
 }
 
+fn threshold(text: Option<&str>) -> Result<Option<String>> {
+    text.and_then(none_if_empty)
+        .map(|text| Threshold::parse(text).map(|threshold| threshold.to_string()))
+        .transpose()
+}
+
+/// It stands in a path, so it is one segment of one reading.
+fn team(text: Option<String>) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let fits = text.len() <= MAX_TEAM
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !fits {
+        return Err(Error::invalid(
+            "team",
+            "the id of a team has up to 128 of a-z, A-Z, 0-9, - and _",
+        ));
+    }
+    Ok(Some(text))
+}
+
 fn page_limit(limit: Option<u32>) -> Result<u32> {
     match limit.unwrap_or(100) {
         limit @ 1..=protocol::MAX_PAGE => Ok(limit),
@@ -449,7 +484,7 @@ fn page_limit(limit: Option<u32>) -> Result<u32> {
     }
 }
 
-fn parse_cursor(text: &str) -> Result<crate::store::Id> {
+pub(super) fn parse_cursor(text: &str) -> Result<crate::store::Id> {
     data_encoding::HEXLOWER
         .decode(text.as_bytes())
         .ok()

@@ -85,6 +85,13 @@ impl Table {
         Locks(self.locks.get(&uid).copied().unwrap_or(0), self.all_locks)
     }
 
+    /// Some session of an account.
+    pub(super) fn of_account(&self, account: &crate::store::Id) -> Option<&Session> {
+        self.by_uid
+            .values()
+            .find(|session| session.account.id() == account)
+    }
+
     /// The live session of a uid; one whose time is over is locked, swept or not.
     pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
         self.by_uid

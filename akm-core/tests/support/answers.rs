@@ -1,6 +1,7 @@
 //! Reads what providers answer from `fixtures/answers`, where it was written by hand; see the README there.
 
 #![allow(dead_code, reason = "each user needs its part")]
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 

@@ -135,6 +135,14 @@ pub(super) fn prepare(writer: &mut Connection, id: &Id, now: i64) -> Result<()> 
     prepare_with(writer, STEPS, id, now)
 }
 
+/// A copy is akm's, at a version that this program knows, and as the steps to it leave it.
+pub(super) fn check(conn: &Connection) -> Result<()> {
+    match inspect(conn, STEPS)? {
+        State::Empty => Err(Error::corrupt("the file is not a backup that akm made")),
+        State::Version(version) => verify(conn, &STEPS[..version]),
+    }
+}
+
 /// The id of the vault.
 pub(super) fn vault_id(conn: &Connection) -> Result<Id> {
     conn.prepare("SELECT id FROM vault")
