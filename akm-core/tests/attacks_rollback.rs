@@ -484,6 +484,8 @@ fn a06_a_deleted_row_is_found_by_the_check_of_all_rows() {
             env: None,
             use_only: false,
             base_url: None,
+            low_balance: None,
+            team: None,
             destinations: akm_core::provider::Destinations::of(None, None).encode(),
         })
         .collect();

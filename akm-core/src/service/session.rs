@@ -120,6 +120,12 @@ impl Sessions {
         }
     }
 
+    /// Who has a session.
+    #[cfg(feature = "providers")]
+    pub(super) fn uids(&self) -> Vec<u32> {
+        self.read().by_uid.keys().copied().collect()
+    }
+
     /// How often a uid has locked up to now.
     pub(super) fn locks(&self, uid: u32) -> Locks {
         self.read().locks(uid)

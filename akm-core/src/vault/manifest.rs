@@ -374,9 +374,15 @@ impl Vault {
     /// the tree is made again of the rows that are there. Afterwards every other copy is older.
     pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
         let _changes = account.shared.changes();
-        let (row, slots) = self.stored_account(account.id())?;
+        let (row, mut slots) = self.stored_account(account.id())?;
         let vault = self.store.vault_id();
         let id = account.id();
+        let mut change = AccountChange::default();
+        if account.notice() == Notice::Restored {
+            // Codes that were used since the backup would be good again.
+            change.remove_slots = super::canary::recovery(&slots);
+            slots.retain(|slot| !change.remove_slots.contains(&slot.slot));
+        }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
 
         // A backup is whole: its tree is right, or whoever reads through it notices.
@@ -395,8 +401,7 @@ impl Vault {
             mac: [0; 32],
         };
         self.write_manifest(account, &row.manifest, manifest, anew, nodes, |tree| {
-            let nothing = AccountChange::default();
-            self.store.change_account(id, &nothing, tree, before_commit)
+            self.store.change_account(id, &change, tree, before_commit)
         })
     }
 
@@ -418,6 +423,15 @@ impl Vault {
         }
         let (root, nodes) = draft.finish(&empty);
         Ok((root, nodes, records))
+    }
+
+    /// Whether the account is as a restore announced it and nobody has signed in since.
+    pub(super) fn is_restored(&self, row: &AccountRow) -> Result<bool> {
+        let Some(anchors) = &self.anchors else {
+            return Ok(false);
+        };
+        let standing = anchors.compare(&row.id, &claimed_position(row)?)?;
+        Ok(matches!(standing, Standing::Older { awaited: true, .. }))
     }
 
     /// An epoch that neither the vault nor this machine has had.

@@ -34,9 +34,11 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
+mod backup;
 mod events;
 mod files;
 mod keys;
+mod last_tests;
 mod schema;
 mod tree;
 mod values;
@@ -47,6 +49,8 @@ mod tests;
 use files::Identity;
 pub(crate) use files::open_private;
 use values::sql;
+
+pub use backup::Contents;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,11 +73,13 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
-    changes: AtomicU64,
     path: PathBuf,
+    replaced: Option<PathBuf>,
+    /// None for a copy, which nobody writes to once it has its name.
+    _lock: Option<File>,
+    changes: AtomicU64,
     /// The files that are open, as they were found by name.
     files: Identity,
-    _lock: File,
 }
 
 impl SqliteStore {
@@ -109,10 +115,11 @@ impl SqliteStore {
             scanner: Mutex::new(scanner),
             writer: Mutex::new(writer),
             vault_id,
-            changes: AtomicU64::new(0),
             files: Identity::of(&claim.path),
             path: claim.path,
-            _lock: claim.lock,
+            replaced: claim.replaced,
+            _lock: Some(claim.lock),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -216,9 +223,24 @@ fn harden(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     // Statement journals would lie in /tmp otherwise, with sealed rows in them.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "secure_delete", true)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "synchronous", durability())?;
     conn.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
     conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+/// Every commit is flushed before it is acknowledged.
+#[cfg(not(feature = "insecure-test-storage"))]
+fn durability() -> &'static str {
+    "FULL"
+}
+
+/// The same, unless a test wants to see what is lost otherwise.
+#[cfg(feature = "insecure-test-storage")]
+fn durability() -> &'static str {
+    match std::env::var("AKM_TEST_SYNCHRONOUS").as_deref() {
+        Ok("NORMAL") => "NORMAL",
+        _ => "FULL",
+    }
 }
 
 /// The id in the main file alone, if it has one: a vault that was never written back may not.
@@ -401,6 +423,14 @@ impl Store for SqliteStore {
 
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>> {
         keys::history(&self.scanner(), account, key)
+    }
+
+    fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()> {
+        self.write(|tx| last_tests::keep(tx, account, key, secret_version, sealed))
+    }
+
+    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>> {
+        last_tests::last(&self.scanner(), account, key)
     }
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
