@@ -259,6 +259,9 @@ fn next(number: u64) -> Result<u64> {
         .ok_or(Error::internal("a generation overflows"))
 }
 
+/// A root, its nodes by number, and how many records they have.
+type RowTree = (Tag, Vec<(i64, Vec<u8>)>, u64);
+
 impl Vault {
     /// The first manifest of an account that is about to be stored.
     pub(super) fn first_manifest(
@@ -406,7 +409,7 @@ impl Vault {
     }
 
     /// A tree of the rows that are there: its root, its nodes, and how many records it has.
-    fn tree_of_rows(&self, account: &Id) -> Result<(Tag, Vec<(i64, Vec<u8>)>, u64)> {
+    fn tree_of_rows(&self, account: &Id) -> Result<RowTree> {
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
         let mut after = None;
         loop {
