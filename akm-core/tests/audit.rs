@@ -84,6 +84,7 @@ impl Long {
             totp: None,
             lifetime_s: Some(3600),
             accept_rollback: None,
+            keyfile: None,
         })
         .unwrap();
         long.ask(new_key("openai", "sk-1")).unwrap();
