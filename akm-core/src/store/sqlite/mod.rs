@@ -76,6 +76,8 @@ pub struct SqliteStore {
     /// None for a copy, which nobody writes to once it has its name.
     _lock: Option<File>,
     changes: AtomicU64,
+    /// How many copies are being taken: each keeps the log from being emptied.
+    copies: AtomicU64,
 }
 
 impl SqliteStore {
@@ -101,6 +103,7 @@ impl SqliteStore {
             replaced: claim.replaced,
             _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
         })
     }
 
@@ -369,6 +372,11 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        const BUSY: Error = Error::new(Kind::Unavailable, "the vault is busy");
+        // Waiting for a copy would keep every writer waiting; whoever takes it does this afterwards.
+        if self.copies.load(Ordering::Acquire) > 0 {
+            return Err(BUSY);
+        }
         let writer = hold(&self.writer);
         // Waits for the readers of this process, whose statements are short.
         let busy: bool = writer
@@ -376,7 +384,7 @@ impl Store for SqliteStore {
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(sql)?;
         if busy {
-            return Err(Error::new(Kind::Unavailable, "the vault is busy"));
+            return Err(BUSY);
         }
         Ok(())
     }
