@@ -38,8 +38,8 @@ use crate::jobs::Scheduler;
 const MAX_CONNECTIONS: usize = 16_384;
 /// Descriptors of a connection: its socket, and its process's directory.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// Descriptors for everything else: the store, the journal, threads, provider tests.
-const RESERVED_DESCRIPTORS: u64 = 32;
+/// Descriptors for everything else: the store, the journal, threads, and four for each provider that is asked.
+const RESERVED_DESCRIPTORS: u64 = 32 + 4 * MAX_OUTBOUND as u64;
 /// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a whole body after its head.
@@ -51,13 +51,13 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most header lines.
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
-const MAX_SLOW: usize = 32;
+const MAX_SLOW: usize = 96;
 /// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
 const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
 const MAX_DERIVING: usize = 4;
 /// Of these, for operations that wait for a provider.
-const MAX_OUTBOUND: usize = 16;
+const MAX_OUTBOUND: usize = 64;
 /// Time for answers under way when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// First and longest pause of the accept loop when descriptors run out.

@@ -108,6 +108,8 @@ fn fill(home: &Path, size: usize) {
             .map(|number| NewKey {
                 name: KeyName::parse(&name(number), "name").unwrap(),
                 secret: Secret::new(SECRET.to_owned()),
+                low_balance: None,
+                team: None,
                 model: None,
                 categories: Vec::new(),
                 notes: None,

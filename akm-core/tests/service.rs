@@ -75,8 +75,10 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyHistory, r#"{"name":"openai"}"#),
         (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
+        (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
+        (Op::VaultCheck, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];

@@ -121,6 +121,9 @@ impl Service {
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),
+            Request::ProviderBalance(request) => self
+                .provider_balance(caller, &request)
+                .map(Response::ProviderBalance),
             Request::BackupCreate(request) => self
                 .create_backup(caller, &request)
                 .map(Response::BackupCreate),
@@ -175,6 +178,9 @@ impl Service {
                         &filter,
                     )
                     .map(Response::AuditList)
+            }
+            Request::VaultCheck(request) => {
+                self.check_vault(asked, &request).map(Response::VaultCheck)
             }
             Request::AuditVerify(_) => self
                 .audit

@@ -41,15 +41,20 @@ impl Door {
         })
     }
 
-    /// As [`Service::with_clipboard`].
-    pub fn with_clipboard(self, clipboard: Arc<dyn Clipboard>) -> Self {
-        let Door { open, options, .. } = self;
-        let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let open = open.map(|service| service.with_clipboard(Arc::clone(&clipboard)));
-        Door {
-            open: RwLock::new(open),
-            options,
-            clipboard: Some(clipboard),
+    /// As [`Service::with_clipboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
+        self.clipboard = Some(clipboard);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
+    fn equipped(&self, service: Service) -> Service {
+        match &self.clipboard {
+            Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
         }
     }
 
@@ -125,6 +130,25 @@ impl Door {
         self.with(Service::checkpoint)
     }
 
+    /// As [`Service::test_due`]; none where there is no service.
+    pub fn test_due(&self, not_for: Duration) -> usize {
+        self.read()
+            .as_ref()
+            .map_or(0, |service| service.test_due(not_for))
+    }
+
+    /// As [`Service::check_pending`].
+    pub fn check_pending(&self) -> bool {
+        self.read().as_ref().is_some_and(Service::check_pending)
+    }
+
+    /// As [`Service::check_some`].
+    pub fn check_some(&self) {
+        if let Some(service) = &*self.read() {
+            service.check_some();
+        }
+    }
+
     /// As [`Service::scheduled_backup`].
     pub fn scheduled_backup(&self) -> Result<()> {
         self.with(Service::scheduled_backup)
@@ -145,10 +169,7 @@ impl Door {
         service.finish_restore(caller, staged)?;
         // From here on the restored vault stands. The old one is closed first: one process, one owner.
         *open = None;
-        let mut service = Service::open(self.options.clone())?;
-        if let Some(clipboard) = &self.clipboard {
-            service = service.with_clipboard(Arc::clone(clipboard));
-        }
+        let service = self.equipped(Service::open(self.options.clone())?);
         let kept = service.replaced();
         *open = Some(service);
         Ok(Restored {

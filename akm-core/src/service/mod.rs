@@ -10,7 +10,9 @@
 
 mod accounts;
 mod backups;
+mod balance;
 mod catalogue;
+mod checks;
 mod copy;
 mod dispatch;
 mod door;
@@ -18,6 +20,8 @@ mod keys;
 mod restore;
 mod session;
 mod shape;
+#[cfg(feature = "providers")]
+mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +75,7 @@ pub struct Service {
     /// The file under the vault, for copies of it.
     file: Arc<SqliteStore>,
     backups: Backups,
+    checks: checks::Checks,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -109,6 +114,7 @@ impl Service {
             sessions: Sessions::default(),
             backups: Backups::open(backups, state, file.vault_id())?,
             file,
+            checks: checks::Checks::default(),
             key_limit,
             default_lifetime,
             path,

@@ -26,17 +26,17 @@ use crate::store::{
 };
 
 use super::anchor::{Position, Standing};
-use super::tree::{Draft, EMPTY, Entry, Marks, Nodes, STALE};
-use super::{Unlocked, Vault};
+use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
+use super::{Check, Unlocked, Vault};
 
 const VERSION: u8 = 1;
 const LEN: usize = 1 + 3 * 8 + 3 * 32;
-/// Records looked at under one hold of the account's changes.
-const SLICE: u32 = 128;
+/// Rows read at a time.
+pub(super) const SLICE: u32 = 128;
 
 /// What an account is as of one change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Manifest {
+pub(super) struct Manifest {
     epoch: u64,
     generation: u64,
     records: u64,
@@ -137,17 +137,29 @@ pub(super) struct Shared {
     state: Mutex<Option<State>>,
 }
 
-struct State {
+pub(super) struct State {
     manifest: Manifest,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
+}
+
+impl State {
+    /// How many records there are.
+    pub(super) fn records(&self) -> u64 {
+        self.manifest.records
+    }
+
+    /// Whether the stored account is the one that counts.
+    pub(super) fn has(&self, row: &AccountRow, slots: &[SlotRow]) -> bool {
+        row.manifest == self.manifest.bytes() && self.manifest.account == account_mark(row, slots)
+    }
 }
 
 impl Shared {
-    fn changes(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,13 +250,17 @@ impl Edit<'_> {
     }
 }
 
-const UNCHECKED: Error = Error::internal("an account was used before its manifest was checked");
+pub(super) const UNCHECKED: Error =
+    Error::internal("an account was used before its manifest was checked");
 
 fn next(number: u64) -> Result<u64> {
     number
         .checked_add(1)
         .ok_or(Error::internal("a generation overflows"))
 }
+
+/// A root, its nodes by number, and how many records they have.
+type RowTree = (Tag, Vec<(i64, Vec<u8>)>, u64);
 
 impl Vault {
     /// The first manifest of an account that is about to be stored.
@@ -357,8 +373,8 @@ impl Vault {
         Ok(Ok(notice))
     }
 
-    /// Goes on with the vault as it is, in a new epoch: after a restore, or because its owner accepts it. The tree is
-    /// made again of the rows that are there. Afterwards every other copy is older.
+    /// Goes on with the vault as it is, in a new epoch: after a restore, or because its owner accepts it; then
+    /// the tree is made again of the rows that are there. Afterwards every other copy is older.
     pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
         let _changes = account.shared.changes();
         let (row, mut slots) = self.stored_account(account.id())?;
@@ -372,10 +388,32 @@ impl Vault {
         }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
 
+        // A backup is whole: its tree is right, or whoever reads through it notices.
+        let whole = found.filter(|_| account.notice() == Notice::Restored);
+        let (root, nodes, records) = match whole {
+            Some(manifest) => (manifest.root, Vec::new(), manifest.records),
+            None => self.tree_of_rows(id)?,
+        };
+        let anew = whole.is_none();
+        let manifest = Manifest {
+            epoch: self.next_epoch(id, found)?,
+            generation: next(found.map_or(0, |manifest| manifest.generation))?,
+            records,
+            root,
+            account: account_mark(&row, &slots),
+            mac: [0; 32],
+        };
+        self.write_manifest(account, &row.manifest, manifest, anew, nodes, |tree| {
+            self.store.change_account(id, &change, tree, before_commit)
+        })
+    }
+
+    /// A tree of the rows that are there: its root, its nodes, and how many records it has.
+    fn tree_of_rows(&self, account: &Id) -> Result<RowTree> {
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
         let mut after = None;
         loop {
-            let rows = self.store.rows_page(id, after.as_ref(), SLICE)?;
+            let rows = self.store.rows_page(account, after.as_ref(), SLICE)?;
             for row in &rows {
                 let marks = Some(Marks::of(row)?);
                 draft.put(&mut empty, &|_| Ok(None), &row.head.id, None, marks)?;
@@ -387,17 +425,7 @@ impl Vault {
             }
         }
         let (root, nodes) = draft.finish(&empty);
-        let manifest = Manifest {
-            epoch: self.next_epoch(id, found)?,
-            generation: next(found.map_or(0, |manifest| manifest.generation))?,
-            records,
-            root,
-            account: account_mark(&row, &slots),
-            mac: [0; 32],
-        };
-        self.write_manifest(account, &row.manifest, manifest, true, nodes, |tree| {
-            self.store.change_account(id, &change, tree, before_commit)
-        })
+        Ok((root, nodes, records))
     }
 
     /// Whether the account is as a restore announced it and nobody has signed in since.
@@ -550,7 +578,7 @@ impl Vault {
         }
     }
 
-    fn stored_account(&self, id: &Id) -> Result<(AccountRow, Vec<SlotRow>)> {
+    pub(super) fn stored_account(&self, id: &Id) -> Result<(AccountRow, Vec<SlotRow>)> {
         let row = self
             .store
             .account(id)?
@@ -579,123 +607,6 @@ fn account_mark(row: &AccountRow, slots: &[SlotRow]) -> Tag {
         parts.extend([&number[..], &slot.kdf, &slot.commit, &slot.wrapped]);
     }
     crypto::hash(&parts)
-}
-
-/// Where a check has come to, and what it found. Start with the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Check {
-    /// The last record looked at.
-    after: Option<Id>,
-    /// How many rows were looked at.
-    pub seen: u64,
-    /// Records that ought to be there and are not.
-    pub missing: Vec<Id>,
-    /// Rows that ought not to be there.
-    pub foreign: Vec<Id>,
-    /// Rows that are another version than the newest.
-    pub stale: Vec<Id>,
-    /// Whether the tree itself could not be read to its end.
-    pub broken: bool,
-    /// Whether everything was looked at.
-    pub done: bool,
-}
-
-impl Check {
-    /// Whether nothing is wrong so far.
-    pub fn is_clean(&self) -> bool {
-        self.missing.is_empty() && self.foreign.is_empty() && self.stale.is_empty() && !self.broken
-    }
-}
-
-/// Most ids named in each list of a check: the rest is only more of the same.
-const NAMED: usize = 100;
-
-impl Vault {
-    /// How many records the account has by its manifest.
-    pub fn records(&self, account: &Unlocked) -> Result<u64> {
-        let state = account.shared.state();
-        state
-            .as_ref()
-            .map(|state| state.manifest.records)
-            .ok_or(UNCHECKED)
-    }
-
-    /// Compares the next rows with the tree: a deleted one, one put back and one added are found. Changes of the account
-    /// wait meanwhile, for a bounded number of rows. Call until `done`.
-    pub fn check_slice(&self, account: &Unlocked, check: &mut Check) -> Result<()> {
-        if check.done {
-            return Ok(());
-        }
-        let _changes = account.shared.changes();
-        let id = account.id();
-        let (row, slots) = self.stored_account(id)?;
-        let rows = self.store.rows_page(id, check.after.as_ref(), SLICE)?;
-        let full = rows.len() == SLICE as usize;
-        let mut upto = rows.last().filter(|_| full).map(|row| row.head.id);
-
-        let mut state = account.shared.state();
-        let State { nodes, manifest } = state.as_mut().ok_or(UNCHECKED)?;
-        if row.manifest != manifest.bytes() || manifest.account != account_mark(&row, &slots) {
-            check.broken = true;
-        }
-        let load = |number| self.store.tree_node(id, number);
-        let most = 8 * SLICE as usize;
-        let entries = match nodes.range(check.after.as_ref(), upto.as_ref(), most, &load) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == Kind::RolledBack => {
-                check.broken = true;
-                check.done = true;
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        drop(state);
-        if entries.len() == most {
-            upto = entries.last().map(|entry| entry.id);
-        }
-        let rows: Vec<&KeyRow> = rows
-            .iter()
-            .filter(|row| upto.is_none_or(|upto| row.head.id <= upto))
-            .collect();
-        check.seen += rows.len() as u64;
-        compare(&rows, &entries, check);
-        match upto {
-            Some(upto) => check.after = Some(upto),
-            None => check.done = true,
-        }
-        Ok(())
-    }
-}
-
-/// Both by rising id.
-fn compare(rows: &[&KeyRow], entries: &[Entry], check: &mut Check) {
-    let note = |list: &mut Vec<Id>, id: Id| {
-        if list.len() < NAMED {
-            list.push(id);
-        }
-    };
-    let (mut rows, mut entries) = (rows.iter().peekable(), entries.iter().peekable());
-    loop {
-        match (rows.peek(), entries.peek()) {
-            (None, None) => return,
-            (Some(row), entry) if entry.is_none_or(|entry| row.head.id < entry.id) => {
-                note(&mut check.foreign, row.head.id);
-                rows.next();
-            }
-            (row, Some(entry)) if row.is_none_or(|row| row.head.id > entry.id) => {
-                note(&mut check.missing, entry.id);
-                entries.next();
-            }
-            (Some(row), Some(entry)) => {
-                if Marks::of(row).ok() != Some(entry.marks) {
-                    note(&mut check.stale, entry.id);
-                }
-                rows.next();
-                entries.next();
-            }
-            _ => return,
-        }
-    }
 }
 
 /// Announces a restore to the state directory: each account of `restored` may be exactly what it is there at its next

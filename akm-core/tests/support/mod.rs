@@ -235,6 +235,8 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         notes: None,
         expires_at: None,
         env: None,
+        low_balance: None,
+        team: None,
         use_only: None,
         base_url: None,
     }

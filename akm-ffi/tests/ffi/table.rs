@@ -92,6 +92,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "unheard-of/work"}),
             json!({"outcome": "unverifiable"}),
         ),
+        Op::ProviderBalance => (
+            json!({"name": "unheard-of/work"}),
+            json!({"outcome": "unsupported", "balances": [], "checked_at": "$time"}),
+        ),
         Op::AuditList => (
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
@@ -113,6 +117,10 @@ fn minimal(op: Op) -> (Value, Value) {
         Op::BackupSchedule => (
             json!({"daily": true}),
             json!({"schedule": {"every_s": 86400, "keep": 14}}),
+        ),
+        Op::VaultCheck => (
+            json!({}),
+            json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
         ),
     }
 }

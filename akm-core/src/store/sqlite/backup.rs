@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::files::Identity;
 use super::values::{array, sql};
 use super::{
     READER_CACHE, SCANNER_CACHE, SqliteStore, WRITER_CACHE, accounts, connect, files, harden, hold,
@@ -134,6 +135,7 @@ impl SqliteStore {
             reader: Mutex::new(read_only(open(&path, READER_CACHE)?)?),
             scanner: Mutex::new(read_only(open(&path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
+            files: Identity::of(&path),
             path,
             replaced: None,
             _lock: None,

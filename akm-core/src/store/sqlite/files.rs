@@ -22,6 +22,8 @@ use crate::error::{Error, Kind, Result};
 
 /// SQLite's smallest page in bytes: no database is shorter.
 const MIN_DATABASE: u64 = 512;
+/// What a vault is before its first transaction: one page with a header, in bytes.
+const FIRST_PAGE: u64 = 4096;
 
 /// A vault's files, checked, and the right to be the only one who opens them.
 pub(super) struct Claim {
@@ -32,6 +34,8 @@ pub(super) struct Claim {
     pub(super) lock: File,
     /// Where the vault is now that a restored one took the place of.
     pub(super) replaced: Option<PathBuf>,
+    /// Whether there is a log with something in it: the vault was not closed.
+    pub(super) logged: bool,
 }
 
 /// What a restored vault is called until the vault is opened next.
@@ -56,13 +60,25 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
     if (1..MIN_DATABASE).contains(&length) {
         return Err(Error::corrupt("the file is not a vault"));
     }
+    let mut logged = false;
     for suffix in ["-wal", "-shm", "-journal"] {
         let Some(file) = open_private(&beside(&path, suffix), false)? else {
             continue;
         };
-        // SQLite deletes the log of an empty database. Commits that were acknowledged are in it.
-        if suffix == "-wal" && length == 0 && file.metadata()?.len() > 0 {
-            return Err(Error::corrupt("the vault is empty but its log is not"));
+        let filled = file.metadata()?.len() > 0;
+        match suffix {
+            // SQLite deletes the log of an empty database. Commits that were acknowledged are in it.
+            "-wal" if filled && length == 0 => {
+                return Err(Error::corrupt("the vault is empty but its log is not"));
+            }
+            "-wal" => logged = filled,
+            // SQLite would play it back over the vault. akm has one only while it creates the first page.
+            "-journal" if filled && length > FIRST_PAGE => {
+                return Err(Error::corrupt(
+                    "a rollback journal that is not akm's lies beside the vault",
+                ));
+            }
+            _ => {}
         }
     }
     if created {
@@ -73,6 +89,7 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
         path,
         lock,
         replaced,
+        logged,
     })
 }
 
@@ -114,6 +131,20 @@ fn complete_restore(directory: &Path, path: &Path) -> Result<Option<PathBuf>> {
 /// What a restored vault is called until the vault at `path` is opened next.
 pub(super) fn restored_name(path: &Path) -> PathBuf {
     beside(path, RESTORED)
+}
+
+/// Which files a name led to.
+#[derive(PartialEq, Eq)]
+pub(super) struct Identity([Option<(u64, u64)>; 2]);
+
+impl Identity {
+    /// Of the database at `path` and its log.
+    pub(super) fn of(path: &Path) -> Identity {
+        Identity([path.to_owned(), beside(path, "-wal")].map(|path| {
+            let meta = std::fs::symlink_metadata(path).ok()?;
+            Some((meta.dev(), meta.ino()))
+        }))
+    }
 }
 
 /// The parent with every symbolic link resolved (the caller checked it), and the file in it as named:

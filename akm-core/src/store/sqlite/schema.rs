@@ -90,6 +90,15 @@ CREATE TABLE history (
 ) STRICT;
 CREATE UNIQUE INDEX history_by_version ON history (account, key, version);
 
+CREATE TABLE last_tests (
+    account BLOB NOT NULL,
+    key BLOB NOT NULL,
+    secret_version INTEGER NOT NULL CHECK (secret_version > 0),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (account, key),
+    FOREIGN KEY (account, key) REFERENCES keys (account, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tree (
     account BLOB NOT NULL REFERENCES accounts (id),
     node INTEGER NOT NULL CHECK (node > 0),
