@@ -42,6 +42,28 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Backups
+
+backup-made = backup made and verified, { $size }
+backup-removed = removed { $name }
+backup-directory = in { $directory }
+backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
+backup-structure = structure verified, nothing decrypted: { $accounts } accounts, { $keys } keys
+ask-backup-passphrase = passphrase when the backup was made:{" "}
+backup-restored = restored: { $accounts } accounts, { $keys } keys
+backup-kept = the vault as it was is kept beside it as { $name }
+hint-after-restore = run akm unlock, then akm totp codes: recovery codes of before are void
+backup-no-schedule = no schedule
+backup-schedule = every day while the agent runs; { $keep } are kept
+backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
+col-made = MADE
+col-size = SIZE
+col-vault = VAULT
+vault-this = this
+vault-other = other
+hint-backup-create = run akm backup create
+hint-backup-schedule = akm backup schedule --daily makes one every day
+hint-backup-unlock = after akm unlock, keys in it are decrypted as well
 ## Accounts: init, account, totp
 
 ask-new-passphrase = new passphrase:{" "}
@@ -183,6 +205,10 @@ doctor-not-running = not running
 doctor-answers = answers in { $time }
 doctor-version = { $agent }, this is { $this }
 doctor-clock-behind = { $now }, the vault was written { $seconds } s later
+doctor-keys = { $seen } checked, all as they were last written
+doctor-keys-bad = { $seen } checked; missing { $missing }, older than last written { $older }, not akm's { $foreign }
+hint-rolled-back = restore a newer backup, or akm unlock --accept-rollback to go on with what is there
+hint-damaged = some keys are missing or older than they were: run akm doctor
 doctor-boot = { $seconds } s, of which suspended { $suspended } s
 doctor-no-boot-clock = no clock that counts suspended time
 hint-mode-directory = chmod 0700, and look whether others put files there
@@ -271,6 +297,15 @@ demo-endless = a program did not end in time
 demo-home-stays = the temporary home is still there
 demo-process-stays = a process of the demo cannot be ended
 
+## Running commands
+
+need-missing = missing
+col-state = STATE
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
+
 ## Tokens
 
 status-active = active
@@ -320,6 +355,30 @@ checked-session = session
 checked-clock = clock
 checked-time-since-boot = time since boot
 
+## Balance
+
+col-available = AVAILABLE
+col-unit = UNIT
+col-used = USED
+col-total = TOTAL
+col-of = OF
+col-remark = REMARK
+balance-of-account = account
+balance-of-key = this key
+balance-of-plan = plan
+balance-kind-prepaid = prepaid
+balance-kind-quota = comes back each period
+balance-kind-spend = spent
+balance-unlimited = unlimited
+balance-low = below { $threshold }
+balance-owed = { $amount } owed
+balance-spent-since = spent since { $time }
+balance-left-out = { $count ->
+    [one] { $count } key of a provider without a balance is left out
+   *[other] { $count } keys of providers without a balance are left out
+ }
+field-low-balance = low balance
+field-team = team
 ## Providers and models
 
 col-provider = PROVIDER
@@ -359,6 +418,13 @@ models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
 
+## Tests
+
+col-tested = TESTED
+field-tested = tested
+left-out-retired = left out: { $name }, whose provider is retired
+left-out-costs = left out: { $name }, whose test may cost money
+hint-name-left-out = run akm test NAME to test one of them all the same
 ## A command and its keys
 
 not-masked = note: { $name } has less than { $least } characters and is not masked in the output
@@ -369,9 +435,3 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
-need-missing = missing
-hint-add = run akm add { $name }
-hint-enable = run akm enable { $name }
-hint-rotate = run akm rotate { $name }
-hint-no-use-only = run akm edit { $name } --no-use-only
-col-state = STATE

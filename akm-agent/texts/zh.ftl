@@ -48,6 +48,28 @@ field-agent = agent
 field-vault = 保险库
 field-code-asked = 需要验证码
 
+## 备份
+
+backup-made = 备份已完成并通过验证，{ $size }
+backup-removed = 已删除 { $name }
+backup-directory = 位于 { $directory }
+backup-decrypted = 完整，已试解密其中 { $decrypted } 个密钥：{ $accounts } 个账户，{ $keys } 个密钥
+backup-structure = 结构已验证，未解密任何内容：{ $accounts } 个账户，{ $keys } 个密钥
+ask-backup-passphrase = 备份当时的口令：
+backup-restored = 已恢复：{ $accounts } 个账户，{ $keys } 个密钥
+backup-kept = 原保险库已保留在旁边，文件名 { $name }
+hint-after-restore = 请运行 akm unlock，再运行 akm totp codes：此前的恢复码已失效
+backup-no-schedule = 没有定时备份
+backup-schedule = agent 运行时每天备份一次；保留 { $keep } 份
+backup-schedule-days = agent 运行时每天备份一次；保留 { $keep } 份，最长 { $days } 天
+col-made = 时间
+col-size = 大小
+col-vault = 保险库
+vault-this = 当前
+vault-other = 其他
+hint-backup-create = 请运行 akm backup create
+hint-backup-schedule = 运行 akm backup schedule --daily 可每天自动备份
+hint-backup-unlock = 先运行 akm unlock，即可同时解密其中的密钥
 ## 账户：init、account、totp
 
 ask-new-passphrase = 新口令：
@@ -181,6 +203,10 @@ doctor-not-running = 未运行
 doctor-answers = { $time } 内应答
 doctor-version = { $agent }，当前程序为 { $this }
 doctor-clock-behind = { $now }，保险库的写入时间比它晚 { $seconds } 秒
+doctor-keys = 已检查 { $seen } 个，均为最后写入的版本
+doctor-keys-bad = 已检查 { $seen } 个；缺失 { $missing } 个，比最后写入的旧 { $older } 个，并非由 akm 写入 { $foreign } 个
+hint-rolled-back = 请恢复较新的备份，或用 akm unlock --accept-rollback 接受现状
+hint-damaged = 有密钥缺失或比原来旧：请运行 akm doctor
 doctor-boot = { $seconds } 秒，其中休眠 { $suspended } 秒
 doctor-no-boot-clock = 没有计入休眠时间的时钟
 hint-mode-directory = 执行 chmod 0700，并检查是否有他人放入的文件
@@ -269,6 +295,15 @@ demo-endless = 程序没有及时结束
 demo-home-stays = 临时目录仍然存在
 demo-process-stays = 演示的某个进程无法结束
 
+## 运行命令
+
+need-missing = 缺少
+col-state = 状态
+hint-add = 请运行 akm add { $name }
+hint-enable = 请运行 akm enable { $name }
+hint-rotate = 请运行 akm rotate { $name }
+hint-no-use-only = 请运行 akm edit { $name } --no-use-only
+
 ## 固定取值
 
 status-active = 可用
@@ -318,6 +353,27 @@ checked-session = 会话
 checked-clock = 系统时间
 checked-time-since-boot = 开机时长
 
+## 余额
+
+col-available = 可用
+col-unit = 单位
+col-used = 已用
+col-total = 总额
+col-of = 范围
+col-remark = 说明
+balance-of-account = 账户
+balance-of-key = 此密钥
+balance-of-plan = 套餐
+balance-kind-prepaid = 预付
+balance-kind-quota = 按周期恢复
+balance-kind-spend = 已消费
+balance-unlimited = 不限
+balance-low = 低于 { $threshold }
+balance-owed = 欠费 { $amount }
+balance-spent-since = 自 { $time } 起的消费
+balance-left-out = { $count } 个密钥的服务商不提供余额，未列出
+field-low-balance = 余额下限
+field-team = 团队
 ## 服务商与模型
 
 col-provider = 服务商
@@ -357,6 +413,13 @@ models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
 
+## 测试
+
+col-tested = 上次测试
+field-tested = 上次测试
+left-out-retired = 已跳过 { $name }：服务商已停用
+left-out-costs = 已跳过 { $name }：测试可能产生费用
+hint-name-left-out = 如仍要测试其中某一个，请运行 akm test NAME
 ## 命令和它的密钥
 
 not-masked = 注意：{ $name } 不到 { $least } 个字符，输出里不遮盖它
@@ -367,9 +430,3 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
-need-missing = 缺少
-hint-add = 请运行 akm add { $name }
-hint-enable = 请运行 akm enable { $name }
-hint-rotate = 请运行 akm rotate { $name }
-hint-no-use-only = 请运行 akm edit { $name } --no-use-only
-col-state = 状态

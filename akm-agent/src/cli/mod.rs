@@ -12,6 +12,8 @@
 
 mod account;
 mod agent;
+mod backup;
+mod balance;
 mod catalogue;
 mod check;
 mod copy;
@@ -100,6 +102,8 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// Ask providers what is left; exit 1 if it is below a key's threshold
+    Balance(balance::Ask),
     /// List the providers that akm knows
     #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
     Providers,
@@ -117,6 +121,8 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Copies of the whole vault: make, list, check, restore, schedule
+    Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -250,6 +256,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Balance(args) => balance::balance(args, json),
         Command::Providers => catalogue::providers(json),
         Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
@@ -258,6 +265,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Inject(args) => inject::inject(&args),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
+        Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

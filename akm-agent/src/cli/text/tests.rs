@@ -46,6 +46,8 @@ fn composed() -> BTreeSet<String> {
         ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
         ("category", &categories),
+        ("balance-of", &["account", "key", "plan"]),
+        ("balance-kind", &["prepaid", "quota", "spend"]),
         ("kind", &kinds),
         ("outcome", &outcomes),
         ("checked", doctor::CHECKS),
