@@ -19,6 +19,7 @@ mod audit;
 mod balance;
 mod catalogue;
 mod codec;
+mod custom;
 mod key;
 #[cfg(feature = "openapi")]
 pub mod openapi;
@@ -31,6 +32,7 @@ pub use audit::*;
 pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
+pub use custom::*;
 pub use key::*;
 pub use test::*;
 
@@ -223,6 +225,12 @@ operations! {
     ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
     /// Lists the models that are known, with their prices.
     ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
+    /// Adds a provider of the account's own.
+    ProviderAdd, "provider.add" => ProviderResult, Session, Audited, Store, [];
+    /// Shows the record of a provider.
+    ProviderShow, "provider.show" => ProviderResult, Session, Unaudited, Store, [Repeatable];
+    /// Removes a provider of the account's own; its keys stay.
+    ProviderRemove, "provider.remove" => ProviderResult, Session, Audited, Store, [];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Asks a key's provider what is left.

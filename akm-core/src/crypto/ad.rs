@@ -31,6 +31,8 @@ pub enum Field {
     ExchangeKey = 10,
     /// A vault key under the root key.
     VaultKey = 11,
+    /// The record of a provider that an account added.
+    Provider = 13,
 }
 
 /// What every encoding begins with.

@@ -341,6 +341,7 @@ const FIELDS: [Field; 11] = [
     Field::AuditKey,
     Field::ExchangeKey,
     Field::VaultKey,
+    Field::Provider,
 ];
 
 #[test]

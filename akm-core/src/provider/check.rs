@@ -81,7 +81,8 @@ impl Provider {
         })
     }
 
-    fn check(&self) -> Result<(), Problem> {
+    /// Checks what the types cannot say of one record.
+    pub fn check(&self) -> Result<(), Problem> {
         for name in std::iter::once(&self.id).chain(&self.aliases) {
             let fits = (1..=64).contains(&name.len())
                 && name

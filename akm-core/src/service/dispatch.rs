@@ -158,6 +158,17 @@ impl Service {
             Request::KeyRemove(request) => {
                 self.remove_key(asked, &request).map(Response::KeyRemove)
             }
+            Request::ProviderAdd(request) => self
+                .add_provider(asked, &request)
+                .map(Response::ProviderAdd),
+            Request::ProviderShow(request) => self
+                .show_provider(asked, &request)
+                .map(Response::ProviderShow),
+            Request::ProviderRemove(request) => {
+                let removed = self.remove_provider(asked, &request)?;
+                self.leave_no_trace();
+                Ok(Response::ProviderRemove(removed))
+            }
             Request::KeyHistory(request) => {
                 self.key_history(asked, &request).map(Response::KeyHistory)
             }
@@ -247,7 +258,7 @@ impl Service {
     }
 
     /// The event of what is being done to the account.
-    fn event(&self, asked: &Asked<'_>) -> Result<()> {
+    pub(super) fn event(&self, asked: &Asked<'_>) -> Result<()> {
         self.audit
             .append(&asked.session.chain, &done(asked.op, asked.caller))
     }

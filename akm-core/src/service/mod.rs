@@ -11,6 +11,7 @@
 mod accounts;
 mod balance;
 mod catalogue;
+mod custom;
 mod dispatch;
 mod keys;
 mod session;
@@ -223,7 +224,9 @@ impl Service {
                     .status(&self.sessions.read(), caller)
                     .map(Response::AgentStatus);
             }
-            Request::ProviderList(_) => return self.list_providers().map(Response::ProviderList),
+            Request::ProviderList(_) => {
+                return self.list_providers(caller).map(Response::ProviderList);
+            }
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }

@@ -10,6 +10,7 @@
 //! record. Neither knows about sessions, callers or events: that is the service's job.
 
 mod account;
+mod custom;
 mod host_key;
 mod limits;
 mod record;

@@ -114,7 +114,9 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
-        Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
+        Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
+        Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
+        Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
         Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
