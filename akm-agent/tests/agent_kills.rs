@@ -17,6 +17,7 @@ fn guess(agent: &Agent, passphrase: &str) -> Kind {
         passphrase: secret(passphrase),
         totp: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     agent.client().call(&request).unwrap_err().kind()
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: associated data names every blob's place and version, so that no blob opens anywhere else;
 //! a blob commits to its key, so that none opens under two; every seal draws a fresh salt, from which key
-//! and nonce are derived, so that nonces never run out; an unknown version or algorithm is refused
+//! and nonce are derived, or counts within a series that drew one, so that nonces never run out; an unknown version or algorithm is refused
 //! and nothing is tried instead; derivation parameters from a file are checked against compiled-in floors and
 //! ceilings before any memory is allocated; keys live in [`LockedKey`]s.
 //!
@@ -13,6 +13,7 @@ mod ad;
 mod blob;
 mod kdf;
 mod primitives;
+mod series;
 
 #[cfg(test)]
 mod attacks;
@@ -22,9 +23,10 @@ mod tests;
 mod vectors;
 
 pub use ad::{Ad, Field};
-pub use blob::{open, open_padded, seal, seal_padded, unwrap, wrap};
+pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
+pub use series::{Series, open_series};
 
 use crate::host::Random;
 use crate::memory::LockedKey;

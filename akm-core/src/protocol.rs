@@ -19,6 +19,7 @@ mod audit;
 mod balance;
 mod catalogue;
 mod codec;
+mod copy;
 mod custom;
 mod key;
 #[cfg(feature = "openapi")]
@@ -32,6 +33,7 @@ pub use audit::*;
 pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
+pub use copy::*;
 pub use custom::*;
 pub use key::*;
 pub use test::*;
@@ -209,6 +211,8 @@ operations! {
     KeyAdd, "key.add" => KeyResult, Session, Audited, Store, [];
     /// Hands out a key's secret.
     KeyGet, "key.get" => KeySecret, Session, Audited, Quick, [Repeatable];
+    /// Puts a key's secret on the clipboard of the caller's display.
+    KeyCopy, "key.copy" => Copied, Session, Audited, Outbound, [];
     /// Describes one key.
     KeyShow, "key.show" => KeyResult, Session, Unaudited, Quick, [Repeatable];
     /// Describes keys, a page at a time.

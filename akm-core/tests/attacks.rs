@@ -57,6 +57,7 @@ fn read_all(bench: &mut Bench) -> usize {
         passphrase: secret(PASSPHRASE),
         totp: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     if service.call(&me(), unlock.into()).is_err() {
         return 0;
@@ -101,6 +102,7 @@ fn bare_vault(path: &std::path::Path, host: &Host) -> Result<Vault> {
         Arc::new(store),
         host.clone(),
         LockedKey::from_bytes(&mut [7; 32]),
+        None,
     ))
 }
 
@@ -109,6 +111,7 @@ fn sign_in(vault: &Vault) -> Result<Unlocked> {
         account: "default",
         passphrase: &secret(PASSPHRASE),
         totp: None,
+        accept_rollback: false,
     })
 }
 
@@ -508,6 +511,7 @@ fn b08_one_code_opens_once_however_many_try() {
                     passphrase: secret(PASSPHRASE),
                     totp: Some(secret(code)),
                     lifetime_s: None,
+                    accept_rollback: None,
                 };
                 let caller = Caller {
                     uid: 1000 + uid,

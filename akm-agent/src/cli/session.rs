@@ -1,7 +1,7 @@
 //! `akm unlock`, `akm lock`, `akm status`: the session.
 
 use akm_core::Secret;
-use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock};
+use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock, VaultNotice};
 use clap::Args;
 
 use super::output::{self, Fail, Result};
@@ -24,6 +24,9 @@ pub(crate) struct Unlock {
     /// The current code of your authenticator; good for one use, so it may stand here
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
+    /// Go on with a vault that is older than what this machine has seen, or was changed behind akm's back
+    #[arg(long)]
+    accept_rollback: bool,
     #[command(flatten)]
     passphrase: PassphraseFlags,
 }
@@ -49,11 +52,19 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         passphrase,
         totp,
         lifetime_s: args.lifetime_s,
+        accept_rollback: args.accept_rollback.then_some(true),
     })?;
     if json {
         return output::json(&unlocked);
     }
     output::note(&state(&unlocked.account, unlocked.expires_at.as_deref()));
+    if let Some(notice) = unlocked.notice {
+        output::note(&match notice {
+            VaultNotice::FirstUse => text!("vault-first-use"),
+            VaultNotice::Restored => text!("vault-restored"),
+            VaultNotice::RollbackAccepted => text!("vault-rollback-accepted"),
+        });
+    }
     Ok(())
 }
 

@@ -152,6 +152,7 @@ impl Agent {
             passphrase: secret(PASSPHRASE),
             totp: None,
             lifetime_s,
+            accept_rollback: None,
         };
         self.client().call(&request).map(drop)
     }

@@ -7,10 +7,10 @@
 //! Deliberately absent: forward security. Who holds the chain's key can write another history; the chain
 //! shows what anybody else changed.
 
-use zeroize::Zeroizing;
+use std::sync::{Mutex, PoisonError};
 
-use crate::crypto::{self, Ad, Field};
-use crate::error::{Kind, Result};
+use crate::crypto::{self, Ad, Field, Series};
+use crate::error::{Error, Kind, Result};
 use crate::host::Random;
 use crate::memory::LockedKey;
 use crate::store::{EventRow, Id, Store, Tag};
@@ -62,6 +62,8 @@ pub(super) struct ChainKeys {
     vault: Id,
     mac: LockedKey,
     seal: LockedKey,
+    /// Begun with the first event this process writes to the chain.
+    series: Mutex<Option<Series>>,
 }
 
 impl ChainKeys {
@@ -72,6 +74,7 @@ impl ChainKeys {
             vault,
             mac: crypto::derive(key, "audit/mac"),
             seal: crypto::derive(key, "audit/seal"),
+            series: Mutex::new(None),
         }
     }
 
@@ -113,20 +116,32 @@ impl ChainKeys {
     }
 
     pub(super) fn seal(&self, random: &dyn Random, seq: u64, plain: &[u8]) -> Result<Vec<u8>> {
-        crypto::seal(random, &self.seal, &self.ad(seq), plain)
+        let place = self.ad().seq(seq);
+        // A series that was left half-way is as good as any.
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sealed) = series
+            .as_mut()
+            .and_then(|series| series.seal(random, &place, plain))
+        {
+            return sealed;
+        }
+        series
+            .insert(Series::start(random, &self.seal, &self.ad())?)
+            .seal(random, &place, plain)
+            .ok_or(Error::internal("a new series has no room"))?
     }
 
     /// Opens the sealed part of an event of this chain.
     pub(super) fn open(&self, row: &EventRow) -> Result<Detail> {
-        let plain: Zeroizing<Vec<u8>> = crypto::open(&self.seal, &self.ad(row.seq), &row.sealed)?;
+        let (ad, place) = (self.ad(), self.ad().seq(row.seq));
+        let plain = crypto::open_series(&self.seal, &ad, &place, &row.sealed)?;
         event::decode_detail(&plain)
     }
 
-    fn ad(&self, seq: u64) -> Ad {
+    fn ad(&self) -> Ad {
         Ad::new(Field::Event)
             .vault(&self.vault)
             .account(&self.chain)
-            .seq(seq)
     }
 
     /// Whether an event follows `previous` and is authentic in all its parts.

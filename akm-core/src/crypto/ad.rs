@@ -32,7 +32,7 @@ pub enum Field {
     /// A vault key under the root key.
     VaultKey = 11,
     /// The record of a provider that an account added.
-    Provider = 13,
+    Provider = 12,
 }
 
 /// What every encoding begins with.

@@ -140,10 +140,17 @@ fn a14_unknown_version_or_algorithm() {
                 let refused = Kind::UnsupportedVersion;
                 assert_eq!(open(&key, &place(), bad).unwrap_err().kind(), refused);
                 assert_eq!(unwrap(&key, &place(), bad).unwrap_err().kind(), refused);
+                if algorithm != 2 || version != 1 {
+                    let opened = open_series(&key, &place(), &place(), bad);
+                    assert_eq!(opened.unwrap_err().kind(), refused);
+                }
             }
         }
     }
     assert!(unwrap(&key, &place(), &blob).is_ok(), "control");
+    // Nor does either way in take the other's blobs.
+    let opened = open_series(&key, &place(), &place(), &blob);
+    assert_eq!(opened.unwrap_err().kind(), Kind::UnsupportedVersion);
 }
 
 #[test]
@@ -163,7 +170,7 @@ fn nonce_reuse(seals: usize) {
         let mut seen = HashSet::with_capacity(seals);
         let fresh = (0..seals).filter(|_| {
             let blob = seal(random, &key, &Ad::new(Field::Secret), b"").unwrap();
-            let keys = BlobKeys::derive(&key, &blob[2..34], &Ad::new(Field::Secret)).unwrap();
+            let keys = BlobKeys::derive(&key, &blob[2..34], &Ad::new(Field::Secret), 1).unwrap();
             // Half of the AES key: that alone never comes again.
             seen.insert(<[u8; 16]>::try_from(&keys.aes()[..16]).unwrap())
         });
@@ -181,10 +188,21 @@ fn nonce_reuse(seals: usize) {
     // And even with one salt for all, as in a cloned machine, another place is another key and nonce.
     let key = LockedKey::from_bytes(&mut [8; 32]);
     let nonces: HashSet<_> = (0..1000)
-        .map(|version| BlobKeys::derive(&key, &[1; 32], &place().version(version)).unwrap())
+        .map(|version| BlobKeys::derive(&key, &[1; 32], &place().version(version), 1).unwrap())
         .map(|keys| [keys.aes(), keys.nonce()].concat())
         .collect();
     assert_eq!(nonces.len(), 1000);
+    // In a series the key is one, so the nonces must differ, and they are as good as the source.
+    let in_series = |random: &dyn Random, seals: usize| {
+        let mut series = Series::start(random, &key, &place()).unwrap();
+        let nonces: HashSet<Vec<u8>> = (0..seals)
+            .map(|_| series.seal(random, &place(), b"").unwrap().unwrap())
+            .map(|blob| blob[66..78].to_vec())
+            .collect();
+        seals - nonces.len()
+    };
+    assert_eq!(in_series(&self::random(), seals.min(100_000)), 0);
+    assert_eq!(in_series(&Stuck, 3), 2, "control");
 }
 
 /// Two wrapping keys, one ciphertext: GCM's tag is a polynomial in a key-dependent point, so one free block can make it
@@ -197,7 +215,7 @@ fn a19_two_keys_one_ciphertext() {
         LockedKey::generate(&random()),
         LockedKey::generate(&random()),
     ];
-    let derived = [0, 1].map(|i| BlobKeys::derive(&keys[i], &salt, &ad).unwrap());
+    let derived = [0, 1].map(|i| BlobKeys::derive(&keys[i], &salt, &ad, 1).unwrap());
 
     // tag = (c₁·H³ ⊕ c₂·H² ⊕ L·H) ⊕ S for two blocks and no associated data. Choose c₁, solve for c₂.
     let [(h1, s1), (h2, s2)] = [0, 1].map(|i| {

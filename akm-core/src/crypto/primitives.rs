@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Kind, Result};
 use crate::memory::{LockedKey, WorkArea};
 
+/// Length of an AES-GCM nonce.
+pub(super) const NONCE: usize = 12;
 /// Length of an AES-GCM tag.
 pub(super) const TAG: usize = 16;
 

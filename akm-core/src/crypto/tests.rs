@@ -329,7 +329,7 @@ prop_compose! {
 }
 
 /// Every field with its number, so that a change of one fails here.
-const FIELDS: [Field; 11] = [
+const FIELDS: [Field; 12] = [
     Field::SlotRoot,
     Field::AccountKeys,
     Field::Profile,
@@ -399,4 +399,50 @@ proptest! {
         prop_assert!(unwrap(&key, &place(), &marked).is_err());
         let _ = Kdf::decode(&bytes);
     }
+}
+
+#[test]
+fn a_series_opens_in_its_place_and_nowhere_else() {
+    let key = LockedKey::generate(&random());
+    let (ad, at) = (Ad::new(Field::Event), |seq| Ad::new(Field::Event).seq(seq));
+    let mut series = Series::start(&random(), &key, &ad).unwrap();
+    let mut seal = |seq| {
+        series
+            .seal(&random(), &at(seq), b"canary")
+            .unwrap()
+            .unwrap()
+    };
+    let (first, second) = (seal(1), seal(2));
+    assert_eq!(first[..66], second[..66], "one derivation for both");
+    let open = |key: &LockedKey, ad: &Ad, place: &Ad, blob: &[u8]| {
+        open_series(key, ad, place, blob).map(|plain| plain.to_vec())
+    };
+    assert_eq!(open(&key, &ad, &at(1), &first).unwrap(), b"canary");
+    assert_eq!(open(&key, &ad, &at(2), &second).unwrap(), b"canary");
+    let other = LockedKey::generate(&random());
+    for refused in [
+        open(&key, &ad, &at(2), &first),
+        open(&key, &place(), &at(1), &first),
+        open(&other, &ad, &at(1), &first),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), Kind::Corrupt);
+    }
+    for bit in 0..first.len() * 8 {
+        let mut bad = first.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(open(&key, &ad, &at(1), &bad).is_err());
+    }
+    for len in 0..first.len() {
+        assert!(open(&key, &ad, &at(1), &first[..len]).is_err());
+    }
+}
+
+#[test]
+fn a_series_ends_and_never_starts_again() {
+    let key = LockedKey::generate(&random());
+    let mut series = Series::start(&random(), &key, &place()).unwrap();
+    assert!(series.seal(&random(), &place(), b"").is_some(), "control");
+    series.end();
+    assert!(series.seal(&random(), &place(), b"").is_none());
+    assert!(series.seal(&random(), &place(), b"").is_none());
 }

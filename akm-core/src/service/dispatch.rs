@@ -117,6 +117,7 @@ impl Service {
                 }
             }
             .map(Response::KeyUpdate),
+            Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),

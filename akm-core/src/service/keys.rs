@@ -8,7 +8,7 @@ use crate::protocol::{
     KeySecret, KeyShow, KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
-use crate::vault::{NewKey, OpenedKey, Record};
+use crate::vault::{NewKey, OpenedKey, Record, Terms};
 
 use super::balance::Threshold;
 use super::custom::Known;
@@ -70,29 +70,47 @@ impl Service {
 
     pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
         let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(asked, &name)?;
-        self.check_usable(&opened.record)?;
-        if opened.record.use_only {
-            return Err(
-                Error::new(Kind::Denied, "the key is use-only: it is never handed out")
-                    .with_hint("run akm edit NAME --no-use-only to allow it"),
-            );
-        }
-        let secret = match request.version {
-            Some(version) if version != opened.record.secret_version => self
-                .vault
-                .open_old_secret(&asked.session.account, &opened, version)?
-                .ok_or(
-                    Error::new(Kind::NotFound, "the key has no such version").with_field("version"),
-                )?,
-            _ => self.vault.open_secret(&asked.session.account, &opened)?,
+        let account = &asked.session.account;
+        let current = |terms: &Terms| {
+            request
+                .version
+                .is_none_or(|version| version == terms.secret_version)
+        };
+        let (id, secret) = match self.vault.ready_key(account, &name) {
+            Some(ready) if current(&ready.terms) => {
+                asked.about(ready.terms.id, &name);
+                self.check_releasable(&ready.terms)?;
+                (ready.terms.id, ready.open()?)
+            }
+            _ => {
+                let opened = self.find(asked, &name)?;
+                let terms = opened.record.terms();
+                self.check_releasable(&terms)?;
+                let secret = match request.version {
+                    Some(version) if !current(&terms) => {
+                        let old = self.vault.open_old_secret(account, &opened, version)?;
+                        old.ok_or(
+                            Error::new(Kind::NotFound, "the key has no such version")
+                                .with_field("version"),
+                        )?
+                    }
+                    _ => self.vault.open_and_keep(account, &opened)?,
+                };
+                (terms.id, secret)
+            }
         };
         // The event first; without it the secret is wiped here.
-        self.key_event(asked, &opened.record.id, &name)?;
+        self.key_event(asked, &id, &name)?;
         Ok(KeySecret {
             name: name.to_string(),
             secret,
         })
+    }
+
+    /// Whether a get would be refused, for the key's sake.
+    pub(super) fn check_handing_out(&self, asked: &Asked<'_>, name: &str) -> Result<()> {
+        let opened = self.find(asked, &KeyName::parse(name, "name")?)?;
+        self.check_releasable(&opened.record.terms())
     }
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
@@ -112,7 +130,7 @@ impl Service {
         let keep = |record: &Record| {
             request
                 .status
-                .is_none_or(|status| shape::status(record, now) == status)
+                .is_none_or(|status| shape::status(&record.terms(), now) == status)
                 && request
                     .category
                     .as_ref()
@@ -312,7 +330,7 @@ impl Service {
             self.open_session(caller, Op::ProviderTest, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record)?;
+                self.check_usable(&opened.record.terms())?;
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;
@@ -378,8 +396,19 @@ impl Service {
         }
     }
 
-    pub(super) fn check_usable(&self, record: &Record) -> Result<()> {
-        match shape::status(record, self.now_ms()) {
+    fn check_releasable(&self, terms: &Terms) -> Result<()> {
+        self.check_usable(terms)?;
+        if terms.use_only {
+            return Err(
+                Error::new(Kind::Denied, "the key is use-only: it is never handed out")
+                    .with_hint("run akm edit NAME --no-use-only to allow it"),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_usable(&self, terms: &Terms) -> Result<()> {
+        match shape::status(terms, self.now_ms()) {
             KeyStatus::Active => Ok(()),
             KeyStatus::Disabled => {
                 Err(Error::new(Kind::Denied, "the key is disabled")

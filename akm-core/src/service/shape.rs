@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::name::{MAX_CATEGORIES, MAX_CATEGORY, check_text};
 use crate::protocol::{Key, KeyStatus};
 use crate::provider::Destinations;
-use crate::vault::Record;
+use crate::vault::{Record, Terms};
 
 /// RFC 3339 UTC, to the millisecond, so that texts sort as times do.
 pub(super) fn time(at: Timestamp) -> String {
@@ -56,9 +56,9 @@ pub(super) fn parse_categories(mut categories: Vec<String>) -> Result<Vec<String
 }
 
 /// What may be done with a key now: its owner's mark, or the date.
-pub(super) fn status(record: &Record, now_ms: i64) -> KeyStatus {
-    match record.status {
-        KeyStatus::Active if record.expires_at.is_some_and(|at| at <= now_ms) => KeyStatus::Expired,
+pub(super) fn status(terms: &Terms, now_ms: i64) -> KeyStatus {
+    match terms.status {
+        KeyStatus::Active if terms.expires_at.is_some_and(|at| at <= now_ms) => KeyStatus::Expired,
         status => status,
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn key(record: &Record, now_ms: i64, standard: Option<String>) -> Res
         label: record.name.label().to_owned(),
         model: record.model.clone(),
         categories: record.categories.clone(),
-        status: status(record, now_ms),
+        status: status(&record.terms(), now_ms),
         preview: record.preview.clone(),
         env: record.env.clone().or(standard),
         use_only: record.use_only,

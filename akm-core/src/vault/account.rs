@@ -4,6 +4,8 @@
 //! Any failure wipes what was derived and answers `wrong_credentials`, for unknown names after the same
 //! reads and the same derivation.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -16,6 +18,8 @@ use crate::store::{AccountChange, AccountRow, BeforeCommit, Id, ProfileChange, S
 
 use super::Vault;
 use super::limits::Guess;
+use super::manifest::{Notice, Shared};
+use super::ready::ReadyKeys;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
 
@@ -33,8 +37,13 @@ pub struct Unlocked {
     profile_version: u64,
     pub(super) vault_key: LockedKey,
     pub(super) index_key: LockedKey,
+    pub(super) ready: ReadyKeys,
     profile_key: LockedKey,
     audit_key: LockedKey,
+    pub(super) manifest_key: LockedKey,
+    /// What all sessions of the account share.
+    pub(super) shared: Arc<Shared>,
+    notice: Notice,
 }
 
 impl Unlocked {
@@ -46,6 +55,11 @@ impl Unlocked {
     /// The account's name.
     pub fn name(&self) -> &AccountName {
         &self.name
+    }
+
+    /// What there is to say about the vault it was opened from.
+    pub fn notice(&self) -> Notice {
+        self.notice
     }
 
     /// The key of the account's audit chain.
@@ -62,6 +76,8 @@ pub struct SignIn<'a> {
     pub passphrase: &'a Secret,
     /// The TOTP code, if one was given.
     pub totp: Option<&'a Secret>,
+    /// Whether an older or changed vault is accepted as it is.
+    pub accept_rollback: bool,
 }
 
 /// A new account, and what its owner must keep.
@@ -140,6 +156,7 @@ impl Vault {
             &root,
             LockedKey::generate(random),
             LockedKey::generate(random),
+            self.open.of(&id),
         );
 
         let mut profile = Profile::default();
@@ -154,7 +171,7 @@ impl Vault {
         for key in [&unlocked.audit_key, &exchange_key, &unlocked.vault_key] {
             keys.extend_from_slice(key.expose());
         }
-        let row = AccountRow {
+        let mut row = AccountRow {
             id,
             name: unlocked.name.as_str().to_owned(),
             role: "user".to_owned(),
@@ -164,10 +181,12 @@ impl Vault {
             keys: crypto::seal(random, &root, &self.keys_ad(&id), &keys)?,
             profile: self.seal_profile(&unlocked, 1, &profile)?,
             profile_version: 1,
+            manifest: Vec::new(),
             created_at: self.now_ms(),
         };
         let (mut slots, codes) = self.recovery_slots(&id, &root)?;
-        slots.push(self.passphrase_slot(&id, &passphrase, &root)?);
+        slots.insert(0, self.passphrase_slot(&id, &passphrase, &root)?);
+        row.manifest = self.first_manifest(&unlocked, &row, &slots);
         self.store
             .create_account(&row, &slots, &mut || audit(&unlocked))
             .map_err(|error| {
@@ -177,6 +196,7 @@ impl Vault {
                     error
                 }
             })?;
+        self.begin_manifest(&unlocked, &row)?;
         Ok(NewAccount {
             unlocked,
             totp,
@@ -188,7 +208,7 @@ impl Vault {
     pub fn sign_in(&self, with: &SignIn<'_>) -> Result<Unlocked> {
         let passphrase = Passphrase::parse(with.passphrase, "passphrase")?;
         let (root, row, counted) = self.check_passphrase(with.account, &passphrase)?;
-        let unlocked = self.open_account(&row, &root)?;
+        let mut unlocked = self.open_account(&row, &root)?;
         drop(root);
         if let Some(secret) = self.open_profile(&unlocked, &row)?.totp {
             let step = match with.totp {
@@ -204,6 +224,8 @@ impl Vault {
             }
         }
         self.clear_attempts(&counted)?;
+        // Last, so that nobody without the credentials learns how the file stands.
+        unlocked.notice = self.check_manifest(&unlocked, with.accept_rollback)?;
         Ok(unlocked)
     }
 
@@ -268,8 +290,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)
+        self.commit_account(&unlocked, &change, before_commit)
     }
 
     /// Sets a new passphrase with a recovery code, which is used up; TOTP starts again.
@@ -306,8 +327,7 @@ impl Vault {
             put_slots: vec![self.passphrase_slot(&id, &passphrase, &root)?],
             profile: Some(self.profile_change(&unlocked, &row, &profile, None)?),
         };
-        self.store
-            .change_account(&id, &change, &mut || audit(&unlocked))
+        self.commit_account(&unlocked, &change, &mut || audit(&unlocked))
             .map_err(|error| {
                 if error.kind() == Kind::Conflict {
                     Error::wrong_credentials()
@@ -348,8 +368,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)?;
+        self.commit_account(&unlocked, &change, before_commit)?;
         Ok(shown)
     }
 
@@ -381,7 +400,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store.change_account(&row.id, &change, before_commit)?;
+        self.commit_account(unlocked, &change, before_commit)?;
         self.clear_attempts(&counted)
     }
 
@@ -398,8 +417,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)
+        self.commit_account(&unlocked, &change, before_commit)
     }
 
     /// Counts the attempt, then opens the passphrase slot; the same work whether the account exists or not.
@@ -464,6 +482,7 @@ impl Vault {
             root,
             part(0)?,
             part(2)?,
+            self.open.of(&row.id),
         ))
     }
 
@@ -553,15 +572,20 @@ fn unlocked(
     root: &LockedKey,
     audit_key: LockedKey,
     vault_key: LockedKey,
+    shared: Arc<Shared>,
 ) -> Unlocked {
     Unlocked {
         id,
         name,
         profile_version,
         index_key: crypto::derive(&vault_key, "index"),
+        manifest_key: crypto::derive(&vault_key, "manifest"),
+        ready: ReadyKeys::default(),
         profile_key: crypto::derive(root, "profile"),
         vault_key,
         audit_key,
+        shared,
+        notice: Notice::None,
     }
 }
 

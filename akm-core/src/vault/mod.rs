@@ -10,18 +10,25 @@
 //! record. Neither knows about sessions, callers or events: that is the service's job.
 
 mod account;
+mod anchor;
 mod custom;
 mod host_key;
 mod limits;
+mod manifest;
+mod ready;
 mod record;
 mod sealed;
 mod slot;
 mod totp;
+mod tree;
 
 use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
+pub use anchor::{Anchors, Position, Standing};
 pub use host_key::load_or_create as load_host_key;
+pub use manifest::{Check, Notice, announce_restore, claimed_position};
+pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 
 use crate::error::Result;
@@ -34,16 +41,32 @@ pub struct Vault {
     store: Arc<dyn Store>,
     host: Host,
     host_key: LockedKey,
+    /// How far this machine has seen each account come.
+    anchors: Option<Anchors>,
+    open: manifest::Registry,
 }
 
 impl Vault {
-    /// A vault over a store. The host key counts attempts and answers for unknown accounts.
-    pub fn new(store: Arc<dyn Store>, host: Host, host_key: LockedKey) -> Self {
+    /// A vault over a store. The host key counts attempts and answers for unknown accounts. Without anchors an older
+    /// file is not noticed.
+    pub fn new(
+        store: Arc<dyn Store>,
+        host: Host,
+        host_key: LockedKey,
+        anchors: Option<Anchors>,
+    ) -> Self {
         Vault {
             store,
             host,
             host_key,
+            anchors,
+            open: manifest::Registry::default(),
         }
+    }
+
+    /// Makes the anchors durable. Cheap when nothing changed.
+    pub fn sync_anchors(&self) -> Result<()> {
+        self.anchors.as_ref().map_or(Ok(()), Anchors::sync)
     }
 
     /// Writes the store's log back into its file.

@@ -197,20 +197,6 @@ impl Vault {
         )
     }
 
-    /// Opens a secret of a record: the current one or a replaced one, each bound to its own destinations.
-    pub(super) fn open_secret_blob(
-        &self,
-        account: &Unlocked,
-        opened: &OpenedKey,
-        version: u64,
-        destinations: &[u8],
-        blob: &[u8],
-    ) -> Result<Secret> {
-        let ad = self.secret_ad(account, &opened.record.id, version, destinations);
-        let mut plain = crypto::open_padded(&opened.key, &ad, blob)?;
-        Secret::from_utf8(std::mem::take(&mut *plain)).ok_or(Error::corrupt("a secret is not text"))
-    }
-
     /// What stays known of a secret that is replaced now.
     pub(super) fn seal_old(
         &self,
@@ -287,7 +273,14 @@ impl Vault {
             .version(version)
     }
 
-    fn secret_ad(&self, account: &Unlocked, id: &Id, version: u64, destinations: &[u8]) -> Ad {
+    /// A secret, the current one or a replaced one, is bound to the destinations of its time.
+    pub(super) fn secret_ad(
+        &self,
+        account: &Unlocked,
+        id: &Id,
+        version: u64,
+        destinations: &[u8],
+    ) -> Ad {
         Ad::new(Field::Secret)
             .vault(&self.store.vault_id())
             .account(account.id())
@@ -295,6 +288,12 @@ impl Vault {
             .version(version)
             .destinations(&crypto::hash(&[b"destinations", destinations]))
     }
+}
+
+/// Opens a secret under the key of its record.
+pub(super) fn open_secret_blob(key: &LockedKey, ad: &Ad, blob: &[u8]) -> Result<Secret> {
+    let mut plain = crypto::open_padded(key, ad, blob)?;
+    Secret::from_utf8(std::mem::take(&mut *plain)).ok_or(Error::corrupt("a secret is not text"))
 }
 
 pub(super) fn name_tag(account: &Unlocked, name: &KeyName) -> Tag {

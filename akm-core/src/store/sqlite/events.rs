@@ -59,9 +59,14 @@ pub(super) fn fold(tx: &Transaction<'_>, events: &[EventRow]) -> Result<()> {
 /// Whether a secret left for its caller or its provider.
 fn hands_out(event: &EventRow) -> bool {
     event.outcome == "ok"
-        && [Op::KeyGet, Op::ProviderTest, Op::ProviderBalance]
-            .iter()
-            .any(|op| op.name() == event.action)
+        && [
+            Op::KeyGet,
+            Op::KeyCopy,
+            Op::ProviderTest,
+            Op::ProviderBalance,
+        ]
+        .iter()
+        .any(|op| op.name() == event.action)
 }
 
 fn at(conn: &Connection, chain: &Id, seq: u64) -> Result<Option<EventRow>> {

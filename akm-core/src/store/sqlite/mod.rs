@@ -18,6 +18,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    ProviderRow, SlotRow, Store, Tag,
+    ProviderRow, SlotRow, Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -38,11 +39,13 @@ mod files;
 mod keys;
 mod providers;
 mod schema;
+mod tree;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::open_private;
 use values::sql;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
@@ -53,8 +56,9 @@ const MAX_ROW: i32 = 4 * values::MAX_BLOB as i32;
 const LOG_SIZE: i64 = 4 * 1024 * 1024;
 /// Statements kept prepared per connection: more than any of them has.
 const STATEMENTS: usize = 32;
-/// Page caches in KiB: filled as they are used, together well below what an agent at rest may take.
-const READER_CACHE: i64 = 1024;
+/// Page caches in KiB, filled as they are used. The reader holds the inner pages of a million keys, so that a get reads
+/// two pages from the system at most.
+const READER_CACHE: i64 = 4096;
 const SCANNER_CACHE: i64 = 256;
 const WRITER_CACHE: i64 = 512;
 
@@ -65,6 +69,7 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
+    changes: AtomicU64,
     _lock: File,
 }
 
@@ -87,6 +92,7 @@ impl SqliteStore {
             scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
             writer: Mutex::new(writer),
             vault_id,
+            changes: AtomicU64::new(0),
             _lock: claim.lock,
         })
     }
@@ -101,6 +107,13 @@ impl SqliteStore {
 
     /// One immediate transaction: all of `act`, or nothing.
     fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let done = self.transact(act);
+        // Whatever became of it: what was read before is read again.
+        self.changes.fetch_add(1, Ordering::Release);
+        done
+    }
+
+    fn transact<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut writer = hold(&self.writer);
         let tx = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -182,6 +195,10 @@ impl Store for SqliteStore {
         self.vault_id
     }
 
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     fn account_count(&self) -> Result<u64> {
         accounts::count(&self.reader())
     }
@@ -192,6 +209,10 @@ impl Store for SqliteStore {
 
     fn account(&self, id: &Id) -> Result<Option<AccountRow>> {
         accounts::by_id(&self.reader(), id)
+    }
+
+    fn accounts_page(&self, after: Option<&Id>, limit: u32) -> Result<Vec<AccountRow>> {
+        accounts::page(&self.scanner(), after, limit)
     }
 
     fn slots(&self, account: &Id) -> Result<Vec<SlotRow>> {
@@ -211,9 +232,13 @@ impl Store for SqliteStore {
         &self,
         id: &Id,
         change: &AccountChange,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        self.change(before_commit, |tx| accounts::change(tx, id, change))
+        self.change(before_commit, |tx| {
+            accounts::change(tx, id, change)?;
+            tree::change(tx, id, tree)
+        })
     }
 
     fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool> {
@@ -240,9 +265,16 @@ impl Store for SqliteStore {
         &self,
         rows: &[KeyRow],
         limit: Option<u64>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        self.change(before_commit, |tx| keys::insert(tx, rows, limit))
+        self.change(before_commit, |tx| {
+            keys::insert(tx, rows, limit)?;
+            match rows.first() {
+                Some(row) => tree::change(tx, &row.head.account, tree),
+                None => Ok(()),
+            }
+        })
     }
 
     fn update_key(
@@ -250,10 +282,12 @@ impl Store for SqliteStore {
         row: &KeyRow,
         from_meta_version: u64,
         history: Option<&HistoryRow>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.change(before_commit, |tx| {
-            keys::update(tx, row, from_meta_version, history)
+            keys::update(tx, row, from_meta_version, history)?;
+            tree::change(tx, &row.head.account, tree)
         })
     }
 
@@ -262,11 +296,21 @@ impl Store for SqliteStore {
         account: &Id,
         id: &Id,
         from_meta_version: u64,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.change(before_commit, |tx| {
-            keys::remove(tx, account, id, from_meta_version)
+            keys::remove(tx, account, id, from_meta_version)?;
+            tree::change(tx, account, tree)
         })
+    }
+
+    fn rows_page(&self, account: &Id, after: Option<&Id>, limit: u32) -> Result<Vec<KeyRow>> {
+        keys::rows(&self.scanner(), account, after, limit)
+    }
+
+    fn tree_node(&self, account: &Id, number: i64) -> Result<Option<Vec<u8>>> {
+        tree::node(&self.reader(), account, number)
     }
 
     fn keys_page(
@@ -314,7 +358,7 @@ impl Store for SqliteStore {
     }
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
-        self.write(|tx| events::fold(tx, events))
+        self.transact(|tx| events::fold(tx, events))
     }
 
     fn last_event(&self, chain: &Id) -> Result<Option<EventRow>> {

@@ -40,6 +40,7 @@ CREATE TABLE accounts (
     key_count INTEGER NOT NULL DEFAULT 0 CHECK (key_count >= 0),
     profile_version INTEGER NOT NULL CHECK (profile_version > 0),
     created_at INTEGER NOT NULL,
+    manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
     profile BLOB NOT NULL
 ) STRICT;
@@ -96,6 +97,13 @@ CREATE TABLE providers (
     record BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX providers_by_tag ON providers (account, tag);
+
+CREATE TABLE tree (
+    account BLOB NOT NULL REFERENCES accounts (id),
+    node INTEGER NOT NULL CHECK (node > 0),
+    content BLOB NOT NULL,
+    PRIMARY KEY (account, node)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
     chain BLOB NOT NULL CHECK (length(chain) = 16),

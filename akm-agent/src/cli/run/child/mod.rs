@@ -3,10 +3,9 @@
 //! Reading order: this file (which way, and to the end), `signals` (what is passed on), `stream` (the output),
 //! `screen` (terminals), `session` (a terminal of the command's own, and who leads it).
 //!
-//! There are three ways. Where both stdin and stdout are terminals, the command has a terminal and a session of its own,
-//! so that what it writes to `/dev/tty` is masked too (`session`). Where only stdout or stderr is one, we are in a
-//! pipeline: the command stays in our process group and has a terminal to write to but not as its controlling one, for
-//! two readers of one keyboard would fight over it. Where neither is, there are pipes.
+//! There are two ways. Where stdout or stderr is a terminal, the command has a terminal and a session of its own there
+//! (`session`), so that what it writes to `/dev/tty` is masked too. Where neither is, there are pipes, and the command
+//! stays in our process group.
 //!
 //! Invariants: the command ends as if it had been started directly: its signals reach it, its exit code or signal
 //! becomes ours; it does not outlive us: when this process dies, it gets SIGHUP; what it wrote before its end is written;
@@ -54,15 +53,14 @@ pub(crate) fn run(
 ) -> Result<()> {
     let own = |error: io::Error| cannot_start(&error, json);
     let outputs = [io::stdout().is_terminal(), io::stderr().is_terminal()];
-    let has_session = io::stdin().is_terminal() && outputs[0];
-    let mut signals = Signals::block(has_session, outputs.contains(&true)).map_err(own)?;
+    let has_session = outputs.contains(&true);
+    let mut signals = Signals::block(has_session).map_err(own)?;
+    let mut screen = None;
     if has_session {
-        command = session::led(&command, json);
+        let opened = screen::Screen::open().map_err(own)?;
+        command = session::led(&command, opened.at_once(), json);
+        screen = Some(opened);
     }
-    let mut screen = match outputs {
-        [false, false] => None,
-        _ => Some(screen::Screen::open(has_session).map_err(own)?),
-    };
     let mut streams = Streams::new(&mut command, outputs, screen.as_ref()).map_err(own)?;
     harden::bind_child(&mut command, signals.before(), core_limit, None);
     let child = command.spawn().map_err(|error| {
@@ -84,7 +82,7 @@ pub(crate) fn run(
     drop(keys);
     akm_core::memory::scrub_stack();
 
-    let end = signals.attend(child, &mut Attended::of_run(screen.as_mut(), has_session));
+    let end = signals.attend(child, &mut Attended::of_run(screen.as_mut()));
     streams.finish(&mut signals);
     drop(screen);
     drop(signals);
@@ -136,7 +134,7 @@ impl Streams {
             Some(screen) => screen.slave(),
             None => Err(io::ErrorKind::NotFound.into()),
         };
-        if screen.is_some_and(screen::Screen::is_session) {
+        if screen.is_some_and(screen::Screen::at_once) {
             command.stdin(slave()?);
         }
         let mut pipe = |target| -> io::Result<OwnedFd> {

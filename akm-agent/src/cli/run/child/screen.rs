@@ -2,8 +2,10 @@
 //!
 //! Invariants: our terminal is left as it was found, also after a panic, before a stop and at every end but SIGKILL; it
 //! is only touched while we are in front, so that a job in the background disturbs nobody; nothing that was typed is
-//! taken before the command can have it; sizes follow.
+//! taken before the command can have it; sizes follow. In a pipeline others may read the keyboard (`akm run -- CMD | less`), so
+//! there it stays theirs until the command wants it, which shows by its being stopped for it (`session`).
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgrp, read, tcgetpgrp, write};
 use zeroize::Zeroizing;
 
@@ -29,28 +31,29 @@ pub(super) struct Screen {
     /// How ours was found.
     before: Termios,
     is_raw: bool,
-    /// Whether the command has a session on it, and gets what is typed from us.
-    is_session: bool,
+    /// Whether the keyboard was the command's from the start.
+    at_once: bool,
+    /// Whether what is typed goes to the command.
+    has_keyboard: bool,
     typed: Zeroizing<Vec<u8>>,
     input_ended: bool,
 }
 
 impl Screen {
-    /// A terminal of the size and settings of ours.
-    pub(super) fn open(is_session: bool) -> io::Result<Self> {
+    /// A terminal of the size and settings of ours. Where stdin and stdout are terminals nobody else is there to read it.
+    pub(super) fn open() -> io::Result<Self> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let ours = match (is_session, stdout.is_terminal()) {
-            (true, _) => stdin.as_fd(),
-            (false, true) => stdout.as_fd(),
-            (false, false) => stderr.as_fd(),
+        let at_once = stdin.is_terminal() && stdout.is_terminal();
+        let ours = match (at_once, stdout.is_terminal()) {
+            (true, _) => stdin.as_fd().try_clone_to_owned()?,
+            // The keyboard, if there is one.
+            (false, shown) => match File::options().read(true).write(true).open("/dev/tty") {
+                Ok(tty) => tty.into(),
+                Err(_) if shown => stdout.as_fd().try_clone_to_owned()?,
+                Err(_) => stderr.as_fd().try_clone_to_owned()?,
+            },
         };
-        let ours = ours.try_clone_to_owned()?;
         let before = tcgetattr(&ours)?;
-        let mut settings = before.clone();
-        if !is_session {
-            // The command sets up our terminal itself, as its controlling one, and that is where lines are ended.
-            settings.output_flags.remove(OutputFlags::OPOST);
-        }
         let size = rustix::termios::tcgetwinsize(&ours)?;
         let size = Winsize {
             ws_row: size.ws_row,
@@ -58,7 +61,7 @@ impl Screen {
             ws_xpixel: size.ws_xpixel,
             ws_ypixel: size.ws_ypixel,
         };
-        let pty = openpty(Some(&size), Some(&settings))?;
+        let pty = openpty(Some(&size), Some(&before))?;
         for end in [&pty.master, &pty.slave] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
@@ -73,15 +76,16 @@ impl Screen {
             ours,
             before,
             is_raw: false,
-            is_session,
+            at_once,
+            has_keyboard: at_once,
             typed: Zeroizing::new(Vec::with_capacity(TYPED)),
             input_ended: false,
         })
     }
 
-    /// Whether what is typed goes to the command by way of us.
-    pub(super) fn is_session(&self) -> bool {
-        self.is_session
+    /// Whether the keyboard is the command's from the start.
+    pub(super) fn at_once(&self) -> bool {
+        self.at_once
     }
 
     /// Another handle on our end.
@@ -112,17 +116,34 @@ impl Screen {
     /// Lets every key through to the command, if we are in front.
     pub(super) fn come_to_front(&mut self) {
         self.resize();
-        if !self.is_session || !self.is_in_front() {
+        if !self.has_keyboard || !self.is_in_front() {
             return;
         }
         let mut raw = self.before.clone();
         cfmakeraw(&mut raw);
+        if !self.at_once {
+            // Others of the pipeline write here too, and count on their lines being ended.
+            raw.output_flags = self.before.output_flags;
+        }
         self.is_raw = tcsetattr(&self.ours, SetArg::TCSADRAIN, &raw).is_ok();
+    }
+
+    /// The leader of the session has stopped: because the command was, or because the command wants the keyboard for the
+    /// first time, and stands in front for that.
+    pub(super) fn stopped(&mut self, leader: Pid) {
+        let wants =
+            !self.has_keyboard && tcgetpgrp(&self.master).is_ok_and(|front| front != leader);
+        self.has_keyboard |= wants;
+        if wants && self.is_in_front() {
+            self.come_to_front();
+        } else {
+            self.stop();
+        }
     }
 
     /// Stops this process and its job, as Ctrl-Z does without us; comes back when it is continued. Where nobody could
     /// continue it, the system does not stop it.
-    pub(super) fn stop(&mut self) {
+    fn stop(&mut self) {
         self.leave();
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTSTP);
@@ -137,15 +158,15 @@ impl Screen {
     pub(super) fn pass_input(&mut self, held: PollFd<'_>, look: Duration) -> nix::Result<bool> {
         let in_front = self.is_in_front();
         match (in_front, self.is_raw) {
-            (true, false) => self.come_to_front(),
+            (true, false) if self.has_keyboard => self.come_to_front(),
             (false, true) => self.is_raw = false,
             _ => {}
         }
-        let timeout = match in_front {
+        let timeout = match in_front || !self.has_keyboard {
             true => PollTimeout::NONE,
             false => PollTimeout::try_from(look).unwrap_or(PollTimeout::NONE),
         };
-        let takes = in_front && self.typed.is_empty() && !self.input_ended;
+        let takes = self.has_keyboard && in_front && self.typed.is_empty() && !self.input_ended;
         let mut fds = vec![held];
         if takes {
             fds.push(PollFd::new(self.ours.as_fd(), PollFlags::POLLIN));

@@ -45,25 +45,25 @@ pub(super) struct Attended<'a> {
     screen: Option<&'a mut Screen>,
     /// The command is in our process group, and gets what the kernel sends there.
     same_group: bool,
-    /// What to do when the command has been stopped; without it, stops are its own business.
-    stopped: Option<Box<dyn FnMut() + 'a>>,
+    /// What to do when the command has been stopped, if that is not for the screen to say.
+    stopped: Option<Box<dyn FnMut(Signal) + 'a>>,
     /// SIGHUP goes to the whole process group of the command.
     hangs_up_group: bool,
 }
 
 impl<'a> Attended<'a> {
     /// As `akm run` attends to a command, or to the leader of its session.
-    pub(super) fn of_run(screen: Option<&'a mut Screen>, has_session: bool) -> Self {
+    pub(super) fn of_run(screen: Option<&'a mut Screen>) -> Self {
         Attended {
+            same_group: screen.is_none(),
             screen,
-            same_group: !has_session,
             stopped: None,
             hangs_up_group: false,
         }
     }
 
     /// As the leader of a session attends to the command.
-    pub(super) fn of_leader(stopped: impl FnMut() + 'a) -> Self {
+    pub(super) fn of_leader(stopped: impl FnMut(Signal) + 'a) -> Self {
         Attended {
             screen: None,
             same_group: false,
@@ -75,15 +75,13 @@ impl<'a> Attended<'a> {
 
 impl Signals {
     /// Blocks what is passed on, and what a terminal needs.
-    pub(super) fn block(has_session: bool, has_terminal: bool) -> io::Result<Self> {
+    pub(super) fn block(has_session: bool) -> io::Result<Self> {
         let mut set = SigSet::empty();
         PASSED_ON.iter().for_each(|signal| set.add(*signal));
         set.add(Signal::SIGCHLD);
-        if has_terminal {
-            set.add(Signal::SIGWINCH);
-        }
         if has_session {
             for signal in [
+                Signal::SIGWINCH,
                 Signal::SIGTSTP,
                 Signal::SIGCONT,
                 // What a job in the background must not be stopped by is refused instead.
@@ -126,13 +124,7 @@ impl Signals {
                             return Ok(end);
                         }
                     }
-                    (Signal::SIGWINCH, Some(screen)) => {
-                        screen.resize();
-                        if attended.same_group {
-                            // It may have asked for the size before it was right.
-                            let _ = kill(child, signal);
-                        }
-                    }
+                    (Signal::SIGWINCH, Some(screen)) => screen.resize(),
                     (Signal::SIGCONT, Some(screen)) => {
                         screen.come_to_front();
                         let _ = kill(child, signal);
@@ -156,8 +148,8 @@ impl Signals {
         loop {
             let held = PollFd::new(self.held.as_fd(), PollFlags::POLLIN);
             let woken = match &mut attended.screen {
-                Some(screen) if screen.is_session() => screen.pass_input(held, LOOK),
-                _ => poll(&mut [held], PollTimeout::NONE).map(|_| true),
+                Some(screen) => screen.pass_input(held, LOOK),
+                None => poll(&mut [held], PollTimeout::NONE).map(|_| true),
             };
             match woken {
                 Ok(true) => return Ok(()),
@@ -197,13 +189,11 @@ fn ended(child: Pid, attended: &mut Attended<'_>) -> io::Result<Option<End>> {
         match waitpid(child, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(_, code)) => return Ok(Some(End::Code(code))),
             Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(End::Signal(signal))),
-            Ok(WaitStatus::Stopped(..)) => {
+            Ok(WaitStatus::Stopped(_, signal)) => {
                 if let Some(stopped) = &mut attended.stopped {
-                    stopped();
-                } else if let Some(screen) = &mut attended.screen
-                    && screen.is_session()
-                {
-                    screen.stop();
+                    stopped(signal);
+                } else if let Some(screen) = &mut attended.screen {
+                    screen.stopped(child);
                     let _ = kill(child, Signal::SIGCONT);
                 }
             }
