@@ -331,3 +331,19 @@ ask-provider-auth = how a request carries the key: bearer, or header:NAME [beare
 ask-provider-test-path = what a test asks for, from the root of the host [models below the address]:{" "}
 ask-provider-proves = does that answer a valid key only? [y/N]{" "}
 ask-provider-variable = variable that akm run sets [{ $standard }]:{" "}
+## A command and its keys
+
+not-masked = note: { $name } has less than { $least } characters and is not masked in the output
+cannot-run = the command cannot be run
+left-out-use-only = note: { $name } is use-only and is left out
+left-out-disabled = note: { $name } is disabled and is left out
+left-out-expired = note: { $name } has expired and is left out
+left-out-burned = note: { $name } is burned and is left out
+left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
+need-ok = ok
+need-missing = missing
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
+col-state = STATE
