@@ -42,6 +42,28 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Backups
+
+backup-made = backup made and verified, { $size }
+backup-removed = removed { $name }
+backup-directory = in { $directory }
+backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
+backup-structure = structure verified, nothing decrypted: { $accounts } accounts, { $keys } keys
+ask-backup-passphrase = passphrase when the backup was made:{" "}
+backup-restored = restored: { $accounts } accounts, { $keys } keys
+backup-kept = the vault as it was is kept beside it as { $name }
+hint-after-restore = run akm unlock, then akm totp codes: recovery codes of before are void
+backup-no-schedule = no schedule
+backup-schedule = every day while the agent runs; { $keep } are kept
+backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
+col-made = MADE
+col-size = SIZE
+col-vault = VAULT
+vault-this = this
+vault-other = other
+hint-backup-create = run akm backup create
+hint-backup-schedule = akm backup schedule --daily makes one every day
+hint-backup-unlock = after akm unlock, keys in it are decrypted as well
 ## Accounts: init, account, totp
 
 ask-new-passphrase = new passphrase:{" "}
@@ -183,6 +205,10 @@ doctor-not-running = not running
 doctor-answers = answers in { $time }
 doctor-version = { $agent }, this is { $this }
 doctor-clock-behind = { $now }, the vault was written { $seconds } s later
+doctor-keys = { $seen } checked, all as they were last written
+doctor-keys-bad = { $seen } checked; missing { $missing }, older than last written { $older }, not akm's { $foreign }
+hint-rolled-back = restore a newer backup, or akm unlock --accept-rollback to go on with what is there
+hint-damaged = some keys are missing or older than they were: run akm doctor
 doctor-boot = { $seconds } s, of which suspended { $suspended } s
 doctor-no-boot-clock = no clock that counts suspended time
 hint-mode-directory = chmod 0700, and look whether others put files there
@@ -205,6 +231,80 @@ copied-to-terminal = { $name } is handed to the clipboard of the terminal
 hint-copied-to-terminal = akm cannot clear that one: copy something else when you have pasted
 no-clipboard = there is no display, and stdout is not a terminal that has a clipboard
 hint-no-clipboard = run akm copy in a terminal, or use akm get
+
+## The demo
+
+demo-intro = akm demo: a key goes in, and programs get it. Everything happens in a temporary home.
+demo-done = { $steps } steps did what they say, { $skipped } skipped. The temporary home and its agent are gone.
+demo-left-behind = something is left behind: { $what }
+demo-gone = the temporary home and its agent are gone
+demo-interrupted = interrupted
+demo-failed = FAILED: { $why }
+demo-skipped = skipped: { $why }
+demo-more = … { $count } lines more
+demo-no-server = no server on loopback: { $error }
+demo-no-stage = the demo cannot begin: { $error }
+demo-init = The vault is created, its agent started, and an authenticator set up
+demo-init-done = { $codes } recovery codes, TOTP secret { $secret }, confirmed with the code { $code } computed from it
+demo-no-totp = akm init printed no TOTP secret
+demo-no-codes = akm init printed no recovery codes
+demo-bad-totp = the TOTP secret is not one
+demo-add = A key is added
+demo-add-others = One that the provider refuses, and one that asks too often
+demo-printed = { $command } printed a secret
+demo-list = What is in the vault
+demo-list-wrong = akm ls shows { $keys } keys
+demo-test = Every key is tested against its provider
+demo-verdict = { $name } should be { $verdict }
+demo-few-requests = the server saw { $count } requests only
+demo-tested = as it should be; the providers answered { $count } requests
+demo-lock = The agent is locked and forgets its keys
+demo-unlock = Unlocked again, with passphrase and code, to read the log
+demo-log = Who asked for what
+demo-log-gets = { $fetched } programs got the key and the log knows of { $known }
+demo-log-lacks = the log knows of no { $action }
+demo-log-done = every one of the { $count } fetches is there
+demo-verify = Nothing in the log was changed, moved or taken out
+demo-stop = The agent is stopped
+demo-ended = { $what } ended with { $code } and not with { $wanted }
+demo-building = the first time takes a minute or two …
+demo-by-akm = the command line
+demo-by-rust = a Rust program
+demo-by-python = a Python program
+demo-by-node = a Node program
+demo-build-c = The C library is built
+demo-build-rust = The Rust example is built
+demo-build-node = Node gets koffi, which calls C libraries
+demo-registry = from the package registry, if it is not there yet …
+demo-koffi-there = koffi is there already
+demo-koffi-installed = koffi is installed
+demo-build-failed = { $what } failed:
+demo-built-else = cargo built something else
+demo-no-checkout = not in a checkout of akm
+demo-no-file = { $path } is not in this checkout
+demo-no-tool = { $name } is not installed
+demo-fetch = The key is fetched by { $who }
+demo-fetched = { $preview }, the key that was added
+demo-refuse = Now { $who } is refused
+demo-http = the agent answered HTTP { $status }
+demo-other-key = what came is not the key that was added
+demo-came-out = the key came out of a locked agent
+demo-stdout = something came on stdout
+demo-exit-3 = exit code 3: { $said }
+demo-cannot-run = { $program } cannot be run: { $error }
+demo-silent = a program does not answer
+demo-endless = a program did not end in time
+demo-home-stays = the temporary home is still there
+demo-process-stays = a process of the demo cannot be ended
+
+## Running commands
+
+need-missing = missing
+col-state = STATE
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
 
 ## Tokens
 
@@ -331,6 +431,13 @@ ask-provider-auth = how a request carries the key: bearer, or header:NAME [beare
 ask-provider-test-path = what a test asks for, from the root of the host [models below the address]:{" "}
 ask-provider-proves = does that answer a valid key only? [y/N]{" "}
 ask-provider-variable = variable that akm run sets [{ $standard }]:{" "}
+## Tests
+
+col-tested = TESTED
+field-tested = tested
+left-out-retired = left out: { $name }, whose provider is retired
+left-out-costs = left out: { $name }, whose test may cost money
+hint-name-left-out = run akm test NAME to test one of them all the same
 ## A command and its keys
 
 not-masked = note: { $name } has less than { $least } characters and is not masked in the output
@@ -341,9 +448,3 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
-need-missing = missing
-hint-add = run akm add { $name }
-hint-enable = run akm enable { $name }
-hint-rotate = run akm rotate { $name }
-hint-no-use-only = run akm edit { $name } --no-use-only
-col-state = STATE

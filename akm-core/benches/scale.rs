@@ -277,6 +277,7 @@ fn open(home: &Path) -> Service {
         vault: home.join("vault.db"),
         journal: home.join("audit.journal"),
         state: home.join("state"),
+        backups: home.join("backups"),
         host: Host::real(),
         key_limit: None,
         default_lifetime: None,

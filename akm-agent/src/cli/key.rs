@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
 use super::text::{message, of_token, text};
-use super::{check, connect};
+use super::{check, connect, list};
 
 /// Stores a key.
 #[derive(Args)]
@@ -136,6 +136,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     }
     let key = shown.key;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let tested = list::tested(&key);
     let mut fields = vec![
         ("field-name", key.name),
         ("field-status", of_token("status", key.status.token())),
@@ -152,6 +153,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("field-created", key.created_at),
         ("field-changed", key.updated_at),
         ("field-last-used", or_dash(key.last_used_at)),
+        ("field-tested", tested),
         ("field-expires", or_dash(key.expires_at)),
     ];
     if key.low_balance.is_some() {

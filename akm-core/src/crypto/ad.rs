@@ -31,8 +31,10 @@ pub enum Field {
     ExchangeKey = 10,
     /// A vault key under the root key.
     VaultKey = 11,
+    /// What a key's last connection test showed.
+    LastTest = 12,
     /// The record of a provider that an account added.
-    Provider = 12,
+    Provider = 13,
 }
 
 /// What every encoding begins with.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
-use super::wire;
+use super::{Outcome, wire};
 use crate::secret::Secret;
 
 wire! {
@@ -94,6 +94,19 @@ wire! {
         last_used_at: Option<String>,
         /// RFC 3339 UTC.
         expires_at: Option<String>,
+        /// What the last connection test of this secret showed; in `key.list` and `key.show`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_test: Option<LastTest>,
+    }
+}
+
+wire! {
+    /// What a connection test showed, and when.
+    result LastTest {
+        /// The verdict.
+        outcome: Outcome,
+        /// RFC 3339 UTC.
+        time: String,
     }
 }
 

@@ -81,8 +81,7 @@ impl Provider {
         })
     }
 
-    /// Checks what the types cannot say of one record.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Problem> {
         for name in std::iter::once(&self.id).chain(&self.aliases) {
             let fits = (1..=64).contains(&name.len())
                 && name
@@ -177,6 +176,9 @@ impl Provider {
         let mut decided = BTreeSet::new();
         for (index, rule) in test.rules.iter().enumerate() {
             let wrong = |what| self.wrong(format!("test.rules[{index}]"), what);
+            if !test.proves_key && rule.means == Means::ValidButRestricted {
+                return wrong("a test that proves nothing cannot tell a restricted key");
+            }
             match (rule.status, &rule.body) {
                 (StatusIs::Any, None) => return wrong("a rule for any status looks at the body"),
                 (StatusIs::Code(300..=399), _) => {

@@ -28,8 +28,11 @@ mod outbound;
 mod plan;
 pub mod rules;
 pub mod schema;
+#[cfg(all(test, feature = "providers"))]
+mod tests;
 #[cfg(feature = "providers")]
 mod trust;
+mod variables;
 
 pub use address::{BaseUrl, Refusal};
 #[cfg(feature = "providers")]
@@ -42,6 +45,7 @@ pub use listing::{install_models, list_models, list_providers, own_info, reset_m
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;
+pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};
 

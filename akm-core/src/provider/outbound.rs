@@ -302,11 +302,14 @@ async fn send(
     body: Option<Vec<u8>>,
 ) -> Result<Answer, Failure> {
     let url = strictly_the_same(plan)?;
-    let tls = if plan.address.is_secure() {
-        trust::client_config(outbound.ca_file.as_deref()).map_err(Failure::Roots)?
-    } else {
-        trust::trusting_nobody().ok_or(Failure::Internal)?
+    // Held to the end, so that those who ask meanwhile find it.
+    let shared = match plan.address.is_secure() {
+        true => trust::client_config(outbound.ca_file.as_deref()).map_err(Failure::Roots)?,
+        false => Arc::new(trust::trusting_nobody().ok_or(Failure::Internal)?),
     };
+    // A copy of one's own, without a cache of TLS sessions in common with the tests of other keys.
+    let mut tls = (*shared).clone();
+    tls.resumption = rustls::client::Resumption::disabled();
     let mut client = reqwest::Client::builder()
         .no_proxy()
         .http1_only()

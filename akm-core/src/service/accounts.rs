@@ -30,6 +30,7 @@ impl Service {
             expires_at: session
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
+            damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
             account,
             totp_required,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,7 +66,7 @@ impl Service {
             totp: request.totp.as_ref(),
             accept_rollback: request.accept_rollback.unwrap_or(false),
         })?;
-        let name = account.name().as_str().to_owned();
+        let (id, name) = (*account.id(), account.name().as_str().to_owned());
         let chain = self
             .audit
             .open_account(*account.id(), account.audit_key())?;
@@ -81,6 +82,7 @@ impl Service {
                 since,
             },
         )?;
+        self.checks.due(&id);
         Ok(protocol::Unlocked {
             account: name,
             notice,

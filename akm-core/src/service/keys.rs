@@ -1,11 +1,10 @@
-//! The arms for keys: add, get, show, list, update, rotate, remove, history, test.
+//! The arms for keys: add, get, show, list, update, rotate, remove, history.
 
-use crate::audit::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, ProviderId, check_env, check_secret, check_text};
 use crate::protocol::{
     self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate,
-    KeySecret, KeyShow, KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
+    KeySecret, KeyShow, KeyStatus, KeyUpdate,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms};
@@ -115,7 +114,10 @@ impl Service {
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
-        self.key_result(asked, &self.find(asked, &name)?.record)
+        let opened = self.find(asked, &name)?;
+        let mut result = self.key_result(asked, &opened.record)?;
+        result.key.last_test = self.described_test(asked, &opened.record)?;
+        Ok(result)
     }
 
     pub(super) fn list_keys(&self, asked: &Asked<'_>, request: &KeyList) -> Result<KeyPage> {
@@ -159,7 +161,10 @@ impl Service {
                         .find(|(id, _)| id == provider)
                         .map(|(_, variable)| variable.clone()),
                 };
-                shape::key(record, now, standard)
+                Ok(protocol::Key {
+                    last_test: self.described_test(asked, record)?,
+                    ..shape::key(record, now, standard)?
+                })
             })
             .collect::<Result<_>>()?;
         Ok(KeyPage {
@@ -319,43 +324,12 @@ impl Service {
         })
     }
 
-    /// Takes the secret out under the session, then tests it without holding the session.
-    #[cfg(feature = "providers")]
+    #[cfg(not(feature = "providers"))]
     pub(super) fn provider_test(
         &self,
-        caller: &Caller,
-        request: &ProviderTest,
-    ) -> Result<TestResult> {
-        let (name, record, secret, known) =
-            self.open_session(caller, Op::ProviderTest, |asked| {
-                let name = KeyName::parse(&request.name, "name")?;
-                let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record.terms())?;
-                let secret = self.vault.open_secret(&asked.session.account, &opened)?;
-                let known = self.known(&asked.session.account, name.provider())?;
-                self.key_event(asked, &opened.record.id, &name)?;
-                Ok((name, opened.record, secret, known))
-            })?;
-        let destinations = Destinations::decode(&record.destinations)?;
-        let provider = known.as_ref().map(Known::record);
-        let report = crate::provider::test(
-            &self.outbound,
-            provider,
-            &destinations,
-            record.base_url.as_deref(),
-            &secret,
-        );
-        Ok(TestResult {
-            name: name.to_string(),
-            outcome: report.outcome,
-            models: report.models,
-            latency_ms: report.latency_ms,
-            detail: report.detail,
-        })
-    }
-
-    #[cfg(not(feature = "providers"))]
-    pub(super) fn provider_test(&self, _: &Caller, _: &ProviderTest) -> Result<TestResult> {
+        _: &crate::audit::Caller,
+        _: &protocol::ProviderTest,
+    ) -> Result<protocol::TestResult> {
         Err(Error::new(
             Kind::Unavailable,
             "this build has no connection tests",
@@ -419,6 +393,19 @@ impl Service {
             KeyStatus::Burned => Err(Error::new(Kind::Denied, "the key was found in the open")
                 .with_hint("run akm rotate NAME")),
         }
+    }
+
+    /// What the last test of a key showed, for the wire.
+    pub(super) fn described_test(
+        &self,
+        asked: &Asked<'_>,
+        record: &Record,
+    ) -> Result<Option<protocol::LastTest>> {
+        let test = self.vault.last_test(&asked.session.account, record)?;
+        Ok(test.map(|test| protocol::LastTest {
+            outcome: test.outcome,
+            time: shape::time_ms(test.at),
+        }))
     }
 
     fn key_result(&self, asked: &Asked<'_>, record: &Record) -> Result<KeyResult> {
@@ -533,7 +520,7 @@ fn page_limit(limit: Option<u32>) -> Result<u32> {
     }
 }
 
-fn parse_cursor(text: &str) -> Result<crate::store::Id> {
+pub(super) fn parse_cursor(text: &str) -> Result<crate::store::Id> {
     data_encoding::HEXLOWER
         .decode(text.as_bytes())
         .ok()

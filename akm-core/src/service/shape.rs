@@ -88,6 +88,7 @@ pub(super) fn key(record: &Record, now_ms: i64, standard: Option<String>) -> Res
         updated_at: time_ms(record.updated_at),
         last_used_at: record.last_used_at.map(time_ms),
         expires_at: record.expires_at.map(time_ms),
+        last_test: None,
     })
 }
 

@@ -10,8 +10,8 @@ use crate::error::Result;
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
 pub(crate) use sqlite::open_private;
+pub use sqlite::{Contents, SqliteStore};
 
 /// A random identifier.
 pub type Id = [u8; 16];
@@ -275,6 +275,10 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<KeyHead>>;
     /// Replaced secrets of a key, newest first.
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>>;
+    /// Keeps the last connection test of a key whose secret has this version; otherwise there is nothing to keep.
+    fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()>;
+    /// The last connection test of a key: the version of the secret, and what is sealed.
+    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>>;
 
     /// A provider that an account added, by its tag: one indexed read.
     fn provider_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<ProviderRow>>;

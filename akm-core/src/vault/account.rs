@@ -47,6 +47,29 @@ pub struct Unlocked {
 }
 
 impl Unlocked {
+    /// The same keys for a look into a copy of the vault, which has a state of its own.
+    pub(super) fn over(&self, copy: &Vault) -> Result<Unlocked> {
+        let again = |key: &LockedKey| {
+            LockedKey::build(|to| {
+                to.copy_from_slice(key.expose());
+                Ok(())
+            })
+        };
+        Ok(Unlocked {
+            id: self.id,
+            name: self.name.clone(),
+            profile_version: self.profile_version,
+            vault_key: again(&self.vault_key)?,
+            index_key: again(&self.index_key)?,
+            ready: ReadyKeys::default(),
+            profile_key: again(&self.profile_key)?,
+            audit_key: again(&self.audit_key)?,
+            manifest_key: again(&self.manifest_key)?,
+            shared: copy.open.of(&self.id),
+            notice: Notice::None,
+        })
+    }
+
     /// The account's id.
     pub fn id(&self) -> &Id {
         &self.id
@@ -103,7 +126,7 @@ pub struct RecoveredAccount {
 /// An account's sealed state.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Profile {
+pub(super) struct Profile {
     /// The binding TOTP secret.
     totp: Option<Wiped>,
     /// A TOTP secret that waits for its first code.
@@ -312,6 +335,10 @@ impl Vault {
         let (Some(row), (used, root)) = (row, opened) else {
             return Err(Error::wrong_credentials());
         };
+        // A code that was used since the backup would be good again.
+        if self.is_restored(&row)? {
+            return Err(Error::wrong_credentials());
+        }
 
         let mut unlocked = self.open_account(&row, &root)?;
         let before = self.open_profile(&unlocked, &row)?;
@@ -486,7 +513,7 @@ impl Vault {
         ))
     }
 
-    fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
+    pub(super) fn open_profile(&self, unlocked: &Unlocked, row: &AccountRow) -> Result<Profile> {
         let ad = self.profile_ad(&row.id, row.profile_version);
         let plain = crypto::open_padded(&unlocked.profile_key, &ad, &row.profile)?;
         let profile: Profile = serde_json::from_slice(&plain)
@@ -562,6 +589,13 @@ impl StepUp {
     /// The account that confirmed.
     pub fn account(&self) -> &Id {
         &self.row.id
+    }
+
+    /// The keys of the account that confirmed, for a look at its records. Its sealed state opens as well.
+    pub(super) fn open(&self, vault: &Vault) -> Result<Unlocked> {
+        let unlocked = vault.open_account(&self.row, &self.root)?;
+        vault.open_profile(&unlocked, &self.row)?;
+        Ok(unlocked)
     }
 }
 

@@ -11,8 +11,11 @@
 
 mod account;
 mod anchor;
+mod canary;
+mod check;
 mod custom;
 mod host_key;
+mod last_test;
 mod limits;
 mod manifest;
 mod ready;
@@ -26,8 +29,10 @@ use std::sync::Arc;
 
 pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
 pub use anchor::{Anchors, Position, Standing};
+pub use check::Check;
 pub use host_key::load_or_create as load_host_key;
-pub use manifest::{Check, Notice, announce_restore, claimed_position};
+pub use last_test::LastTest;
+pub use manifest::{Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 

@@ -15,7 +15,7 @@ use akm_core::protocol::{
     decode_result, encode, envelope, open_envelope,
 };
 use akm_core::provider::Outbound;
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use akm_core::store::SqliteStore;
 use akm_core::vault::{Vault, load_host_key};
 use akm_core::{Kind, Result, Secret};
@@ -66,7 +66,7 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
-    service: Option<Service>,
+    service: Option<Door>,
 }
 
 impl Bench {
@@ -105,11 +105,12 @@ impl Bench {
         self.service = None;
     }
 
-    pub fn open(&self) -> Result<Service> {
-        Service::open(Options {
+    pub fn open(&self) -> Result<Door> {
+        Door::open(Options {
             vault: self.vault(),
             journal: self.home.path().join("audit.journal"),
             state: self.home.path().join("state"),
+            backups: self.home.path().join("backups"),
             host: self.host(),
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,
@@ -137,7 +138,7 @@ impl Bench {
         self.home.path().join("vault.db")
     }
 
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &Door {
         self.service.as_ref().expect("the service is open")
     }
 

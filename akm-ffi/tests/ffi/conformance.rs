@@ -119,7 +119,21 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
-        Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
+        Op::KeyList
+        | Op::AuditList
+        | Op::AuditVerify
+        | Op::BackupCreate
+        | Op::BackupSchedule
+        | Op::VaultCheck => &[Locked, InvalidInput],
+        Op::BackupList => &[InvalidInput],
+        Op::BackupVerify => &[InvalidInput, NotFound],
+        Op::BackupRestore => &[
+            InvalidInput,
+            NotFound,
+            Conflict,
+            RateLimited,
+            WrongCredentials,
+        ],
     }
 }
 
