@@ -472,6 +472,19 @@ models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
 
+## Providers of one's own
+
+no-terminal-to-ask = there is no terminal to ask on
+provider-needs-name = a provider needs a name
+provider-added = { $name } is added; akm add { $name } stores a key of it
+provider-removed = { $name } is removed; its keys stay, sealed for the hosts they were added for
+ask-provider-rm = remove the provider { $name }? [y/N]{" "}
+ask-provider-name = name, as in names of keys (my-gateway):{" "}
+ask-provider-address = address (https://gw.example.com/v1, or http://127.0.0.1:PORT):{" "}
+ask-provider-auth = how a request carries the key: bearer, or header:NAME [bearer]:{" "}
+ask-provider-test-path = what a test asks for, from the root of the host [models below the address]:{" "}
+ask-provider-proves = does that answer a valid key only? [y/N]{" "}
+ask-provider-variable = variable that akm run sets [{ $standard }]:{" "}
 ## Tests
 
 col-tested = TESTED

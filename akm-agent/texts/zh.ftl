@@ -449,6 +449,19 @@ models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
 
+## 自定义服务商
+
+no-terminal-to-ask = 没有可以提问的终端
+provider-needs-name = 服务商需要一个名称
+provider-added = 已添加 { $name }；用 akm add { $name } 存入它的密钥
+provider-removed = 已移除 { $name }；它的密钥保留，仍只发往添加时绑定的主机
+ask-provider-rm = 移除服务商 { $name }？[y/N]{" "}
+ask-provider-name = 名称，用于密钥名（my-gateway）：
+ask-provider-address = 地址（https://gw.example.com/v1 或 http://127.0.0.1:PORT）：
+ask-provider-auth = 请求如何携带密钥：bearer 或 header:NAME [bearer]：
+ask-provider-test-path = 测试请求的路径，从主机根目录起 [地址下的 models]：
+ask-provider-proves = 是否只有有效密钥才会得到成功应答？[y/N]{" "}
+ask-provider-variable = akm run 设置的变量 [{ $standard }]：
 ## 测试
 
 col-tested = 上次测试

@@ -21,6 +21,7 @@ mod balance;
 mod catalogue;
 mod codec;
 mod copy;
+mod custom;
 mod key;
 mod keyfile;
 #[cfg(feature = "openapi")]
@@ -38,6 +39,7 @@ pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
+pub use custom::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
@@ -245,6 +247,12 @@ operations! {
     ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
     /// Lists the models that are known, with their prices.
     ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
+    /// Adds a provider of the account's own.
+    ProviderAdd, "provider.add" => ProviderResult, Session, Audited, Store, [];
+    /// Shows the record of a provider.
+    ProviderShow, "provider.show" => ProviderResult, Session, Unaudited, Store, [Repeatable];
+    /// Removes a provider of the account's own; its keys stay.
+    ProviderRemove, "provider.remove" => ProviderResult, Session, Audited, Store, [];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Asks a key's provider what is left.

@@ -76,6 +76,9 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRotate, r#"{"name":"openai","secret":"x"}"#),
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
+        (Op::ProviderAdd, r#"{"record":{}}"#),
+        (Op::ProviderShow, r#"{"name":"openai"}"#),
+        (Op::ProviderRemove, r#"{"name":"mine"}"#),
         (Op::VaultExport, r#"{"seal":"a"}"#),
         (
             Op::VaultImport,

@@ -30,6 +30,7 @@ mod list;
 mod log;
 mod output;
 mod prompt;
+mod provider;
 mod reference;
 mod run;
 mod session;
@@ -110,6 +111,8 @@ enum Command {
     /// List the providers that akm knows
     #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
     Providers,
+    /// Providers of your own
+    Provider(provider::Provider),
     /// List models with their windows and prices, or replace the list
     Models(catalogue::Models),
     /// Run a command with keys in its environment
@@ -265,6 +268,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Test(args) => check::test(args, json),
         Command::Balance(args) => balance::balance(args, json),
         Command::Providers => catalogue::providers(json),
+        Command::Provider(args) => provider::provider(args, json),
         Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Check(args) => run::needs::check(&args, json),

@@ -111,6 +111,17 @@ impl Service {
             Request::KeyRemove(request) => {
                 self.remove_key(asked, &request).map(Response::KeyRemove)
             }
+            Request::ProviderAdd(request) => self
+                .add_provider(asked, &request)
+                .map(Response::ProviderAdd),
+            Request::ProviderShow(request) => self
+                .show_provider(asked, &request)
+                .map(Response::ProviderShow),
+            Request::ProviderRemove(request) => {
+                let removed = self.remove_provider(asked, &request)?;
+                self.leave_no_trace();
+                Ok(Response::ProviderRemove(removed))
+            }
             Request::KeyHistory(request) => {
                 self.key_history(asked, &request).map(Response::KeyHistory)
             }

@@ -15,6 +15,7 @@ mod catalogue;
 mod checks;
 mod copy;
 mod credentials;
+mod custom;
 mod dispatch;
 mod door;
 mod events;
@@ -259,7 +260,9 @@ impl Service {
                     .status(&self.sessions.read(), caller)
                     .map(Response::AgentStatus);
             }
-            Request::ProviderList(_) => return self.list_providers().map(Response::ProviderList),
+            Request::ProviderList(_) => {
+                return self.list_providers(caller).map(Response::ProviderList);
+            }
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }

@@ -32,7 +32,7 @@ use crate::transfer::{MAX_KEYS, Origin, Writer};
 use crate::vault::{Record, SealedKeys};
 
 use super::session::Generation;
-use super::{Asked, Service, keys, shape};
+use super::{Asked, Service, shape};
 
 /// A page ends with the key that takes it beyond this many bytes: far below what a client accepts.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -413,7 +413,7 @@ impl Service {
             Some(true) => KeyStatus::Disabled,
             _ => KeyStatus::Active,
         };
-        let new = match keys::new_key(key_add(row)) {
+        let new = match self.new_key(asked, key_add(row)) {
             Ok(new) => new,
             Err(error) => {
                 import.refused += 1;

@@ -14,6 +14,7 @@ mod anchor;
 mod canary;
 mod check;
 mod codes;
+mod custom;
 mod host_key;
 pub mod key_file;
 mod last_test;

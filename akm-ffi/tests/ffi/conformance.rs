@@ -115,7 +115,9 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
-        Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
+        Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
+        Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
+        Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
         Op::VaultExport => &[

@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    SlotRow, Store, Tag, TreeChange,
+    ProviderRow, SlotRow, Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -39,6 +39,7 @@ mod events;
 mod files;
 mod keys;
 mod last_tests;
+mod providers;
 mod schema;
 mod tree;
 mod values;
@@ -78,6 +79,8 @@ pub struct SqliteStore {
     /// None for a copy, which nobody writes to once it has its name.
     _lock: Option<File>,
     changes: AtomicU64,
+    /// How many copies are being taken: each keeps the log from being emptied.
+    copies: AtomicU64,
     /// The files that are open, as they were found by name.
     files: Identity,
 }
@@ -120,6 +123,7 @@ impl SqliteStore {
             replaced: claim.replaced,
             _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
         })
     }
 
@@ -425,6 +429,36 @@ impl Store for SqliteStore {
         keys::history(&self.scanner(), account, key)
     }
 
+    fn provider_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<ProviderRow>> {
+        providers::by_tag(&self.reader(), account, tag)
+    }
+
+    fn providers(&self, account: &Id, most: u32) -> Result<Vec<ProviderRow>> {
+        providers::all(&self.scanner(), account, most)
+    }
+
+    fn insert_provider(
+        &self,
+        account: &Id,
+        row: &ProviderRow,
+        most: u32,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            providers::insert(tx, account, row, most)
+        })
+    }
+
+    fn remove_provider(
+        &self,
+        account: &Id,
+        tag: &Tag,
+        id: &Id,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| providers::remove(tx, account, tag, id))
+    }
+
     fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()> {
         self.write(|tx| last_tests::keep(tx, account, key, secret_version, sealed))
     }
@@ -453,6 +487,10 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        // Waiting for a copy would keep every writer waiting; whoever takes it does this afterwards.
+        if self.copies.load(Ordering::Acquire) > 0 {
+            return Err(Error::new(Kind::Unavailable, "the vault is busy"));
+        }
         write_back(&hold(&self.writer))
     }
 }
