@@ -16,6 +16,7 @@ fn guess(agent: &Agent, passphrase: &str) -> Kind {
         account: None,
         passphrase: secret(passphrase),
         totp: None,
+        keyfile: None,
         lifetime_s: None,
         accept_rollback: None,
     };

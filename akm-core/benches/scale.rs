@@ -22,7 +22,7 @@ use akm_core::protocol::{Op, Request};
 use akm_core::provider::{Catalogue, Destinations};
 use akm_core::service::{Options, Service};
 use akm_core::store::SqliteStore;
-use akm_core::vault::{self, NewKey, SignIn, Vault};
+use akm_core::vault::{self, NewKey, Origin, SignIn, Vault};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -99,6 +99,8 @@ fn fill(home: &Path, size: usize) {
             account: "default",
             passphrase: &passphrase,
             totp: None,
+            device: None,
+            origin: Origin::Owner,
             accept_rollback: false,
         })
         .unwrap();

@@ -23,6 +23,7 @@ mod codec;
 mod copy;
 mod custom;
 mod key;
+mod keyfile;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -39,6 +40,7 @@ pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
 pub use key::*;
+pub use keyfile::*;
 pub use test::*;
 pub use vault::*;
 
@@ -203,6 +205,12 @@ operations! {
     AccountPassphrase, "account.passphrase" => Empty, Session, Audited, Deriving, [Credential];
     /// Sets a new passphrase with a recovery code, which is used up, and leaves the account unlocked.
     AccountRecover, "account.recover" => Recovered, Anyone, Audited, Deriving, [Credential, EndsSession];
+    /// Makes the passphrase open the account only together with a keyfile.
+    KeyfileEnable, "keyfile.enable" => KeyfileEnabled, Session, Audited, Deriving, [Credential];
+    /// Does without the keyfile again.
+    KeyfileDisable, "keyfile.disable" => Empty, Session, Audited, Deriving, [Credential];
+    /// Whether the account needs a keyfile, and where it is.
+    KeyfileShow, "keyfile.show" => KeyfileState, Session, Unaudited, Store, [Repeatable];
     /// Creates a TOTP secret; pending until confirmed.
     TotpEnable, "totp.enable" => TotpSecret, Session, Audited, Deriving, [Credential];
     /// Makes the pending TOTP secret binding.

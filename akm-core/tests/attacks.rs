@@ -17,7 +17,7 @@ use akm_core::memory::LockedKey;
 use akm_core::name::KeyName;
 use akm_core::protocol::{AgentStatus, AgentUnlock, AuditVerify, KeyGet, Op};
 use akm_core::store::SqliteStore;
-use akm_core::vault::{SignIn, Unlocked, Vault};
+use akm_core::vault::{Origin, SignIn, Unlocked, Vault};
 use akm_core::{Kind, Result};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -56,6 +56,7 @@ fn read_all(bench: &mut Bench) -> usize {
         account: None,
         passphrase: secret(PASSPHRASE),
         totp: None,
+        keyfile: None,
         lifetime_s: None,
         accept_rollback: None,
     };
@@ -111,6 +112,8 @@ fn sign_in(vault: &Vault) -> Result<Unlocked> {
         account: "default",
         passphrase: &secret(PASSPHRASE),
         totp: None,
+        device: None,
+        origin: Origin::Owner,
         accept_rollback: false,
     })
 }
@@ -510,6 +513,7 @@ fn b08_one_code_opens_once_however_many_try() {
                     account: None,
                     passphrase: secret(PASSPHRASE),
                     totp: Some(secret(code)),
+                    keyfile: None,
                     lifetime_s: None,
                     accept_rollback: None,
                 };

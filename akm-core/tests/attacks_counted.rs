@@ -11,6 +11,7 @@ use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use akm_core::protocol::{Op, Request};
+use akm_core::vault::Origin;
 use akm_core::{Kind, crypto};
 use support::{Bench, PASSPHRASE, kind, secret, totp_code, with_totp};
 
@@ -272,13 +273,19 @@ fn b14_a_recovery_is_not_undone_by_a_change_under_way() {
     let vault = bench.bare_vault();
     let name = akm_core::name::AccountName::parse("default", "account").unwrap();
     let proof = vault
-        .confirm_passphrase(&name, &secret(PASSPHRASE))
+        .confirm_passphrase(&name, &secret(PASSPHRASE), None, Origin::Owner)
         .unwrap();
     let evil = vault.prepare_passphrase(&proof, &secret("evil")).unwrap();
     vault
-        .recover("default", &codes[0], &secret("owner"), &mut |_| Ok(()))
+        .recover(
+            "default",
+            &codes[0],
+            &secret("owner"),
+            Origin::Owner,
+            &mut |_| Ok(()),
+        )
         .unwrap();
-    let undone = vault.change_passphrase(&proof, evil, &mut || Ok(()));
+    let undone = vault.change_way(&proof, evil, &mut || Ok(()));
     assert_eq!(kind(undone), Kind::Conflict);
     drop(vault);
     bench.reopen();

@@ -34,6 +34,7 @@ fn unlock(bench: &Bench, passphrase: &str, accept_rollback: bool) -> Result<Unlo
         account: None,
         passphrase: secret(passphrase),
         totp: None,
+        keyfile: None,
         lifetime_s: None,
         accept_rollback: Some(accept_rollback),
     })
@@ -471,6 +472,8 @@ fn a06_a_deleted_row_is_found_by_the_check_of_all_rows() {
             passphrase: &secret(PASSPHRASE),
             totp: None,
             accept_rollback: false,
+            device: None,
+            origin: akm_core::vault::Origin::Owner,
         })
         .unwrap();
     let keys: Vec<_> = (0..KEYS)
@@ -582,6 +585,7 @@ fn h10_a_copy_of_a_live_file_without_its_log_is_not_taken_for_the_vault() {
                 account: None,
                 passphrase: secret(PASSPHRASE),
                 totp: None,
+                keyfile: None,
                 lifetime_s: None,
                 accept_rollback: None,
             };
@@ -653,6 +657,7 @@ fn sessions_of_one_account_share_its_changes() {
         account: None,
         passphrase: secret(PASSPHRASE),
         totp: None,
+        keyfile: None,
         lifetime_s: None,
         accept_rollback: None,
     };

@@ -61,6 +61,9 @@ fn every_operation_of_a_session_is_refused_while_locked() {
             Op::AccountPassphrase,
             r#"{"passphrase":"a","new_passphrase":"b"}"#,
         ),
+        (Op::KeyfileEnable, r#"{"passphrase":"a"}"#),
+        (Op::KeyfileDisable, r#"{"passphrase":"a"}"#),
+        (Op::KeyfileShow, "{}"),
         (Op::TotpEnable, r#"{"passphrase":"a"}"#),
         (Op::TotpConfirm, r#"{"code":"000000"}"#),
         (Op::TotpDisable, r#"{"passphrase":"a"}"#),
@@ -81,6 +84,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
+        (Op::VaultCheck, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];
@@ -629,6 +633,7 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
             account: None,
             passphrase: secret(PASSPHRASE),
             totp: None,
+            keyfile: None,
             lifetime_s,
             accept_rollback: None,
         })
@@ -655,6 +660,7 @@ fn the_default_lifetime_holds_for_every_way_into_an_account() {
             account: Some("second".into()),
             passphrase: secret(PASSPHRASE),
             totp: None,
+            keyfile: None,
             lifetime_s,
             accept_rollback: None,
         })
@@ -741,6 +747,7 @@ fn b14_a_new_passphrase_ends_other_sessions() {
         account: None,
         passphrase: secret(PASSPHRASE),
         totp: None,
+        keyfile: None,
         lifetime_s: None,
         accept_rollback: None,
     };

@@ -23,6 +23,7 @@ mod env;
 mod init;
 mod inject;
 mod key;
+mod keyfile;
 mod list;
 mod log;
 mod output;

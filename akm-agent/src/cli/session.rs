@@ -1,5 +1,7 @@
 //! `akm unlock`, `akm lock`, `akm status`: the session.
 
+use std::path::PathBuf;
+
 use akm_core::Secret;
 use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock, VaultNotice};
 use clap::Args;
@@ -7,7 +9,7 @@ use clap::Args;
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
-use super::{agent, connect};
+use super::{agent, connect, keyfile};
 
 /// Unlocks.
 #[derive(Args)]
@@ -24,6 +26,9 @@ pub(crate) struct Unlock {
     /// The current code of your authenticator; good for one use, so it may stand here
     #[arg(long, value_name = "CODE")]
     totp: Option<String>,
+    /// The account's keyfile, where the agent does not keep it: on a removable disk, for example
+    #[arg(long, value_name = "PATH")]
+    keyfile: Option<PathBuf>,
     /// Go on with a vault that is older than what this machine has seen, or was changed behind akm's back
     #[arg(long)]
     accept_rollback: bool,
@@ -34,6 +39,7 @@ pub(crate) struct Unlock {
 pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
+    let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
     let mut client = agent::connect_or_start()?;
     let status = client.call(&AgentStatus {})?;
     let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
@@ -51,6 +57,7 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         account: args.account.clone(),
         passphrase,
         totp,
+        keyfile,
         lifetime_s: args.lifetime_s,
         accept_rollback: args.accept_rollback.then_some(true),
     })?;

@@ -151,6 +151,7 @@ impl Agent {
             account: None,
             passphrase: secret(PASSPHRASE),
             totp: None,
+            keyfile: None,
             lifetime_s,
             accept_rollback: None,
         };

@@ -80,6 +80,17 @@ impl KdfCost {
         })
     }
 
+    /// What a slot of this cost is made anew with where `today` asks for more memory or passes: the greater of each, so
+    /// that neither ever goes down. `None` where it costs enough.
+    pub fn upgraded(&self, today: &KdfCost) -> Option<KdfCost> {
+        let raised = KdfCost {
+            memory_kib: self.memory_kib.max(today.memory_kib),
+            passes: self.passes.max(today.passes),
+            lanes: self.lanes,
+        };
+        (raised != *self).then_some(raised)
+    }
+
     /// The least that Argon2 can do. Protects nothing.
     #[cfg(feature = "insecure-test-kdf")]
     pub const fn insecure_test() -> Self {

@@ -52,6 +52,10 @@ wire! {
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
         totp: Option<Secret>,
+        /// The 32 bytes of the account's keyfile in hex, where the agent does not keep it.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        keyfile: Option<Secret>,
         /// Seconds until the session locks by itself; absent means the agent's own lifetime or, without one, until locked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lifetime_s: Option<u64>,

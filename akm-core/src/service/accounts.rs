@@ -10,9 +10,8 @@ use crate::protocol::{
 };
 use crate::vault::{Notice, SignIn, Unlocked};
 
-use super::session::{Generation, Opening, Table};
-use super::{DEFAULT_ACCOUNT, Service, done, shape};
-use crate::store::Id;
+use super::session::{Opening, Table};
+use super::{DEFAULT_ACCOUNT, Service, done, origin, shape};
 
 /// The longest lifetime of a session: ten years, so that no sum of times overflows.
 const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
@@ -60,10 +59,15 @@ impl Service {
             None => self.default_lifetime,
         };
         let since = self.sessions.locks(caller.uid);
+        let typed = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let account = self.vault.sign_in(&SignIn {
-            account: request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT),
+            account: typed,
             passphrase: &request.passphrase,
             totp: request.totp.as_ref(),
+            device: self
+                .keyfiles
+                .find(typed, request.keyfile.as_ref(), origin(caller))?,
+            origin: origin(caller),
             accept_rollback: request.accept_rollback.unwrap_or(false),
         })?;
         let (id, name) = (*account.id(), account.name().as_str().to_owned());
@@ -71,17 +75,16 @@ impl Service {
             .audit
             .open_account(*account.id(), account.audit_key())?;
         let notice = self.take_up(&account, &chain, caller)?;
-        // Without its event no session begins.
-        self.audit.append(&chain, &done(Op::AgentUnlock, caller))?;
-        let expires_at = self.begin(
-            caller,
-            Opening {
-                account,
-                chain,
-                lifetime,
-                since,
-            },
-        )?;
+        let opening = Opening {
+            account,
+            chain,
+            lifetime,
+            since,
+        };
+        // Without its event no session begins, and one that does not begin leaves no event that says so.
+        let expires_at = self.begin(caller, opening, &|chain| {
+            self.audit.append(chain, &done(Op::AgentUnlock, caller))
+        })?;
         self.checks.due(&id);
         Ok(protocol::Unlocked {
             account: name,
@@ -156,7 +159,7 @@ impl Service {
             lifetime: self.default_lifetime,
             since,
         };
-        let _ = self.begin(caller, opening);
+        let _ = self.begin(caller, opening, &|_| Ok(()));
         let (totp_secret, totp_uri) = new.totp.unzip();
         Ok(Registered {
             account,
@@ -174,6 +177,7 @@ impl Service {
             account,
             &request.code,
             &request.new_passphrase,
+            origin(caller),
             &mut |account: &Unlocked| {
                 let opened = self
                     .audit
@@ -203,7 +207,7 @@ impl Service {
             lifetime: self.default_lifetime,
             since,
         };
-        let _ = self.begin(caller, opening);
+        let _ = self.begin(caller, opening, &|_| Ok(()));
         self.leave_no_trace();
         let (totp_secret, totp_uri) = recovered.totp.unzip();
         Ok(Recovered {
@@ -214,23 +218,23 @@ impl Service {
         })
     }
 
-    /// Opens a session, unless the uid locked or a credential changed since the account was opened.
-    fn begin(&self, caller: &Caller, opening: Opening) -> Result<Option<jiff::Timestamp>> {
+    /// Opens a session, unless the uid locked or a credential changed since the account was opened; `event` is its last
+    /// condition.
+    fn begin(
+        &self,
+        caller: &Caller,
+        opening: Opening,
+        event: &dyn Fn(&AccountChain) -> Result<()>,
+    ) -> Result<Option<jiff::Timestamp>> {
         self.sessions.open(
             caller.uid,
             opening,
             &*self.host.clock,
-            &|account| self.vault.check_current(account),
+            &|account, chain| {
+                self.vault.check_current(account)?;
+                event(chain)
+            },
             &mut |uid, session| self.note_lock(uid, session),
         )
-    }
-
-    /// After a new passphrase: other sessions of the same account end, the one that changed it stays.
-    pub(super) fn end_other_sessions(&self, account: &Id, kept: Generation) {
-        let others = |session: &super::Session| {
-            session.account.id() == account && session.generation() != kept
-        };
-        self.sessions
-            .close_where(&others, &mut |uid, session| self.note_lock(uid, session));
     }
 }

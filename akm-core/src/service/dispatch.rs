@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::name::KeyName;
 use crate::protocol::{self, Cost, Op, Request, Response};
 use crate::store::Id;
-use crate::vault::StepUp;
 
 use super::session::Session;
 use super::{Service, done, failed};
@@ -41,82 +40,16 @@ impl<'a> Asked<'a> {
 impl Service {
     /// Operations on the unlocked account.
     pub(super) fn with_session(&self, caller: &Caller, request: Request) -> Result<Response> {
-        let op = request.op();
         match request {
-            Request::AccountPassphrase(request) => {
-                let prepare = |proof: &StepUp| {
-                    self.vault
-                        .prepare_passphrase(proof, &request.new_passphrase)
-                };
-                let (account, kept) = self.stepped_up(
-                    caller,
-                    op,
-                    &request.passphrase,
-                    prepare,
-                    |asked, proof, slot| {
-                        let mut event = || self.event(asked);
-                        self.vault.change_passphrase(proof, slot, &mut event)?;
-                        Ok((*proof.account(), asked.session.generation()))
-                    },
-                )?;
-                self.end_other_sessions(&account, kept);
-                self.leave_no_trace();
-                Ok(Response::AccountPassphrase(protocol::Empty {}))
-            }
-            Request::TotpEnable(request) => self
-                .stepped_up(
-                    caller,
-                    op,
-                    &request.passphrase,
-                    nothing,
-                    |asked, step_up, ()| {
-                        let mut event = || self.event(asked);
-                        let (totp_secret, totp_uri) =
-                            self.vault.enable_totp(step_up, &mut event)?;
-                        Ok(protocol::TotpSecret {
-                            totp_secret,
-                            totp_uri,
-                        })
-                    },
-                )
-                .map(Response::TotpEnable),
-            Request::TotpDisable(request) => self
-                .stepped_up(
-                    caller,
-                    op,
-                    &request.passphrase,
-                    nothing,
-                    |asked, step_up, ()| {
-                        let mut event = || self.event(asked);
-                        self.vault.disable_totp(step_up, &mut event)
-                    },
-                )
-                .map(|()| Response::TotpDisable(protocol::Empty {})),
-            Request::TotpCodes(request) => self
-                .stepped_up(
-                    caller,
-                    op,
-                    &request.passphrase,
-                    nothing,
-                    |asked, step_up, ()| {
-                        let mut event = || self.event(asked);
-                        self.vault.replace_codes(step_up, &mut event)
-                    },
-                )
-                .map(|recovery_codes| {
-                    Response::TotpCodes(protocol::RecoveryCodes { recovery_codes })
-                }),
-            Request::KeyUpdate(mut request) => match request.passphrase.take() {
-                Some(passphrase) => {
-                    self.stepped_up(caller, op, &passphrase, nothing, |asked, _, ()| {
-                        self.update_key(asked, &request, true)
-                    })
-                }
-                None => {
-                    self.open_session(caller, op, |asked| self.update_key(asked, &request, false))
-                }
-            }
-            .map(Response::KeyUpdate),
+            request @ (Request::AccountPassphrase(_)
+            | Request::KeyfileEnable(_)
+            | Request::KeyfileDisable(_)
+            | Request::TotpEnable(_)
+            | Request::TotpDisable(_)
+            | Request::TotpCodes(_)) => self.change_credential(caller, request),
+            Request::KeyUpdate(request) => self
+                .update_key_stepped_up(caller, request)
+                .map(Response::KeyUpdate),
             Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
@@ -130,7 +63,7 @@ impl Service {
             Request::BackupSchedule(request) => self
                 .schedule_backups(caller, &request)
                 .map(Response::BackupSchedule),
-            request => self.open_session(caller, op, |asked| match request.op().cost() {
+            request => self.open_session(caller, request.op(), |asked| match request.op().cost() {
                 Cost::Quick => self.quick(asked, &request),
                 Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),
             }),
@@ -157,6 +90,7 @@ impl Service {
                     .confirm_totp(&asked.session.account, &request.code, &mut event)?;
                 Ok(Response::TotpConfirm(protocol::Empty {}))
             }
+            Request::KeyfileShow(_) => Ok(Response::KeyfileShow(self.keyfile_state(asked))),
             Request::KeyAdd(request) => self.add_key(asked, request).map(Response::KeyAdd),
             Request::KeyList(request) => self.list_keys(asked, &request).map(Response::KeyList),
             Request::KeyRotate(request) => {
@@ -215,36 +149,6 @@ impl Service {
         self.audited(&Asked::new(session, caller, op), act)
     }
 
-    /// Confirms the passphrase and prepares the change without holding the session, then runs `act` if the session is
-    /// still the same.
-    fn stepped_up<P, T>(
-        &self,
-        caller: &Caller,
-        op: Op,
-        passphrase: &crate::Secret,
-        prepare: impl FnOnce(&StepUp) -> Result<P>,
-        act: impl FnOnce(&Asked<'_>, &StepUp, P) -> Result<T>,
-    ) -> Result<T> {
-        let (name, seen) = {
-            let table = self.sessions.read();
-            let session = table.live(caller.uid, &*self.host.clock)?;
-            (session.account.name().clone(), session.generation())
-        };
-        let prepared = self
-            .vault
-            .confirm_passphrase(&name, passphrase)
-            .and_then(|proof| prepare(&proof).map(|prepared| (proof, prepared)));
-        let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
-        if session.generation() != seen {
-            return Err(Error::locked());
-        }
-        self.audited(&Asked::new(session, caller, op), |asked| {
-            let (proof, prepared) = prepared?;
-            act(asked, &proof, prepared)
-        })
-    }
-
     /// A failed operation leaves an event of its own; a successful one wrote it on the way.
     pub(super) fn audited<T>(
         &self,
@@ -282,9 +186,4 @@ impl Service {
         };
         self.audit.append(&asked.session.chain, &event)
     }
-}
-
-/// For steps that derive nothing.
-fn nothing(_: &StepUp) -> Result<()> {
-    Ok(())
 }

@@ -14,9 +14,11 @@ mod balance;
 mod catalogue;
 mod checks;
 mod copy;
+mod credentials;
 mod custom;
 mod dispatch;
 mod door;
+mod keyfile;
 mod keys;
 mod restore;
 mod session;
@@ -34,12 +36,13 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
-use crate::vault::{self, Vault};
+use crate::vault::{self, Origin, Vault};
 
 pub use door::Door;
 
 use backups::Backups;
 use dispatch::Asked;
+use keyfile::Keyfiles;
 use session::{Session, Sessions};
 
 /// The account of a local vault, where none is named.
@@ -77,6 +80,7 @@ pub struct Service {
     file: Arc<SqliteStore>,
     backups: Backups,
     checks: checks::Checks,
+    keyfiles: Keyfiles,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
@@ -110,6 +114,7 @@ impl Service {
         )?;
         let anchors = vault::Anchors::open(&state, &store.vault_id())?;
         Ok(Service {
+            keyfiles: Keyfiles::new(state.clone(), &store.vault_id()),
             vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
             sessions: Sessions::default(),
@@ -289,6 +294,15 @@ impl Service {
             let _ = self.audit.append_system(&failed(op, caller, error.kind()));
         }
         answer
+    }
+}
+
+/// Whether it is the owner who asks: this process's own uid, over its own socket or inside it.
+fn origin(caller: &Caller) -> Origin {
+    if caller.uid == nix::unistd::geteuid().as_raw() {
+        Origin::Owner
+    } else {
+        Origin::Other
     }
 }
 

@@ -23,7 +23,7 @@ use crate::store::{Contents, SqliteStore, Store};
 
 use crate::vault;
 
-use super::{DEFAULT_ACCOUNT, Service, done};
+use super::{DEFAULT_ACCOUNT, Service, done, origin};
 
 /// Copied at a time.
 const CHUNK: usize = 1024 * 1024;
@@ -49,10 +49,10 @@ impl Service {
         caller: &Caller,
         request: &BackupRestore,
     ) -> Result<Staged> {
-        self.noted(caller, Op::BackupRestore, self.stage(request))
+        self.noted(caller, Op::BackupRestore, self.stage(caller, request))
     }
 
-    fn stage(&self, request: &BackupRestore) -> Result<Staged> {
+    fn stage(&self, caller: &Caller, request: &BackupRestore) -> Result<Staged> {
         let path = self.backups.directory().find(&request.name)?;
         if self.file.account_count()? > 0 && !request.replace.unwrap_or(false) {
             return Err(Error::new(
@@ -76,7 +76,11 @@ impl Service {
         let contents = file.check_structure()?;
         let copy = self.vault.over_copy(Arc::clone(&file) as Arc<dyn Store>);
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
-        self.vault.prove_copy(&copy, account, &request.passphrase)?;
+        let origin = origin(caller);
+        let device = self.keyfiles.find(account, None, origin)?;
+        let passphrase = &request.passphrase;
+        self.vault
+            .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;
         Ok(Staged {
             file,
             contents,

@@ -139,7 +139,7 @@ impl Sessions {
         uid: u32,
         opening: Opening,
         clock: &dyn Clock,
-        check: &dyn Fn(&Unlocked) -> Result<()>,
+        check: &dyn Fn(&Unlocked, &AccountChain) -> Result<()>,
         last: &mut dyn FnMut(u32, &Session),
     ) -> Result<Option<Timestamp>> {
         let Opening {
@@ -157,7 +157,7 @@ impl Sessions {
         if table.locks(uid) != since {
             return Err(Error::locked());
         }
-        check(&account)?;
+        check(&account, &chain)?;
         if let Some(replaced) = table.by_uid.remove(&uid) {
             last(uid, &replaced);
         }
@@ -175,6 +175,18 @@ impl Sessions {
         );
         self.note_deadline(&table);
         Ok(expires_at)
+    }
+
+    /// Lets a session go on with other keys of its account, if it is still the one that was seen.
+    pub(super) fn replace(&self, uid: u32, seen: Generation, account: Unlocked) {
+        let mut table = self.write();
+        if let Some(session) = table
+            .by_uid
+            .get_mut(&uid)
+            .filter(|session| session.generation() == seen)
+        {
+            session.account = account;
+        }
     }
 
     /// Closes a uid's session; its keys are wiped when this returns. `last` runs before, with the session.

@@ -10,7 +10,7 @@ use crate::store::{AccountChange, SlotRow, Store};
 
 use super::limits::Guess;
 use super::slot::PASSPHRASE;
-use super::{Position, Standing, Unlocked, Vault};
+use super::{Device, Origin, Position, Standing, Unlocked, Vault};
 
 /// How many keys are opened.
 const SAMPLE: u32 = 16;
@@ -42,12 +42,19 @@ impl Vault {
 
     /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
     /// and not in the copy, where whoever brought it could have set the count.
-    pub fn prove_copy(&self, copy: &Vault, account: &str, passphrase: &Secret) -> Result<()> {
+    pub fn prove_copy(
+        &self,
+        copy: &Vault,
+        account: &str,
+        passphrase: &Secret,
+        device: Option<&Device>,
+        origin: Origin,
+    ) -> Result<()> {
         let account = AccountName::parse(account, "account")?;
         let known = self.store.account_by_name(account.as_str())?.is_some();
-        let counted = self.count_attempt(Guess::SignIn, account.as_str(), known)?;
-        let proof = copy.confirm_passphrase(&account, passphrase)?;
-        let unlocked = proof.open(copy)?;
+        let counted = self.count_attempt(Guess::SignIn(origin), account.as_str(), known)?;
+        let proof = copy.confirm_passphrase(&account, passphrase, device, origin)?;
+        let (unlocked, _) = copy.open_stepped_up(&proof)?;
         copy.check_manifest(&unlocked, false)?;
         copy.samples(&unlocked)?;
         if !self.has_seen(&unlocked)? {

@@ -4,23 +4,20 @@
 //! accounts, and the system chain of the audit. It opens nothing in the vault. Without it the counters
 //! start again and the system chain cannot be checked.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use zeroize::Zeroize;
-
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Random;
 use crate::memory::LockedKey;
+
+use super::key_file;
 
 const FILE: &str = "host.key";
 
 /// Reads the host key below `state`, or makes it.
 pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
     let path = state.join(FILE);
-    if let Some(key) = load(&path)? {
+    if let Some(key) = key_file::read(&path)? {
         return Ok(key);
     }
     // Written under another name and linked into place, so that no half-written key is ever read.
@@ -28,69 +25,28 @@ pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
     random.fill(&mut suffix);
     let draft = state.join(format!("{FILE}.{:016x}", u64::from_le_bytes(suffix)));
     let key = LockedKey::generate(random);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(&draft)
-        .and_then(|mut file| file.write_all(key.expose()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::hard_link(&draft, &path))
-        .and_then(|()| std::fs::File::open(state)?.sync_all());
+    key_file::create(&draft, &key)?;
+    let linked =
+        std::fs::hard_link(&draft, &path).and_then(|()| std::fs::File::open(state)?.sync_all());
     let removed = std::fs::remove_file(&draft);
-    match written {
+    match linked {
         Ok(()) => removed.map(|()| key).map_err(Error::from),
         // Another process was first: its key counts.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            load(&path)?.ok_or(Error::internal("the host key vanished"))
+            key_file::read(&path)?.ok_or(Error::internal("the host key vanished"))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn load(path: &Path) -> Result<Option<LockedKey>> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(path);
-    let mut file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let meta = file.metadata()?;
-    let ours =
-        meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
-    if !ours {
-        return Err(Error::new(
-            Kind::Denied,
-            "the host key is not a private file of this user",
-        )
-        .with_hint("check the owner and mode of host.key in the state directory"));
-    }
-    let mut bytes = [0u8; 33];
-    let mut length = 0;
-    while length < bytes.len() {
-        match file.read(&mut bytes[length..])? {
-            0 => break,
-            n => length += n,
-        }
-    }
-    if length != 32 {
-        bytes.zeroize();
-        return Err(Error::corrupt("the host key has the wrong length"));
-    }
-    LockedKey::build(|key| {
-        key.copy_from_slice(&bytes[..32]);
-        bytes.zeroize();
-        Ok(())
-    })
-    .map(Some)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
     use super::*;
+    use crate::error::Kind;
     use crate::host::Host;
 
     #[test]

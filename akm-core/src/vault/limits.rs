@@ -1,10 +1,13 @@
 //! How often somebody may guess.
 //!
 //! An attempt is counted durably *before* it is made, so concurrent guesses are bounded by the counter
-//! and not by luck, and a kill between check and count gains nothing. One counter per account serves
-//! passphrase and TOTP; recovery codes and confirmations have their own. Unknown accounts are counted
-//! alike, under a keyed tag, so the table names nobody. The wait grows to 15 minutes and no further, but whoever
-//! guesses again after each wait can make the owner wait as long as that goes on.
+//! and not by luck, and a kill between check and count gains nothing. Unknown accounts are counted
+//! alike, under a keyed tag, so the table names nobody.
+//!
+//! Passphrases and recovery codes have a counter each, and each of them one per origin: whoever guesses from
+//! elsewhere never keeps the owner's own uid waiting. The wait grows to a minute for the owner and to 15 minutes for
+//! others, and no further. A program of the owner's own that guesses without end can keep the owner waiting; it could
+//! as well end the agent.
 
 use crate::crypto;
 use crate::error::{Error, Kind, Result};
@@ -16,18 +19,49 @@ use super::Vault;
 pub(super) const FREE_ATTEMPTS: u32 = 5;
 /// The first wait; each further failure doubles it.
 const FIRST_WAIT_MS: i64 = 30_000;
-/// The longest wait.
+/// The longest wait of the owner, and of everybody else.
+const OWNER_WAIT_MS: i64 = 60_000;
 const LONGEST_WAIT_MS: i64 = 15 * 60_000;
+
+/// Where an attempt comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The uid that this process runs as, over its own socket or inside it.
+    Owner,
+    /// Anybody else.
+    Other,
+}
 
 /// What is being guessed: each has its own counter.
 #[derive(Clone, Copy)]
 pub(super) enum Guess {
-    /// Passphrase and TOTP code.
-    SignIn,
+    /// A passphrase.
+    SignIn(Origin),
     /// A recovery code.
-    Recovery,
-    /// The first code of a new TOTP secret.
+    Recovery(Origin),
+    /// The first code of a new TOTP secret, by somebody whose session is open.
     Confirmation,
+}
+
+impl Guess {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Guess::SignIn(Origin::Owner) => b"sign-in by the owner",
+            Guess::SignIn(Origin::Other) => b"sign-in",
+            Guess::Recovery(Origin::Owner) => b"recovery by the owner",
+            Guess::Recovery(Origin::Other) => b"recovery",
+            Guess::Confirmation => b"confirmation",
+        }
+    }
+
+    const fn longest_wait_ms(self) -> i64 {
+        match self {
+            Guess::SignIn(Origin::Owner) | Guess::Recovery(Origin::Owner) => OWNER_WAIT_MS,
+            Guess::SignIn(Origin::Other) | Guess::Recovery(Origin::Other) | Guess::Confirmation => {
+                LONGEST_WAIT_MS
+            }
+        }
+    }
 }
 
 /// An attempt that was counted; cleared by success.
@@ -37,16 +71,14 @@ impl Vault {
     /// Counts an attempt of `who` (a folded name, or whatever was typed), or says how long to wait. The counter of a
     /// `known` account is never dropped for room.
     pub(super) fn count_attempt(&self, guess: Guess, who: &str, known: bool) -> Result<Counted> {
-        let label: &[u8] = match guess {
-            Guess::SignIn => b"sign-in",
-            Guess::Recovery => b"recovery",
-            Guess::Confirmation => b"confirmation",
-        };
-        let tag = crypto::tag(&self.host_key, &[b"attempts", label, who.as_bytes()]);
+        let tag = crypto::tag(
+            &self.host_key,
+            &[b"attempts", guess.label(), who.as_bytes()],
+        );
         let now = self.now_ms();
         let mut wait_ms = 0;
         self.store.change_attempts(&tag, &mut |before| {
-            let (after, wait) = decide(before, now);
+            let (after, wait) = decide(before, now, guess.longest_wait_ms());
             wait_ms = wait;
             after.map(|after| Attempts { known, ..after })
         })?;
@@ -68,16 +100,16 @@ impl Vault {
 }
 
 /// The row after an attempt now, or the wait in milliseconds.
-fn decide(before: Attempts, now: i64) -> (Option<Attempts>, i64) {
+fn decide(before: Attempts, now: i64, longest: i64) -> (Option<Attempts>, i64) {
     // A clock set back must not turn a wait of minutes into one of years: what is too far ahead is brought back, once.
-    let ceiling = now.saturating_add(LONGEST_WAIT_MS);
+    let ceiling = now.saturating_add(longest);
     if before.blocked_until > ceiling {
         return (
             Some(Attempts {
                 blocked_until: ceiling,
                 ..before
             }),
-            LONGEST_WAIT_MS,
+            longest,
         );
     }
     if before.blocked_until > now {
@@ -88,7 +120,7 @@ fn decide(before: Attempts, now: i64) -> (Option<Attempts>, i64) {
         None => 0,
         Some(beyond) => FIRST_WAIT_MS
             .saturating_mul(1 << beyond.min(10))
-            .min(LONGEST_WAIT_MS),
+            .min(longest),
     };
     (
         Some(Attempts {
@@ -113,17 +145,17 @@ mod tests {
         let mut row = Attempts::default();
         let mut now = 1_000_000;
         for _ in 0..FREE_ATTEMPTS {
-            let (after, wait) = decide(row, now);
+            let (after, wait) = decide(row, now, LONGEST_WAIT_MS);
             assert_eq!(wait, 0);
             row = after.unwrap();
         }
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let (after, wait) = decide(row, now);
+            let (after, wait) = decide(row, now, LONGEST_WAIT_MS);
             assert!(after.is_none() && wait > 0);
             waits.push(wait / 1000);
             now += wait;
-            row = decide(row, now).0.unwrap();
+            row = decide(row, now, LONGEST_WAIT_MS).0.unwrap();
         }
         assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
     }
@@ -135,9 +167,9 @@ mod tests {
             blocked_until: i64::MAX,
             known: true,
         };
-        let (row, wait) = decide(row, 0);
+        let (row, wait) = decide(row, 0, LONGEST_WAIT_MS);
         assert_eq!(wait, LONGEST_WAIT_MS);
-        let (after, wait) = decide(row.unwrap(), LONGEST_WAIT_MS);
+        let (after, wait) = decide(row.unwrap(), LONGEST_WAIT_MS, LONGEST_WAIT_MS);
         assert_eq!(wait, 0, "who waits as told is let in");
         assert_eq!(after.unwrap().failures, 10);
     }

@@ -13,28 +13,37 @@ mod account;
 mod anchor;
 mod canary;
 mod check;
+mod codes;
 mod custom;
 mod host_key;
+pub mod key_file;
 mod last_test;
 mod limits;
 mod manifest;
 mod ready;
 mod record;
+mod recovery;
 mod sealed;
+mod sign_in;
 mod slot;
 mod totp;
 mod tree;
+mod ways;
 
 use std::sync::Arc;
 
-pub use account::{NewAccount, NewPassphrase, RecoveredAccount, SignIn, StepUp, Unlocked};
+pub use account::{Device, NewAccount, Unlocked};
 pub use anchor::{Anchors, Position, Standing};
 pub use check::Check;
 pub use host_key::load_or_create as load_host_key;
 pub use last_test::LastTest;
+pub use limits::Origin;
 pub use manifest::{Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
+pub use recovery::RecoveredAccount;
+pub use sign_in::{SignIn, StepUp};
+pub use ways::NewWay;
 
 use crate::error::Result;
 use crate::host::Host;

@@ -2,13 +2,14 @@
 //!
 //! Slot 0 is the passphrase; recovery codes count from 1. Opening a slot *is* the check of what was
 //! typed: the commitment is compared in constant time, then the root key is unwrapped. No other hash is
-//! stored. The slot's parameters stand in clear and are bound into the derivation.
+//! stored. The slot's parameters and factors stand in clear and are bound into the derivation: one that is changed in
+//! the file opens nothing. Only the passphrase's slot takes the device secret; recovery codes do without.
 
 use data_encoding::BASE32_NOPAD;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use crate::crypto::{self, Ad, Field, Kdf};
+use crate::crypto::{self, Ad, FACTOR_DEVICE, Field, Kdf};
 use crate::error::{Error, Result};
 use crate::memory::LockedKey;
 use crate::name::MAX_PASSPHRASE;
@@ -16,6 +17,7 @@ use crate::secret::Secret;
 use crate::store::{Id, SlotRow};
 
 use super::Vault;
+use super::account::Device;
 
 /// The number of the passphrase's slot.
 pub(super) const PASSPHRASE: u32 = 0;
@@ -95,15 +97,28 @@ impl RecoveryCode {
 }
 
 impl Vault {
-    /// A slot that opens with `passphrase`. Costs one key derivation.
+    /// A slot that opens with `passphrase`, and `device` where there is one. Costs one key derivation.
     pub(super) fn passphrase_slot(
         &self,
         account: &Id,
         passphrase: &Passphrase,
+        device: Option<&LockedKey>,
         root: &LockedKey,
     ) -> Result<SlotRow> {
         let kdf = Kdf::passphrase(&*self.host.random, &self.host.kdf_cost);
-        self.make_slot(account, PASSPHRASE, kdf, passphrase.bytes(), root)
+        self.passphrase_slot_with(account, kdf, passphrase, device, root)
+    }
+
+    /// The same with parameters of the caller's choice.
+    pub(super) fn passphrase_slot_with(
+        &self,
+        account: &Id,
+        kdf: Kdf,
+        passphrase: &Passphrase,
+        device: Option<&LockedKey>,
+        root: &LockedKey,
+    ) -> Result<SlotRow> {
+        self.make_slot(account, PASSPHRASE, kdf, passphrase.bytes(), device, root)
     }
 
     /// Fresh recovery slots with the codes that open them.
@@ -123,6 +138,7 @@ impl Vault {
                 number,
                 Kdf::recovery(&*self.host.random),
                 &code.0,
+                None,
                 root,
             )?);
             codes.push(code.display());
@@ -136,33 +152,37 @@ impl Vault {
         slot: u32,
         kdf: Kdf,
         input: &[u8],
+        device: Option<&LockedKey>,
         root: &LockedKey,
     ) -> Result<SlotRow> {
-        const NO_FACTORS: u32 = 0;
+        let factors = device.map_or(0, |_| FACTOR_DEVICE);
         let vault = self.store.vault_id();
         let stretched = crypto::stretch(&kdf, input)?;
         let (key, commit) =
-            crypto::slot_keys(&stretched, None, &vault, account, slot, &kdf, NO_FACTORS)?;
+            crypto::slot_keys(&stretched, device, &vault, account, slot, &kdf, factors)?;
         let wrapped = crypto::wrap(&*self.host.random, &key, &self.slot_ad(account, slot), root)?;
         Ok(SlotRow {
             slot,
             kdf: kdf.encode(),
-            factors: NO_FACTORS,
+            factors,
             commit,
             wrapped,
         })
     }
 
     /// Opens the passphrase slot among `slots`, or does the same work for an account that does not exist.
-    pub(super) fn open_passphrase_slot(
+    pub(super) fn open_passphrase_slot<'a>(
         &self,
         account: &Id,
-        slots: &[SlotRow],
+        slots: &'a [SlotRow],
         typed_name: &str,
         passphrase: &Passphrase,
-    ) -> Result<LockedKey> {
+        device: Option<&Device>,
+    ) -> Result<(LockedKey, &'a SlotRow)> {
         match slots.iter().find(|row| row.slot == PASSPHRASE) {
-            Some(row) => self.open_slot(account, row, passphrase.bytes()),
+            Some(row) => self
+                .open_slot(account, row, passphrase.bytes(), device)
+                .map(|root| (root, row)),
             None => {
                 let salt = crypto::tag(&self.host_key, &[b"fake slot", typed_name.as_bytes()]);
                 let mut half = [0; 16];
@@ -186,7 +206,7 @@ impl Vault {
         let mut found = Err(Error::wrong_credentials());
         for number in 1..=RECOVERY_CODES {
             match slots.iter().find(|row| row.slot == number) {
-                Some(row) => match self.open_slot(account, row, &code.0) {
+                Some(row) => match self.open_slot(account, row, &code.0, None) {
                     Ok(root) => found = Ok((number, root)),
                     Err(error) if error.kind() == crate::Kind::WrongCredentials => {}
                     Err(error) => return Err(error),
@@ -209,23 +229,25 @@ impl Vault {
         found
     }
 
-    fn open_slot(&self, account: &Id, row: &SlotRow, input: &[u8]) -> Result<LockedKey> {
+    fn open_slot(
+        &self,
+        account: &Id,
+        row: &SlotRow,
+        input: &[u8],
+        device: Option<&Device>,
+    ) -> Result<LockedKey> {
         let kdf = Kdf::decode(&row.kdf)?;
         // A passphrase is never tried without stretching, whatever the file says.
         if kdf.is_recovery() == (row.slot == PASSPHRASE) {
             return Err(Error::corrupt("a slot has the parameters of another kind"));
         }
-        if row.factors != 0 {
-            return Err(Error::new(
-                crate::Kind::UnsupportedVersion,
-                "a slot asks for a factor that is not known here",
-            ));
-        }
         let stretched = crypto::stretch(&kdf, input)?;
         let vault = self.store.vault_id();
+        // A device secret that is at hand and not asked for has no part in it: there is one right answer to a slot.
+        let device = device.filter(|_| row.factors & FACTOR_DEVICE != 0);
         let (key, commit) = crypto::slot_keys(
             &stretched,
-            None,
+            device.map(|device| &**device),
             &vault,
             account,
             row.slot,

@@ -184,6 +184,7 @@ pub(crate) fn unlock(desk: &Desk, passphrase: &str) -> Result<()> {
         totp: None,
         lifetime_s: None,
         accept_rollback: None,
+        keyfile: None,
     })
     .map(drop)
 }

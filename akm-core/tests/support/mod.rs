@@ -67,6 +67,8 @@ pub struct Bench {
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
     service: Option<Door>,
+    /// What a passphrase slot costs; counts from the next `reopen`.
+    pub kdf_cost: KdfCost,
 }
 
 impl Bench {
@@ -82,6 +84,7 @@ impl Bench {
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
             default_lifetime: None,
+            kdf_cost: KdfCost::insecure_test(),
             service: None,
         };
         bench.reopen();
@@ -129,7 +132,7 @@ impl Bench {
     fn host(&self) -> Host {
         Host {
             clock: self.clock.clone(),
-            kdf_cost: KdfCost::insecure_test(),
+            kdf_cost: self.kdf_cost,
             ..Host::real()
         }
     }
@@ -187,6 +190,7 @@ impl Bench {
             account: account.map(str::to_owned),
             passphrase: secret(passphrase),
             totp: totp.map(secret),
+            keyfile: None,
             lifetime_s: None,
             accept_rollback: None,
         })

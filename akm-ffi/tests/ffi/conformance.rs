@@ -95,7 +95,8 @@ fn kinds(op: Op) -> &'static [Kind] {
             &[Locked, InvalidInput, RateLimited, WrongCredentials]
         }
         Op::TotpConfirm => &[Locked, InvalidInput, Conflict, WrongCredentials],
-        Op::TotpEnable | Op::TotpDisable => &[
+        Op::KeyfileShow => &[Locked, InvalidInput],
+        Op::KeyfileEnable | Op::KeyfileDisable | Op::TotpEnable | Op::TotpDisable => &[
             Locked,
             InvalidInput,
             Conflict,

@@ -41,6 +41,9 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"code": "${code}", "new_passphrase": PASSPHRASE}),
             json!({"account": "default", "codes_left": "$number"}),
         ),
+        Op::KeyfileEnable => (json!({"passphrase": PASSPHRASE}), json!({"path": "$text"})),
+        Op::KeyfileDisable => (json!({"passphrase": PASSPHRASE}), json!({})),
+        Op::KeyfileShow => (json!({}), json!({"enabled": false})),
         Op::TotpEnable => (
             json!({"passphrase": PASSPHRASE}),
             json!({"totp_secret": "$save totp", "totp_uri": "$text"}),

@@ -1,0 +1,126 @@
+//! Files of 32 random bytes: the host key, and device secrets.
+//!
+//! Invariants: a file is read only where it is a regular one of this user that nobody else may read, through no symbolic
+//! link and never past its length; it is made anew, 0600, and is on the disk (with its name) before anybody relies on it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use nix::fcntl::OFlag;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::{Error, Kind, Result};
+use crate::memory::LockedKey;
+use crate::secret::Secret;
+
+/// Reads a key; `None` if there is no such file. `denied` for a file that is not private, `corrupt` for one that is not
+/// 32 bytes long or holds zeros.
+pub fn read(path: &Path) -> Result<Option<LockedKey>> {
+    // Not blocking: a pipe that somebody put there must not be waited for.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let meta = file.metadata()?;
+    let ours =
+        meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    if !ours {
+        return Err(
+            Error::new(Kind::Denied, "a key file is not a private file of this user")
+                .with_hint("check owner and mode (0600) of the key file; on a removable disk, mount it for yourself alone"),
+        );
+    }
+    let mut bytes = [0u8; LockedKey::LEN + 1];
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            n => length += n,
+        }
+    }
+    if length != LockedKey::LEN {
+        bytes.zeroize();
+        return Err(Error::corrupt("a key file has the wrong length"));
+    }
+    let key = LockedKey::build(|key| {
+        key.copy_from_slice(&bytes[..LockedKey::LEN]);
+        bytes.zeroize();
+        Ok(())
+    })?;
+    check(key, || Error::corrupt("a key file holds zeros")).map(Some)
+}
+
+/// Makes the file, which must not exist (`conflict`), and waits until it is on the disk. On a failure nothing is left.
+pub fn create(path: &Path, key: &LockedKey) -> Result<()> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+        .open(path);
+    let mut file = match created {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::new(Kind::Conflict, "the key file exists already")
+                .with_hint("akm overwrites no file; give a new path"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let written = file
+        .write_all(key.expose())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_directory(path));
+    if written.is_err() {
+        // The error that matters is the first.
+        let _ = std::fs::remove_file(path);
+    }
+    written.map_err(Error::from)
+}
+
+/// A key as a request carries it.
+pub fn to_hex(key: &LockedKey) -> Secret {
+    Secret::new(HEXLOWER.encode(key.expose()))
+}
+
+/// A key from a request; `invalid_input` naming `field` for anything but 64 hex digits, and for zeros, which are the same
+/// as no key at all in a derivation.
+pub fn from_hex(hex: &Secret, field: &'static str) -> Result<LockedKey> {
+    let malformed = || Error::invalid(field, "a key file is 32 bytes, in a request 64 hex digits");
+    if hex.len() != 2 * LockedKey::LEN {
+        return Err(malformed());
+    }
+    let bytes = HEXLOWER_PERMISSIVE
+        .decode(hex.expose().as_bytes())
+        .map(Zeroizing::new)
+        .map_err(|_| malformed())?;
+    let key = LockedKey::build(|key| {
+        key.copy_from_slice(&bytes);
+        Ok(())
+    })?;
+    check(key, || {
+        Error::invalid(field, "a key file of zeros protects nothing")
+    })
+}
+
+fn check(key: LockedKey, zeros: impl FnOnce() -> Error) -> Result<LockedKey> {
+    if *key.expose() == [0; LockedKey::LEN] {
+        return Err(zeros());
+    }
+    Ok(key)
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}

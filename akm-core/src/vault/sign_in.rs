@@ -1,0 +1,220 @@
+//! Signing in, and the passphrase given again.
+//!
+//! Order: count the attempt durably → derive → unwrap → TOTP → use up its step → clear the count. Any failure
+//! wipes what was derived and answers `wrong_credentials`, for unknown names after the same reads and the same
+//! derivation. Who asks on the owner's own socket is told one thing more: that the keyfile is missing.
+
+use crate::crypto::Kdf;
+use crate::error::{Error, Kind, Result};
+use crate::memory::LockedKey;
+use crate::name::AccountName;
+use crate::secret::Secret;
+use crate::store::{AccountRow, Id, SlotRow};
+
+use super::account::{Device, Profile};
+use super::limits::{Counted, Guess, Origin};
+use super::manifest::Notice;
+use super::slot::{PASSPHRASE, Passphrase};
+use super::totp;
+use super::{Unlocked, Vault};
+
+/// What somebody gave to sign in.
+pub struct SignIn<'a> {
+    /// The account, as typed.
+    pub account: &'a str,
+    /// The passphrase.
+    pub passphrase: &'a Secret,
+    /// The TOTP code, if one was given.
+    pub totp: Option<&'a Secret>,
+    /// The device secret, if there is one at hand.
+    pub device: Option<Device>,
+    /// Where the attempt comes from.
+    pub origin: Origin,
+    /// Whether an older or changed vault is accepted as it is.
+    pub accept_rollback: bool,
+}
+
+/// Proof that the passphrase was given just now: the root key, for the one change that needs it.
+pub struct StepUp {
+    pub(super) root: LockedKey,
+    pub(super) row: AccountRow,
+    pub(super) device: Option<Device>,
+}
+
+impl StepUp {
+    /// The account that confirmed.
+    pub fn account(&self) -> &Id {
+        &self.row.id
+    }
+
+    /// Whether the passphrase opens the account only together with a device secret.
+    pub fn has_device(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
+/// An account whose passphrase was right.
+struct Opened {
+    root: LockedKey,
+    row: AccountRow,
+    kdf: Kdf,
+    /// The device secret, where the slot needed it.
+    device: Option<Device>,
+    counted: Counted,
+}
+
+impl Vault {
+    /// Opens an account with passphrase, device secret where its slot asks for one, and TOTP where that is binding. A slot
+    /// with weaker parameters than new ones get is replaced on the way.
+    pub fn sign_in(&self, with: &SignIn<'_>) -> Result<Unlocked> {
+        let passphrase = Passphrase::parse(with.passphrase, "passphrase")?;
+        let opened =
+            self.check_passphrase(with.account, &passphrase, with.device.as_ref(), with.origin)?;
+        let Opened {
+            root,
+            row,
+            kdf,
+            device,
+            counted,
+        } = opened;
+        let mut unlocked = self.open_account(&row, &root, device.clone())?;
+        let profile = self.open_profile(&unlocked, &row)?;
+        check_device(&profile, device.as_ref())?;
+        if let Some(secret) = &profile.totp {
+            let step = match with.totp {
+                Some(code) => totp::matching_step(&secret.0, code, self.now_ms().div_euclid(1000))?,
+                None => None,
+            };
+            let fresh = match step {
+                Some(step) => self.store.use_totp_step(&row.id, step)?,
+                None => false,
+            };
+            if !fresh {
+                return Err(Error::wrong_credentials());
+            }
+        }
+        self.clear_attempts(&counted)?;
+        // Last, so that nobody without the credentials learns how the file stands.
+        unlocked.notice = self.check_manifest(&unlocked, with.accept_rollback)?;
+        let settled = matches!(unlocked.notice, Notice::None | Notice::FirstUse);
+        let raised = kdf
+            .cost()
+            .and_then(|cost| cost.upgraded(&self.host.kdf_cost));
+        if let Some(cost) = raised
+            && settled
+        {
+            let step_up = StepUp { root, row, device };
+            // Who is in is not turned away because their slot could not be made stronger: the next unlock tries again.
+            if let Ok(upgraded) = self.upgrade_slot(&step_up, &passphrase, &cost) {
+                let notice = unlocked.notice;
+                unlocked = upgraded;
+                unlocked.notice = notice;
+            }
+        }
+        Ok(unlocked)
+    }
+
+    /// Checks the passphrase of an account that is unlocked already, for a step that asks for it again.
+    pub fn confirm_passphrase(
+        &self,
+        account: &AccountName,
+        passphrase: &Secret,
+        device: Option<&Device>,
+        origin: Origin,
+    ) -> Result<StepUp> {
+        let passphrase = Passphrase::parse(passphrase, "passphrase")?;
+        let opened = self.check_passphrase(account.as_str(), &passphrase, device, origin)?;
+        self.clear_attempts(&opened.counted)?;
+        Ok(StepUp {
+            root: opened.root,
+            row: opened.row,
+            device: opened.device,
+        })
+    }
+
+    /// Whether no credential of the account changed since it was opened. Whoever signed in with what is replaced by
+    /// now is refused.
+    pub fn check_current(&self, account: &Unlocked) -> Result<()> {
+        match self.store.account(account.id())? {
+            Some(row) if row.profile_version == account.profile_version => Ok(()),
+            _ => Err(Error::wrong_credentials()),
+        }
+    }
+
+    /// The keys and the state of an account that was just confirmed.
+    pub(super) fn open_stepped_up(&self, step_up: &StepUp) -> Result<(Unlocked, Profile)> {
+        let unlocked = self.open_account(&step_up.row, &step_up.root, step_up.device.clone())?;
+        let profile = self.open_profile(&unlocked, &step_up.row)?;
+        check_device(&profile, step_up.device.as_ref())?;
+        Ok((unlocked, profile))
+    }
+
+    /// Counts the attempt, then opens the passphrase slot; the same work whether the account exists or not.
+    fn check_passphrase(
+        &self,
+        typed: &str,
+        passphrase: &Passphrase,
+        device: Option<&Device>,
+        origin: Origin,
+    ) -> Result<Opened> {
+        let (folded, row) = self.find_account(typed)?;
+        let id = row.as_ref().map_or_else(Id::default, |row| row.id);
+        let slots = self.store.slots(&id)?;
+        if origin == Origin::Owner && device.is_none() && slots.iter().any(needs_device) {
+            // Nothing was guessed, so nothing is counted. The owner's own socket may be told.
+            return Err(keyfile_missing());
+        }
+        let counted = self.count_attempt(Guess::SignIn(origin), &folded, row.is_some())?;
+        let (root, slot) = self.open_passphrase_slot(&id, &slots, &folded, passphrase, device)?;
+        let Some(row) = row else {
+            return Err(Error::wrong_credentials());
+        };
+        Ok(Opened {
+            root,
+            row,
+            kdf: Kdf::decode(&slot.kdf)?,
+            device: device.filter(|_| needs_device(slot)).cloned(),
+            counted,
+        })
+    }
+
+    /// The one place where a typed account name becomes a row: the folded name (or what was typed, for
+    /// counting), and the account if there is one. A name that cannot exist costs the same read.
+    pub(super) fn find_account(&self, typed: &str) -> Result<(String, Option<AccountRow>)> {
+        match AccountName::parse(typed, "account") {
+            Ok(name) => Ok((
+                name.as_str().to_owned(),
+                self.store.account_by_name(name.as_str())?,
+            )),
+            Err(_) => {
+                // No account has an empty name.
+                self.store.account_by_name("")?;
+                Ok((typed.to_owned(), None))
+            }
+        }
+    }
+}
+
+fn needs_device(slot: &SlotRow) -> bool {
+    slot.slot == PASSPHRASE && slot.factors & crate::crypto::FACTOR_DEVICE != 0
+}
+
+/// The slot in clear against the sealed state: one from before the device secret, put back, opens nothing.
+fn check_device(profile: &Profile, device: Option<&Device>) -> Result<()> {
+    if profile.device != device.is_some() {
+        return Err(Error::new(
+            Kind::RolledBack,
+            "the account's way in is older than its state",
+        ));
+    }
+    Ok(())
+}
+
+fn keyfile_missing() -> Error {
+    Error::new(
+        Kind::WrongCredentials,
+        "the account's keyfile is needed and not there",
+    )
+    .with_field("keyfile")
+    .with_hint("give it with akm unlock --keyfile PATH; without it only akm account recover opens the account")
+}
