@@ -102,6 +102,7 @@ fn read(bench: &Bench, keys: usize) -> Result<Vec<bool>> {
             totp: None,
             lifetime_s: None,
             accept_rollback: None,
+            keyfile: None,
         }
         .into(),
     )?;
