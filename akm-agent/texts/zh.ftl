@@ -48,6 +48,29 @@ field-agent = agent
 field-vault = 保险库
 field-code-asked = 需要验证码
 
+## 导出与导入：export、import
+
+ask-file-passphrase = 文件的口令：
+export-json-needs-file = 使用 --json 时，导出须写入文件
+export-not-to-terminal = 加密文件不输出到终端
+exported-sealed = 已导出 { $count } 个密钥（已加密）
+exported-in-clear = 已导出 { $count } 个密钥（明文）
+export-left-out = 未导出（仅供使用或已泄露）：{ $names }
+hint-left-out = 仅供使用的密钥可用 --use-only 加密导出
+imported = 已保存 { $count } 个密钥
+import-would = 将保存 { $count } 个密钥
+import-ignored = 文件中有 { $count } 项不是密钥，已略过
+import-refused = { $count } 个密钥无法保存，因此一个也没有保存
+hint-import-refused = 请修正文件，或用 --skip-existing 保留已有密钥
+hint-import-in-clear = 该文件仍含明文密钥值，请将其删除
+import-stdin-twice = 标准输入不能同时是文件和口令
+import-added = 新增
+import-unchanged = 未变
+import-skipped = 跳过
+import-conflict = 冲突
+import-invalid = 无效
+col-import-outcome = 结果
+col-import-detail = 原因
 ## 备份
 
 backup-made = 备份已完成并通过验证，{ $size }
@@ -159,6 +182,11 @@ log-whole = 共 { $events } 个事件，全部真实且顺序正确
 log-bad-event = { $chain }链的第 { $event } 个事件与写入时不符
 log-bad-chain = { $chain }链与写入时不符
 hint-log-bad = 保险库或其日志被 akm 以外的程序改动：请与备份比对
+hint-log-more = 还有更多：akm log --after { $cursor }
+checkpoint-holds = { $time } 检查点中的事件全部都在
+checkpoint-truncated = { $time } 检查点时已有的事件现已缺失
+checkpoint-forked = 日志与 { $time } 检查点时的不是同一份
+checkpoint-unknown = 无法判断 { $time } 的检查点是否成立：日志在此之前已损坏
 since-forms = 请写成 2026-01-31、RFC 3339 时间、30m、8h 或 7d
 
 ## 连接测试

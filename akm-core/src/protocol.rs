@@ -28,6 +28,7 @@ mod keyfile;
 pub mod openapi;
 mod plain;
 mod test;
+mod transfer;
 mod vault;
 
 pub use account::*;
@@ -42,6 +43,7 @@ pub use custom::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
+pub use transfer::*;
 pub use vault::*;
 
 /// Largest request body in bytes.
@@ -237,6 +239,10 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Hands out all keys of the account as a file, a piece at a time.
+    VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
+    /// Brings keys in, all or none.
+    VaultImport, "vault.import" => ImportReport, Session, Audited, Store, [Credential];
     /// Lists the providers that are known.
     ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
     /// Lists the models that are known, with their prices.
@@ -253,6 +259,8 @@ operations! {
     ProviderBalance, "provider.balance" => BalanceResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
+    /// Signs where the audit chains stand.
+    AuditCheckpoint, "audit.checkpoint" => Checkpoint, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
     /// Copies the whole vault into the backup directory.

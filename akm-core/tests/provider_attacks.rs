@@ -223,6 +223,7 @@ fn has(tool: &str) -> bool {
 /// Runs in a process of its own, below, while strace looks on.
 #[test]
 #[ignore = "started by e07_strace_sees_no_connection_to_what_is_refused"]
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
 fn while_strace_looks_on() {
     let port = std::env::var("AKM_TEST_PORT").unwrap();
     let base_url = format!("https://api.good.test:{port}/v1");

@@ -20,6 +20,8 @@ mod copy;
 mod demo;
 mod doctor;
 mod env;
+mod export;
+mod import;
 mod init;
 mod inject;
 mod key;
@@ -125,6 +127,10 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Write all keys to a file, sealed with a passphrase or in clear
+    Export(export::Export),
+    /// Store the keys of a file, all or none
+    Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
     /// Two-factor codes for unlocking
@@ -270,6 +276,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Inject(args) => inject::inject(&args),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
+        Command::Export(args) => export::export(&args, json),
+        Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),

@@ -20,33 +20,8 @@ const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
-        let name = KeyName::parse(&request.name, "name")?;
-        check_secret(&request.secret, "secret")?;
-        let base_url = request
-            .base_url
-            .as_deref()
-            .map(|text| BaseUrl::parse(text, "base_url"))
-            .transpose()?;
-        let key = NewKey {
-            destinations: self
-                .destinations(asked, name.provider(), base_url.as_ref())?
-                .encode(),
-            name: name.clone(),
-            secret: request.secret,
-            model: line(request.model, MAX_MODEL, "model")?,
-            categories: shape::parse_categories(request.categories)?,
-            notes: notes(request.notes)?,
-            expires_at: request
-                .expires_at
-                .as_deref()
-                .map(shape::parse_expiry)
-                .transpose()?,
-            env: variable(request.env)?,
-            low_balance: threshold(request.low_balance.as_deref())?,
-            team: team(request.team)?,
-            use_only: request.use_only.unwrap_or(false),
-            base_url: base_url.map(|url| url.to_string()),
-        };
+        let key = self.new_key(asked, request)?;
+        let name = key.name.clone();
         let mut event = |records: &[Record]| {
             records
                 .iter()
@@ -65,6 +40,37 @@ impl Service {
             .first()
             .ok_or(Error::internal("a stored key is missing"))?;
         self.key_result(asked, record)
+    }
+
+    /// Checks every field of a key that is to be stored.
+    pub(super) fn new_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<NewKey> {
+        let name = KeyName::parse(&request.name, "name")?;
+        check_secret(&request.secret, "secret")?;
+        let base_url = request
+            .base_url
+            .as_deref()
+            .map(|text| BaseUrl::parse(text, "base_url"))
+            .transpose()?;
+        Ok(NewKey {
+            destinations: self
+                .destinations(asked, name.provider(), base_url.as_ref())?
+                .encode(),
+            name,
+            secret: request.secret,
+            model: line(request.model, MAX_MODEL, "model")?,
+            categories: shape::parse_categories(request.categories)?,
+            notes: notes(request.notes)?,
+            expires_at: request
+                .expires_at
+                .as_deref()
+                .map(shape::parse_expiry)
+                .transpose()?,
+            env: variable(request.env)?,
+            low_balance: threshold(request.low_balance.as_deref())?,
+            team: team(request.team)?,
+            use_only: request.use_only.unwrap_or(false),
+            base_url: base_url.map(|url| url.to_string()),
+        })
     }
 
     pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {

@@ -18,6 +18,7 @@ mod credentials;
 mod custom;
 mod dispatch;
 mod door;
+mod events;
 mod keyfile;
 mod keys;
 mod restore;
@@ -25,6 +26,7 @@ mod session;
 mod shape;
 #[cfg(feature = "providers")]
 mod testing;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -40,7 +40,7 @@ pub use last_test::LastTest;
 pub use limits::Origin;
 pub use manifest::{Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
-pub use record::{NewKey, OpenedKey, Record};
+pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 pub use recovery::RecoveredAccount;
 pub use sign_in::{SignIn, StepUp};
 pub use ways::NewWay;

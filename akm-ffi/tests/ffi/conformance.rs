@@ -120,8 +120,18 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
+        Op::VaultExport => &[
+            Locked,
+            InvalidInput,
+            NotFound,
+            Denied,
+            RateLimited,
+            WrongCredentials,
+        ],
+        Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
         Op::KeyList
         | Op::AuditList
+        | Op::AuditCheckpoint
         | Op::AuditVerify
         | Op::BackupCreate
         | Op::BackupSchedule

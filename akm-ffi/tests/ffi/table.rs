@@ -98,6 +98,14 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "mine"}),
             json!({"name": "mine", "own": true}),
         ),
+        Op::VaultExport => (
+            json!({"seal": PASSPHRASE}),
+            json!({"content": "$text", "keys": 1, "total": 1, "left_out": [], "next": "$absent"}),
+        ),
+        Op::VaultImport => (
+            json!({"keys": [{"name": "unheard-of/more", "secret": "sk-more"}], "finish": true}),
+            json!({"rows": [{"outcome": "added"}], "added": 1, "import": "$absent"}),
+        ),
         Op::KeyCopy => (
             json!({"name": "unheard-of/work", "display": ":65000"}),
             json!({}),
@@ -114,6 +122,10 @@ fn minimal(op: Op) -> (Value, Value) {
         Op::AuditList => (
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
+        ),
+        Op::AuditCheckpoint => (
+            json!({}),
+            json!({"version": 1, "time": "$time", "account_chain": {"seq": "$number", "mac": "$text"}, "signature": "$text"}),
         ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
         Op::BackupCreate => (
