@@ -173,6 +173,8 @@ pub trait Store: Send + Sync {
     fn account_count(&self) -> Result<u64>;
     /// An account by its folded name.
     fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>>;
+    /// An account by its folded name or, so that a name nobody has costs the same, some other; `None` in an empty vault.
+    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>>;
     /// An account by id.
     fn account(&self, id: &Id) -> Result<Option<AccountRow>>;
     /// The slots of an account, by number. Empty for an unknown account, at the same cost.

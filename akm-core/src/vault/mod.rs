@@ -24,6 +24,7 @@ mod totp;
 mod ways;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use account::{Device, NewAccount, Unlocked};
 pub use host_key::load_or_create as load_host_key;
@@ -44,12 +45,16 @@ pub struct Vault {
     store: Arc<dyn Store>,
     host: Host,
     host_key: LockedKey,
+    /// Unix milliseconds and boot time when this was made.
+    opened_at: (i64, Duration),
 }
 
 impl Vault {
     /// A vault over a store. The host key counts attempts and answers for unknown accounts.
     pub fn new(store: Arc<dyn Store>, host: Host, host_key: LockedKey) -> Self {
+        let opened_at = (host.clock.now().as_millisecond(), host.clock.boot());
         Vault {
+            opened_at,
             store,
             host,
             host_key,

@@ -67,6 +67,7 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     vault_id: Id,
     changes: AtomicU64,
+    reads: AtomicU64,
     _lock: File,
 }
 
@@ -90,15 +91,27 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             vault_id,
             changes: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             _lock: claim.lock,
         })
     }
 
+    /// How often this store was read and written. A test seam: equal work is counted, not timed.
+    #[doc(hidden)]
+    pub fn accesses(&self) -> (u64, u64) {
+        (
+            self.reads.load(Ordering::Relaxed),
+            self.changes.load(Ordering::Relaxed),
+        )
+    }
+
     fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         hold(&self.reader)
     }
 
     fn scanner(&self) -> MutexGuard<'_, Connection> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         hold(&self.scanner)
     }
 
@@ -202,6 +215,10 @@ impl Store for SqliteStore {
 
     fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>> {
         accounts::by_name(&self.reader(), name)
+    }
+
+    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>> {
+        accounts::by_name_or_first(&self.reader(), name)
     }
 
     fn account(&self, id: &Id) -> Result<Option<AccountRow>> {
