@@ -327,7 +327,7 @@ fn passphrase_change_rewrites_few_rows(count: usize) {
             .keys()
             .filter(|key| !before.contains_key(*key))
             .count();
-    println!("{count} keys: {rewritten} rows rewritten, in {changed:?}");
+    eprintln!("{count} keys: {rewritten} rows rewritten, in {changed:?}");
     assert_eq!(changed, ["accounts", "slots"]);
     assert!((1..=3).contains(&rewritten), "{rewritten}");
     bench.lock();
