@@ -27,6 +27,7 @@ use akm_core::paths::{Places, accept_dir, ensure_dir};
 use akm_core::service::{Options, Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::clipboard::{self, Helpers};
 use crate::config::Config;
 use crate::harden;
 use crate::lifetime::Lifetime;
@@ -103,8 +104,11 @@ pub fn running(socket: &Path) -> Option<i32> {
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
-/// serves to the end and returns the exit code.
+/// or as the holder of its clipboard, serves to the end and returns the exit code.
 pub fn reexecuted() -> Option<ExitCode> {
+    if let Some(code) = clipboard::reexecuted() {
+        return Some(code);
+    }
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != REEXEC {
         return None;
@@ -207,7 +211,7 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
     })
-    .map(Arc::new)
+    .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
 }
 
 struct Signals {
@@ -279,7 +283,7 @@ impl Launch {
 }
 
 /// This program, also when its file was replaced since.
-fn this_program() -> PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe()
         .ok()
         .filter(|path| path.exists())

@@ -3,13 +3,14 @@
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts;
-//! [`mask`] takes secrets out of the output of a command.
+//! [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
 
 pub mod caller;
 pub mod cli;
+pub mod clipboard;
 pub mod config;
 pub mod daemon;
 pub mod harden;

@@ -18,6 +18,7 @@ fn guess(agent: &Agent, passphrase: &str) -> Kind {
         totp: None,
         keyfile: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     agent.client().call(&request).unwrap_err().kind()
 }

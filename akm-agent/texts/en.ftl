@@ -34,6 +34,9 @@ unlocked = { $account } is unlocked
 unlocked-until = { $account } is unlocked until { $time }
 locked = locked
 no-account-yet = no account yet
+vault-first-use = note: this machine sees the vault for the first time; an older copy of it would not have been noticed
+vault-restored = note: a backup was restored; it counts as the newest from now on
+vault-rollback-accepted = warning: an older or changed vault was accepted; rotated keys may have their old secrets, removed ones may be back
 field-state = state
 field-agent = agent
 field-vault = vault
@@ -202,6 +205,14 @@ hint-agent-version = akm agent stop, then akm unlock starts this version
 hint-other-vault = the agent holds another vault than this environment names
 hint-clock = set the clock: codes of an authenticator depend on it
 hint-no-boot-clock = lifetimes end at once on this system
+
+## The clipboard
+
+copied = { $name } is on the clipboard, which is cleared in { $seconds } s
+copied-to-terminal = { $name } is handed to the clipboard of the terminal
+hint-copied-to-terminal = akm cannot clear that one: copy something else when you have pasted
+no-clipboard = there is no display, and stdout is not a terminal that has a clipboard
+hint-no-clipboard = run akm copy in a terminal, or use akm get
 
 ## Tokens
 

@@ -40,6 +40,9 @@ unlocked = { $account } 已解锁
 unlocked-until = { $account } 已解锁，{ $time } 前有效
 locked = 已锁定
 no-account-yet = 尚无账户
+vault-first-use = 注意：本机第一次见到这个保险库；如果它是一份旧副本，此时无法察觉
+vault-restored = 注意：已恢复备份；从现在起以它为最新
+vault-rollback-accepted = 警告：已接受较旧或被改动过的保险库；轮换过的密钥可能是旧值，删除过的密钥可能重新出现
 field-state = 状态
 field-agent = agent
 field-vault = 保险库
@@ -200,6 +203,14 @@ hint-agent-version = 先运行 akm agent stop，再用 akm unlock 启动当前�
 hint-other-vault = agent 打开的保险库与当前环境指定的不同
 hint-clock = 请校准系统时间：验证码依赖它
 hint-no-boot-clock = 在此系统上，有效时长会立即结束
+
+## 剪贴板
+
+copied = { $name } 已复制到剪贴板，{ $seconds } 秒后清除
+copied-to-terminal = { $name } 已交给终端的剪贴板
+hint-copied-to-terminal = akm 无法清除终端的剪贴板：粘贴后请复制其他内容
+no-clipboard = 没有显示环境，标准输出也不是带剪贴板的终端
+hint-no-clipboard = 请在终端中运行 akm copy，或使用 akm get
 
 ## 固定取值
 

@@ -92,7 +92,7 @@ fn fill(home: &Path, size: usize) {
     let host = Host::real();
     let store = SqliteStore::open(&home.join("vault.db"), &*host.random, &*host.clock).unwrap();
     let host_key = vault::load_host_key(&home.join("state"), &*host.random).unwrap();
-    let vault = Vault::new(Arc::new(store), host, host_key);
+    let vault = Vault::new(Arc::new(store), host, host_key, None);
     let passphrase = Secret::new(PASSPHRASE.to_owned());
     let account = vault
         .sign_in(&SignIn {
@@ -101,6 +101,7 @@ fn fill(home: &Path, size: usize) {
             totp: None,
             device: None,
             origin: Origin::Owner,
+            accept_rollback: false,
         })
         .unwrap();
     let destinations = Destinations::of(Catalogue::builtin().provider("openai"), None).encode();

@@ -23,7 +23,7 @@ mod tests;
 mod vectors;
 
 pub use ad::{Ad, Field};
-pub use blob::{Opener, open, open_padded, seal, seal_padded, unwrap, wrap};
+pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
 pub use series::{Series, open_series};

@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `clipboard`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -19,6 +19,8 @@ pub mod secret;
 
 #[cfg(feature = "vault")]
 pub mod audit;
+#[cfg(feature = "vault")]
+pub mod clipboard;
 #[cfg(feature = "vault")]
 pub mod crypto;
 #[cfg(feature = "vault")]

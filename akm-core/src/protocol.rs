@@ -18,6 +18,7 @@ mod agent;
 mod audit;
 mod catalogue;
 mod codec;
+mod copy;
 mod key;
 mod keyfile;
 #[cfg(feature = "openapi")]
@@ -30,6 +31,7 @@ pub use agent::*;
 pub use audit::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
+pub use copy::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
@@ -213,6 +215,8 @@ operations! {
     KeyAdd, "key.add" => KeyResult, Session, Audited, Store, [];
     /// Hands out a key's secret.
     KeyGet, "key.get" => KeySecret, Session, Audited, Quick, [Repeatable];
+    /// Puts a key's secret on the clipboard of the caller's display.
+    KeyCopy, "key.copy" => Copied, Session, Audited, Outbound, [];
     /// Describes one key.
     KeyShow, "key.show" => KeyResult, Session, Unaudited, Quick, [Repeatable];
     /// Describes keys, a page at a time.

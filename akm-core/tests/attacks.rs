@@ -58,6 +58,7 @@ fn read_all(bench: &mut Bench) -> usize {
         totp: None,
         keyfile: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     if service.call(&me(), unlock.into()).is_err() {
         return 0;
@@ -102,6 +103,7 @@ fn bare_vault(path: &std::path::Path, host: &Host) -> Result<Vault> {
         Arc::new(store),
         host.clone(),
         LockedKey::from_bytes(&mut [7; 32]),
+        None,
     ))
 }
 
@@ -112,6 +114,7 @@ fn sign_in(vault: &Vault) -> Result<Unlocked> {
         totp: None,
         device: None,
         origin: Origin::Owner,
+        accept_rollback: false,
     })
 }
 
@@ -512,6 +515,7 @@ fn b08_one_code_opens_once_however_many_try() {
                     totp: Some(secret(code)),
                     keyfile: None,
                     lifetime_s: None,
+                    accept_rollback: None,
                 };
                 let caller = Caller {
                     uid: 1000 + uid,

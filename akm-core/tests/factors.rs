@@ -109,6 +109,7 @@ fn only_the_owner_is_told_that_a_keyfile_is_missing() {
             totp: None,
             keyfile: None,
             lifetime_s: None,
+            accept_rollback: None,
         };
         serde_json::to_string(&bench.call_as(stranger(), request).unwrap_err()).unwrap()
     };
@@ -228,6 +229,7 @@ fn a_new_way_in_ends_the_other_sessions() {
         totp: None,
         keyfile: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     bench.call_as(other(), unlock()).unwrap();
     bench.call_as(other(), KeyfileShow {}).expect("control");
@@ -273,6 +275,7 @@ fn fill(bench: &mut Bench, count: usize) {
             totp: None,
             device: None,
             origin: Origin::Owner,
+            accept_rollback: false,
         })
         .unwrap();
     for start in (0..count).step_by(1000) {

@@ -76,6 +76,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRotate, r#"{"name":"openai","secret":"x"}"#),
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
+        (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
@@ -627,6 +628,7 @@ fn a_lifetime_ends_the_session_even_before_anybody_sweeps() {
             totp: None,
             keyfile: None,
             lifetime_s,
+            accept_rollback: None,
         })
     };
     assert_eq!(kind(unlock(Some(0))), Kind::InvalidInput);
@@ -653,6 +655,7 @@ fn the_default_lifetime_holds_for_every_way_into_an_account() {
             totp: None,
             keyfile: None,
             lifetime_s,
+            accept_rollback: None,
         })
     };
     let recover = |bench: &Bench, code: &akm_core::Secret| {
@@ -739,6 +742,7 @@ fn b14_a_new_passphrase_ends_other_sessions() {
         totp: None,
         keyfile: None,
         lifetime_s: None,
+        accept_rollback: None,
     };
     bench.call_as(other(), unlock).unwrap();
     let get = || KeyGet {

@@ -14,6 +14,7 @@ mod account;
 mod agent;
 mod catalogue;
 mod check;
+mod copy;
 mod demo;
 mod doctor;
 mod env;
@@ -76,6 +77,8 @@ enum Command {
     Add(key::Add),
     /// Print the secret of a key
     Get(key::Get),
+    /// Copy the secret of a key to the clipboard, which is cleared after a while
+    Copy(copy::Copy),
     /// List keys, without their secrets
     #[command(visible_alias = "list")]
     Ls(list::Ls),
@@ -215,6 +218,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Status => session::status(json),
         Command::Add(args) => key::add(args, json),
         Command::Get(args) => key::get(args, json),
+        Command::Copy(args) => copy::copy(args, json),
         Command::Ls(args) => list::ls(args, json),
         Command::Show(args) => key::show(args, json),
         Command::Edit(args) => key::edit(args, json),

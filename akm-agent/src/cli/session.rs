@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use akm_core::Secret;
-use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock};
+use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock, VaultNotice};
 use clap::Args;
 
 use super::output::{self, Fail, Result};
@@ -29,6 +29,9 @@ pub(crate) struct Unlock {
     /// The account's keyfile, where the agent does not keep it: on a removable disk, for example
     #[arg(long, value_name = "PATH")]
     keyfile: Option<PathBuf>,
+    /// Go on with a vault that is older than what this machine has seen, or was changed behind akm's back
+    #[arg(long)]
+    accept_rollback: bool,
     #[command(flatten)]
     passphrase: PassphraseFlags,
 }
@@ -56,11 +59,19 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
         totp,
         keyfile,
         lifetime_s: args.lifetime_s,
+        accept_rollback: args.accept_rollback.then_some(true),
     })?;
     if json {
         return output::json(&unlocked);
     }
     output::note(&state(&unlocked.account, unlocked.expires_at.as_deref()));
+    if let Some(notice) = unlocked.notice {
+        output::note(&match notice {
+            VaultNotice::FirstUse => text!("vault-first-use"),
+            VaultNotice::Restored => text!("vault-restored"),
+            VaultNotice::RollbackAccepted => text!("vault-rollback-accepted"),
+        });
+    }
     Ok(())
 }
 

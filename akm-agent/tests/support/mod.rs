@@ -153,6 +153,7 @@ impl Agent {
             totp: None,
             keyfile: None,
             lifetime_s,
+            accept_rollback: None,
         };
         self.client().call(&request).map(drop)
     }

@@ -152,6 +152,17 @@ impl Audit {
         self.write_event(&self.system, event)
     }
 
+    /// Writes to an account's chain what akm itself noticed, under a name of its own: `action` is no operation.
+    pub fn note(
+        &self,
+        chain: &AccountChain,
+        action: &'static str,
+        outcome: Outcome,
+        caller: &Caller,
+    ) -> Result<()> {
+        self.write(&chain.keys, action, outcome, None, None, caller)
+    }
+
     /// How many events wait to be folded.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)

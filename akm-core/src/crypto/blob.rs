@@ -133,6 +133,15 @@ fn unpad(mut padded: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
 
 const PADDED_LENGTH: usize = 4;
 
+/// What tells a blob from every other that was ever sealed: the first half of its commitment, which follows from key,
+/// random salt and associated data. It is not checked here: opening the blob does that.
+pub fn mark(blob: &[u8]) -> Result<[u8; 16]> {
+    blob.get(2 + SALT..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .ok_or(CORRUPT)
+}
+
 /// Seals a key under another.
 pub fn wrap(random: &dyn Random, kek: &LockedKey, ad: &Ad, key: &LockedKey) -> Result<Vec<u8>> {
     seal(random, kek, ad, key.expose())

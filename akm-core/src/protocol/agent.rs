@@ -56,7 +56,24 @@ wire! {
         /// Seconds until the session locks by itself; absent means the agent's own lifetime or, without one, until locked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lifetime_s: Option<u64>,
+        /// Goes on with a vault that is older than what this machine has seen, or whose keys were changed behind akm's
+        /// back. Every other copy is older afterwards.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accept_rollback: Option<bool>,
     }
+}
+
+/// What there is to say about the vault that an account was opened from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum VaultNotice {
+    /// This machine sees the account for the first time: an older copy would not be noticed now.
+    FirstUse,
+    /// A backup was restored; it counts as the newest from now on.
+    Restored,
+    /// An older or changed vault was accepted; it counts as the newest from now on.
+    RollbackAccepted,
 }
 
 wire! {
@@ -64,6 +81,9 @@ wire! {
     result Unlocked {
         /// The account.
         account: String,
+        /// What there is to say about the vault, if anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice: Option<VaultNotice>,
         /// When the session ends by itself, RFC 3339 UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<String>,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::audit::{AccountChain, Caller};
+use crate::audit::{AccountChain, Caller, Outcome};
 use crate::error::{Error, Result};
 use crate::protocol::{
     self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status,
+    VaultNotice,
 };
-use crate::vault::{SignIn, Unlocked};
+use crate::vault::{Notice, SignIn, Unlocked};
 
 use super::session::{Opening, Table};
 use super::{DEFAULT_ACCOUNT, Service, done, origin, shape};
@@ -66,11 +67,13 @@ impl Service {
                 .keyfiles
                 .find(typed, request.keyfile.as_ref(), origin(caller))?,
             origin: origin(caller),
+            accept_rollback: request.accept_rollback.unwrap_or(false),
         })?;
         let name = account.name().as_str().to_owned();
         let chain = self
             .audit
             .open_account(*account.id(), account.audit_key())?;
+        let notice = self.take_up(&account, &chain, caller)?;
         let opening = Opening {
             account,
             chain,
@@ -83,12 +86,38 @@ impl Service {
         })?;
         Ok(protocol::Unlocked {
             account: name,
+            notice,
             expires_at: expires_at.map(shape::time),
         })
     }
 
+    /// Says what there is to say about the vault, with its event, and moves on from a state that is not the newest where
+    /// that was announced or accepted.
+    fn take_up(
+        &self,
+        account: &Unlocked,
+        chain: &AccountChain,
+        caller: &Caller,
+    ) -> Result<Option<VaultNotice>> {
+        let (notice, action) = match account.notice() {
+            Notice::None => return Ok(None),
+            Notice::FirstUse => (VaultNotice::FirstUse, "vault.first_use"),
+            Notice::Restored => (VaultNotice::Restored, "vault.restored"),
+            Notice::Accepted => (VaultNotice::RollbackAccepted, "vault.rollback_accepted"),
+        };
+        let mut event = || self.audit.note(chain, action, Outcome::Ok, caller);
+        match notice {
+            VaultNotice::FirstUse => event()?,
+            VaultNotice::Restored | VaultNotice::RollbackAccepted => {
+                self.vault.move_on(account, &mut event)?;
+            }
+        }
+        Ok(Some(notice))
+    }
+
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
         self.sessions.close(caller.uid, &mut |session| {
+            self.withdraw();
             // Locking must not fail: without room for its event the keys are wiped all the same.
             let _ = self
                 .audit

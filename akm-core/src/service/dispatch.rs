@@ -50,6 +50,7 @@ impl Service {
             Request::KeyUpdate(request) => self
                 .update_key_stepped_up(caller, request)
                 .map(Response::KeyUpdate),
+            Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),

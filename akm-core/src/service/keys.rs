@@ -99,6 +99,12 @@ impl Service {
         })
     }
 
+    /// Whether a get would be refused, for the key's sake.
+    pub(super) fn check_handing_out(&self, asked: &Asked<'_>, name: &str) -> Result<()> {
+        let opened = self.find(asked, &KeyName::parse(name, "name")?)?;
+        self.check_releasable(&opened.record.terms())
+    }
+
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         self.key_result(&self.find(asked, &name)?.record)

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod catalogue;
+mod copy;
 mod credentials;
 mod dispatch;
 mod keyfile;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome};
+use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, Op, Request, Response};
@@ -64,6 +66,7 @@ pub struct Service {
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
     path: PathBuf,
+    clipboard: Option<Arc<dyn Clipboard>>,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -90,14 +93,16 @@ impl Service {
             &host_key,
             store.vault_id(),
         )?;
+        let anchors = vault::Anchors::open(&state, &store.vault_id())?;
         Ok(Service {
             keyfiles: Keyfiles::new(state, &store.vault_id()),
-            vault: Vault::new(store, host.clone(), host_key),
+            vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
             sessions: Sessions::default(),
             key_limit,
             default_lifetime,
             path,
+            clipboard: None,
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -190,9 +195,12 @@ impl Service {
         self.audit.pending()
     }
 
-    /// Folds the audit journal into the store. Call every few seconds and at the end.
+    /// Folds the audit journal into the store and syncs how far the vault has come. Call every few seconds and at the end.
     pub fn fold(&self) -> Result<()> {
-        self.audit.fold().map(drop)
+        // Neither waits for the other's success.
+        let anchored = self.vault.sync_anchors();
+        self.audit.fold()?;
+        anchored
     }
 
     /// Writes the store's log back into its file. Call before stopping.
@@ -208,6 +216,7 @@ impl Service {
 
     /// A session that ends by itself is an event of the account, caused by this process.
     fn note_lock(&self, uid: u32, session: &Session) {
+        self.withdraw();
         let caller = Caller {
             uid,
             ..this_process()

@@ -11,6 +11,7 @@ use crate::error::Result;
 mod sqlite;
 
 pub use sqlite::SqliteStore;
+pub(crate) use sqlite::open_private;
 
 /// A random identifier.
 pub type Id = [u8; 16];
@@ -40,6 +41,8 @@ pub struct AccountRow {
     pub profile: Vec<u8>,
     /// Counts changes of `profile`, from 1.
     pub profile_version: u64,
+    /// What the account and its records are as of the last change, under a MAC of the vault.
+    pub manifest: Vec<u8>,
     /// Unix milliseconds.
     pub created_at: i64,
 }
@@ -81,6 +84,19 @@ pub struct ProfileChange {
     pub totp_active: bool,
     /// The last TOTP step used, where a confirmation used one; never moves backwards.
     pub totp_step: Option<u64>,
+}
+
+/// What a change does to the tree over an account's records. It is written with the change or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct TreeChange {
+    /// The stored manifest must be this; another one is `rolled_back`.
+    pub from: Vec<u8>,
+    /// It becomes this.
+    pub manifest: Vec<u8>,
+    /// Whether every node that is stored goes first.
+    pub anew: bool,
+    /// Nodes written, by number, replacing those of the same number.
+    pub nodes: Vec<(i64, Vec<u8>)>,
 }
 
 /// A key's record without its secret.
@@ -177,6 +193,8 @@ pub trait Store: Send + Sync {
     fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>>;
     /// An account by id.
     fn account(&self, id: &Id) -> Result<Option<AccountRow>>;
+    /// Accounts in the order of their ids, after `after`.
+    fn accounts_page(&self, after: Option<&Id>, limit: u32) -> Result<Vec<AccountRow>>;
     /// The slots of an account, by number. Empty for an unknown account, at the same cost.
     fn slots(&self, account: &Id) -> Result<Vec<SlotRow>>;
     /// Adds an account; `conflict` if the name is taken.
@@ -191,6 +209,7 @@ pub trait Store: Send + Sync {
         &self,
         id: &Id,
         change: &AccountChange,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
     /// Uses up a TOTP step: true if no step at or after it was used before.
@@ -212,6 +231,7 @@ pub trait Store: Send + Sync {
         &self,
         rows: &[KeyRow],
         limit: Option<u64>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
     /// Replaces a record that has `from_meta_version`; keeps `history` if given.
@@ -220,6 +240,7 @@ pub trait Store: Send + Sync {
         row: &KeyRow,
         from_meta_version: u64,
         history: Option<&HistoryRow>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
     /// Removes a record that has `from_meta_version`, and its history.
@@ -228,8 +249,13 @@ pub trait Store: Send + Sync {
         account: &Id,
         id: &Id,
         from_meta_version: u64,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
+    /// Whole records in the order of their ids, after `after`.
+    fn rows_page(&self, account: &Id, after: Option<&Id>, limit: u32) -> Result<Vec<KeyRow>>;
+    /// A node of the tree over an account's records.
+    fn tree_node(&self, account: &Id, number: i64) -> Result<Option<Vec<u8>>>;
     /// Heads in the order of their ids, after `after`.
     fn keys_page(
         &self,

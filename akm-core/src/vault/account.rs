@@ -15,6 +15,7 @@ use crate::secret::Secret;
 use crate::store::{AccountRow, Id, ProfileChange};
 
 use super::Vault;
+use super::manifest::{Notice, Shared};
 use super::ready::ReadyKeys;
 use super::slot::Passphrase;
 use super::totp;
@@ -41,6 +42,10 @@ pub struct Unlocked {
     pub(super) ready: ReadyKeys,
     profile_key: LockedKey,
     audit_key: LockedKey,
+    pub(super) manifest_key: LockedKey,
+    /// What all sessions of the account share.
+    pub(super) shared: Arc<Shared>,
+    pub(super) notice: Notice,
 }
 
 impl Unlocked {
@@ -54,6 +59,11 @@ impl Unlocked {
         &self.name
     }
 
+    /// What there is to say about the vault it was opened from.
+    pub fn notice(&self) -> Notice {
+        self.notice
+    }
+
     /// The key of the account's audit chain.
     pub fn audit_key(&self) -> &LockedKey {
         &self.audit_key
@@ -63,6 +73,12 @@ impl Unlocked {
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
     }
+}
+
+/// What the root key opens, as far as it is used.
+struct Keys {
+    audit: LockedKey,
+    vault: LockedKey,
 }
 
 /// A new account, and what its owner must keep.
@@ -133,8 +149,11 @@ impl Vault {
             1,
             None,
             &root,
-            LockedKey::generate(random),
-            LockedKey::generate(random),
+            Keys {
+                audit: LockedKey::generate(random),
+                vault: LockedKey::generate(random),
+            },
+            self.open.of(&id),
         );
 
         let mut profile = Profile::default();
@@ -149,7 +168,7 @@ impl Vault {
         for key in [&unlocked.audit_key, &exchange_key, &unlocked.vault_key] {
             keys.extend_from_slice(key.expose());
         }
-        let row = AccountRow {
+        let mut row = AccountRow {
             id,
             name: unlocked.name.as_str().to_owned(),
             role: "user".to_owned(),
@@ -159,10 +178,12 @@ impl Vault {
             keys: crypto::seal(random, &root, &self.keys_ad(&id), &keys)?,
             profile: self.seal_profile(&unlocked, 1, &profile)?,
             profile_version: 1,
+            manifest: Vec::new(),
             created_at: self.now_ms(),
         };
         let (mut slots, codes) = self.recovery_slots(&id, &root)?;
-        slots.push(self.passphrase_slot(&id, &passphrase, None, &root)?);
+        slots.insert(0, self.passphrase_slot(&id, &passphrase, None, &root)?);
+        row.manifest = self.first_manifest(&unlocked, &row, &slots);
         self.store
             .create_account(&row, &slots, &mut || audit(&unlocked))
             .map_err(|error| {
@@ -172,6 +193,7 @@ impl Vault {
                     error
                 }
             })?;
+        self.begin_manifest(&unlocked, &row)?;
         Ok(NewAccount {
             unlocked,
             totp,
@@ -212,8 +234,11 @@ impl Vault {
             row.profile_version,
             device,
             root,
-            part(0)?,
-            part(2)?,
+            Keys {
+                audit: part(0)?,
+                vault: part(2)?,
+            },
+            self.open.of(&row.id),
         ))
     }
 
@@ -286,19 +311,22 @@ fn unlocked(
     profile_version: u64,
     device: Option<Device>,
     root: &LockedKey,
-    audit_key: LockedKey,
-    vault_key: LockedKey,
+    keys: Keys,
+    shared: Arc<Shared>,
 ) -> Unlocked {
     Unlocked {
         id,
         name,
         profile_version,
         device,
-        index_key: crypto::derive(&vault_key, "index"),
+        index_key: crypto::derive(&keys.vault, "index"),
         ready: ReadyKeys::default(),
+        manifest_key: crypto::derive(&keys.vault, "manifest"),
         profile_key: crypto::derive(root, "profile"),
-        vault_key,
-        audit_key,
+        vault_key: keys.vault,
+        audit_key: keys.audit,
+        shared,
+        notice: Notice::None,
     }
 }
 

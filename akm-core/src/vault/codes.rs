@@ -32,8 +32,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)?;
+        self.commit_account(&unlocked, &change, before_commit)?;
         Ok(shown)
     }
 
@@ -65,7 +64,7 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store.change_account(&row.id, &change, before_commit)?;
+        self.commit_account(unlocked, &change, before_commit)?;
         self.clear_attempts(&counted)
     }
 
@@ -85,7 +84,6 @@ impl Vault {
             profile,
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)
+        self.commit_account(&unlocked, &change, before_commit)
     }
 }

@@ -10,10 +10,12 @@
 //! record. Neither knows about sessions, callers or events: that is the service's job.
 
 mod account;
+mod anchor;
 mod codes;
 mod host_key;
 pub mod key_file;
 mod limits;
+mod manifest;
 mod ready;
 mod record;
 mod recovery;
@@ -21,14 +23,17 @@ mod sealed;
 mod sign_in;
 mod slot;
 mod totp;
+mod tree;
 mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use account::{Device, NewAccount, Unlocked};
+pub use anchor::{Anchors, Position, Standing};
 pub use host_key::load_or_create as load_host_key;
 pub use limits::Origin;
+pub use manifest::{Check, Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 pub use recovery::RecoveredAccount;
@@ -45,20 +50,36 @@ pub struct Vault {
     store: Arc<dyn Store>,
     host: Host,
     host_key: LockedKey,
+    /// How far this machine has seen each account come.
+    anchors: Option<Anchors>,
+    open: manifest::Registry,
     /// Unix milliseconds and boot time when this was made.
     opened_at: (i64, Duration),
 }
 
 impl Vault {
-    /// A vault over a store. The host key counts attempts and answers for unknown accounts.
-    pub fn new(store: Arc<dyn Store>, host: Host, host_key: LockedKey) -> Self {
+    /// A vault over a store. The host key counts attempts and answers for unknown accounts. Without anchors an older
+    /// file is not noticed.
+    pub fn new(
+        store: Arc<dyn Store>,
+        host: Host,
+        host_key: LockedKey,
+        anchors: Option<Anchors>,
+    ) -> Self {
         let opened_at = (host.clock.now().as_millisecond(), host.clock.boot());
         Vault {
             opened_at,
             store,
             host,
             host_key,
+            anchors,
+            open: manifest::Registry::default(),
         }
+    }
+
+    /// Makes the anchors durable. Cheap when nothing changed.
+    pub fn sync_anchors(&self) -> Result<()> {
+        self.anchors.as_ref().map_or(Ok(()), Anchors::sync)
     }
 
     /// Writes the store's log back into its file.

@@ -13,7 +13,7 @@ use crate::memory::LockedKey;
 use crate::name::{KeyName, ProviderId};
 use crate::protocol::KeyStatus;
 use crate::secret::Secret;
-use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow, Tag};
+use crate::store::{BeforeCommit, HistoryRow, Id, KeyHead, KeyRow, Tag};
 
 use super::ready::Terms;
 use super::sealed::{name_tag, open_secret_blob, preview, provider_tag};
@@ -173,24 +173,44 @@ impl Vault {
             });
             records.push(record);
         }
-        self.store
-            .insert_keys(&rows, limit, &mut || audit(&records))
-            .map_err(|error| match error.kind() {
-                Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
-                    .with_field("name")
-                    .with_hint("run akm rotate to replace its secret"),
-                _ => error,
-            })?;
+        let mut edit = self.edit(account)?;
+        for row in &rows {
+            edit.put(&row.head.id, None, Some(row))?;
+        }
+        let stored = edit.commit(|tree| {
+            self.store
+                .insert_keys(&rows, limit, tree, &mut || audit(&records))
+        });
+        stored.map_err(|error| match error.kind() {
+            Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
+                .with_field("name")
+                .with_hint("run akm rotate to replace its secret"),
+            _ => error,
+        })?;
         Ok(records)
     }
 
-    /// Finds a key by name: one indexed read. `None` if there is none.
+    /// Finds a key by name: one indexed read. `None` if there is none; `rolled_back` if what is there is not the newest
+    /// version of the record.
     pub fn find_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
+        let tag = name_tag(account, name);
+        let Some(opened) = self.read_key(account, name, &tag)? else {
+            return Ok(None);
+        };
+        if self.is_newest(account, &opened.row)? {
+            return Ok(Some(opened));
+        }
+        // A change of this very moment may have come between the row and the tree.
+        let _quiet = self.quiet(account);
+        match self.read_key(account, name, &tag)? {
+            Some(opened) if !self.is_newest(account, &opened.row)? => Err(put_back()),
+            found => Ok(found),
+        }
+    }
+
+    fn read_key(&self, account: &Unlocked, name: &KeyName, tag: &Tag) -> Result<Option<OpenedKey>> {
         let changes = self.store.changes();
-        let Some(row) = self
-            .store
-            .key_by_tag(account.id(), &name_tag(account, name))?
-        else {
+        let Some(row) = self.store.key_by_tag(account.id(), tag)? else {
             return Ok(None);
         };
         let (record, key) = self.open_head(account, &row.head)?;
@@ -234,7 +254,7 @@ impl Vault {
         opened: &OpenedKey,
         version: u64,
     ) -> Result<Option<Secret>> {
-        let rows = self.store.history(account.id(), &opened.record.id)?;
+        let rows = self.history(account, opened)?;
         let Some(row) = rows.iter().find(|row| row.version == version) else {
             return Ok(None);
         };
@@ -245,10 +265,23 @@ impl Vault {
 
     /// The replaced secrets of a key, newest first.
     pub fn old_versions(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Vec<OldVersion>> {
-        let rows = self.store.history(account.id(), &opened.record.id)?;
+        let rows = self.history(account, opened)?;
         rows.iter()
             .map(|row| self.open_old(account, opened, row))
             .collect()
+    }
+
+    /// The rows of the replaced secrets: every version before the current one, and no other.
+    fn history(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Vec<HistoryRow>> {
+        let rows = self.store.history(account.id(), &opened.record.id)?;
+        let versions = rows.iter().map(|row| row.version);
+        if !versions.eq((1..opened.record.secret_version).rev()) {
+            return Err(Error::new(
+                Kind::RolledBack,
+                "the old versions of the key are not all there, or too many",
+            ));
+        }
+        Ok(rows)
     }
 
     /// Writes `changed` in place of an opened record; with `secret`, as a new version, the old one kept.
@@ -304,21 +337,27 @@ impl Vault {
             meta_version,
         )?;
         let new_row = KeyRow { head, secret };
-        self.store
-            .update_key(
+        let mut edit = self.edit(account)?;
+        // It was the newest when it was read.
+        edit.put(&row.head.id, Some(row), Some(&new_row))
+            .map_err(meanwhile)?;
+        let stored = edit.commit(|tree| {
+            self.store.update_key(
                 &new_row,
                 row.head.meta_version,
                 history.as_ref(),
+                tree,
                 before_commit,
             )
-            .map_err(|error| match error.kind() {
-                Kind::Conflict if new_row.head.tag != row.head.tag => {
-                    Error::new(Kind::Conflict, "a key with the new name exists already")
-                        .with_field("new_name")
-                }
-                Kind::Conflict => changed_meanwhile(),
-                _ => error,
-            })?;
+        });
+        stored.map_err(|error| match error.kind() {
+            Kind::Conflict if new_row.head.tag != row.head.tag => {
+                Error::new(Kind::Conflict, "a key with the new name exists already")
+                    .with_field("new_name")
+            }
+            Kind::Conflict => changed_meanwhile(),
+            _ => error,
+        })?;
         Ok(changed)
     }
 
@@ -329,20 +368,25 @@ impl Vault {
         opened: &OpenedKey,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        self.store
-            .remove_key(
+        let row = &opened.row;
+        let mut edit = self.edit(account)?;
+        edit.put(&row.head.id, Some(row), None).map_err(meanwhile)?;
+        let removed = edit.commit(|tree| {
+            self.store.remove_key(
                 account.id(),
-                &opened.record.id,
-                opened.row.head.meta_version,
+                &row.head.id,
+                row.head.meta_version,
+                tree,
                 before_commit,
             )
-            .map_err(|error| {
-                if error.kind() == Kind::Conflict {
-                    changed_meanwhile()
-                } else {
-                    error
-                }
-            })
+        });
+        removed.map_err(|error| {
+            if error.kind() == Kind::Conflict {
+                changed_meanwhile()
+            } else {
+                error
+            }
+        })
     }
 
     /// Up to `limit` records that pass `keep`, in the order of their ids after `after`, and the cursor of the next
@@ -361,9 +405,7 @@ impl Vault {
         let mut seen = 0;
         let size = limit.clamp(16, SCAN);
         loop {
-            let page =
-                self.store
-                    .keys_page(account.id(), provider_tag.as_ref(), cursor.as_ref(), size)?;
+            let page = self.newest_page(account, provider_tag.as_ref(), cursor.as_ref(), size)?;
             let last_page = page.len() < size as usize;
             let count = page.len();
             for (index, head) in page.iter().enumerate() {
@@ -392,6 +434,60 @@ impl Vault {
                 return Ok((records, cursor));
             }
         }
+    }
+}
+
+impl Vault {
+    /// A page of heads, each the newest version of its record.
+    fn newest_page(
+        &self,
+        account: &Unlocked,
+        provider_tag: Option<&Tag>,
+        after: Option<&Id>,
+        limit: u32,
+    ) -> Result<Vec<KeyHead>> {
+        let read = || {
+            self.store
+                .keys_page(account.id(), provider_tag, after, limit)
+        };
+        let older = |page: &[KeyHead]| -> Result<Option<usize>> {
+            for (index, head) in page.iter().enumerate() {
+                if !self.is_newest_head(account, head)? {
+                    return Ok(Some(index));
+                }
+            }
+            Ok(None)
+        };
+        let page = read()?;
+        if older(&page)?.is_none() {
+            return Ok(page);
+        }
+        let _quiet = self.quiet(account);
+        let page = read()?;
+        match older(&page)? {
+            None => Ok(page),
+            Some(index) => {
+                // What was never this account's is damage, not an older version.
+                self.open_head(account, &page[index])?;
+                Err(put_back())
+            }
+        }
+    }
+}
+
+fn put_back() -> Error {
+    Error::new(
+        Kind::RolledBack,
+        "a key is an older version of itself than the vault had",
+    )
+    .with_hint("run akm doctor")
+}
+
+/// What was the newest when it was read and is not any more.
+fn meanwhile(error: Error) -> Error {
+    match error.kind() {
+        Kind::RolledBack => changed_meanwhile(),
+        _ => error,
     }
 }
 

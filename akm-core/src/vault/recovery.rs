@@ -60,8 +60,7 @@ impl Vault {
             put_slots: vec![self.passphrase_slot(&id, &passphrase, None, &root)?],
             profile: Some(self.profile_change(&unlocked, &row, &profile, None)?),
         };
-        self.store
-            .change_account(&id, &change, &mut || audit(&unlocked))
+        self.commit_account(&unlocked, &change, &mut || audit(&unlocked))
             .map_err(|error| {
                 if error.kind() == Kind::Conflict {
                     Error::wrong_credentials()

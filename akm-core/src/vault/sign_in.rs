@@ -13,6 +13,7 @@ use crate::store::{AccountRow, Id, SlotRow};
 
 use super::account::{Device, Profile};
 use super::limits::{Counted, Guess, Origin};
+use super::manifest::Notice;
 use super::slot::{PASSPHRASE, Passphrase};
 use super::totp;
 use super::{Unlocked, Vault};
@@ -29,6 +30,8 @@ pub struct SignIn<'a> {
     pub device: Option<Device>,
     /// Where the attempt comes from.
     pub origin: Origin,
+    /// Whether an older or changed vault is accepted as it is.
+    pub accept_rollback: bool,
 }
 
 /// Proof that the passphrase was given just now: the root key, for the one change that needs it.
@@ -82,14 +85,21 @@ impl Vault {
             self.clear_attempts(&counted)?;
         }
         self.clear_attempts(&counted)?;
-        if let Some(cost) = kdf
+        // Last, so that nobody without the credentials learns how the file stands.
+        unlocked.notice = self.check_manifest(&unlocked, with.accept_rollback)?;
+        let settled = matches!(unlocked.notice, Notice::None | Notice::FirstUse);
+        let raised = kdf
             .cost()
-            .and_then(|cost| cost.upgraded(&self.host.kdf_cost))
+            .and_then(|cost| cost.upgraded(&self.host.kdf_cost));
+        if let Some(cost) = raised
+            && settled
         {
             let step_up = StepUp { root, row, device };
             // Who is in is not turned away because their slot could not be made stronger: the next unlock tries again.
             if let Ok(upgraded) = self.upgrade_slot(&step_up, &passphrase, &cost) {
+                let notice = unlocked.notice;
                 unlocked = upgraded;
+                unlocked.notice = notice;
             }
         }
         Ok(unlocked)

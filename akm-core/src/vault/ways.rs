@@ -110,8 +110,7 @@ impl Vault {
             profile: Some(self.profile_change(&unlocked, &step_up.row, &profile, None)?),
             ..AccountChange::default()
         };
-        self.store
-            .change_account(&step_up.row.id, &change, before_commit)?;
+        self.commit_account(&unlocked, &change, before_commit)?;
         unlocked.profile_version += 1;
         Ok(unlocked)
     }

@@ -76,7 +76,9 @@ fn an_account_changes_all_or_nothing() {
             totp_step: Some(100),
         }),
     };
-    store.change_account(&row.id, &change, &mut done()).unwrap();
+    store
+        .change_account(&row.id, &change, &untracked(), &mut done())
+        .unwrap();
     let after = store.account(&row.id).unwrap().unwrap();
     assert_eq!(
         (after.profile.as_slice(), after.profile_version),
@@ -92,7 +94,7 @@ fn an_account_changes_all_or_nothing() {
     assert_eq!(slots[0], new);
 
     // The same change again: slot 2 is gone, and version 1 is no longer the stored one.
-    let again = store.change_account(&row.id, &change, &mut done());
+    let again = store.change_account(&row.id, &change, &untracked(), &mut done());
     assert_eq!(kind(again), Kind::Conflict);
     let stale = AccountChange {
         put_slots: vec![slot(9)],
@@ -100,13 +102,18 @@ fn an_account_changes_all_or_nothing() {
         ..AccountChange::default()
     };
     assert_eq!(
-        kind(store.change_account(&row.id, &stale, &mut done())),
+        kind(store.change_account(&row.id, &stale, &untracked(), &mut done())),
         Kind::Conflict
     );
     assert_eq!(store.slots(&row.id).unwrap(), slots);
     assert_eq!(store.account(&row.id).unwrap().unwrap(), after);
 
-    let nobody = store.change_account(&random(), &AccountChange::default(), &mut done());
+    let nobody = store.change_account(
+        &random(),
+        &AccountChange::default(),
+        &untracked(),
+        &mut done(),
+    );
     assert_eq!(kind(nobody), Kind::NotFound);
 }
 
@@ -129,10 +136,10 @@ fn the_totp_step_never_moves_backwards() {
         ..AccountChange::default()
     };
     store
-        .change_account(&id, &change(Some(50)), &mut done())
+        .change_account(&id, &change(Some(50)), &untracked(), &mut done())
         .unwrap();
     store
-        .change_account(&id, &change(None), &mut done())
+        .change_account(&id, &change(None), &untracked(), &mut done())
         .unwrap();
     assert_eq!(store.account(&id).unwrap().unwrap().totp_step, 101);
     assert_eq!(kind(store.use_totp_step(&random(), 1)), Kind::NotFound);

@@ -119,7 +119,9 @@ fn a18_deleted_blobs_are_gone_from_file_and_log() {
         row.secret = (0..60).flat_map(|_| random::<160>()).collect();
     }
     for batch in rows.chunks(50) {
-        store.insert_keys(batch, None, &mut done()).unwrap();
+        store
+            .insert_keys(batch, None, &untracked(), &mut done())
+            .unwrap();
     }
     let everything = || {
         let mut bytes = std::fs::read(&vault.path).unwrap();
@@ -140,7 +142,9 @@ fn a18_deleted_blobs_are_gone_from_file_and_log() {
                 meta: random::<64>().to_vec(),
                 secret: random::<160>().to_vec(),
             };
-            store.update_key(&next, 1, Some(&old), &mut done()).unwrap();
+            store
+                .update_key(&next, 1, Some(&old), &untracked(), &mut done())
+                .unwrap();
             gone.extend(marks(row));
             let old = [mark(&old.meta), mark(&old.secret)];
             if removed { &mut gone } else { &mut kept }.extend(old);
@@ -163,7 +167,13 @@ fn a18_deleted_blobs_are_gone_from_file_and_log() {
     assert!(staying.len() * 10 > kept.len() * 9);
     for row in rows.iter().step_by(2) {
         store
-            .remove_key(&ada, &row.head.id, row.head.meta_version, &mut done())
+            .remove_key(
+                &ada,
+                &row.head.id,
+                row.head.meta_version,
+                &untracked(),
+                &mut done(),
+            )
             .unwrap();
     }
     assert!(!found(&everything(), &gone).is_empty(), "the log has them");

@@ -146,19 +146,27 @@ fn handing_a_secret_out_moves_the_time_of_last_use_forward_only() {
     // A record that was read before the fold does not take it back when it is written.
     let mut next = row.clone();
     next.head.meta_version = 2;
-    store.update_key(&next, 1, None, &mut done()).unwrap();
+    store
+        .update_key(&next, 1, None, &untracked(), &mut done())
+        .unwrap();
     assert_eq!(used(), Some(1300));
     next.head.meta_version = 3;
     next.head.last_used_at = Some(1299);
-    store.update_key(&next, 2, None, &mut done()).unwrap();
+    store
+        .update_key(&next, 2, None, &untracked(), &mut done())
+        .unwrap();
     assert_eq!(used(), Some(1300));
     next.head.meta_version = 4;
     next.head.last_used_at = Some(1301);
-    store.update_key(&next, 3, None, &mut done()).unwrap();
+    store
+        .update_key(&next, 3, None, &untracked(), &mut done())
+        .unwrap();
     assert_eq!(used(), Some(1301));
 
     // An event about a key that is gone is still an event.
-    store.remove_key(&ada, &id, 4, &mut done()).unwrap();
+    store
+        .remove_key(&ada, &id, 4, &untracked(), &mut done())
+        .unwrap();
     store
         .fold_events(&[event(&ada, 9, 2000, "key.get", Some(id))])
         .unwrap();
@@ -171,7 +179,9 @@ fn thousands_of_events_fold_in_one_transaction() {
     let store = &vault.store;
     let ada = add_account(store, "ada");
     let rows: Vec<_> = (0..50).map(|_| key(&ada)).collect();
-    store.insert_keys(&rows, None, &mut done()).unwrap();
+    store
+        .insert_keys(&rows, None, &untracked(), &mut done())
+        .unwrap();
     let mut events: Vec<_> = (1..=5000_u64)
         .map(|seq| {
             let record = rows[seq as usize % 50].head.id;

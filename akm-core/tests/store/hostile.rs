@@ -19,7 +19,7 @@ fn tampered(sql: &str) -> (std::path::PathBuf, tempfile::TempDir, [u8; 16], [u8;
     };
     vault
         .store
-        .update_key(&next, 1, Some(&history), &mut done())
+        .update_key(&next, 1, Some(&history), &untracked(), &mut done())
         .unwrap();
     let events = [event(&ada, 1, 5, "key.get", Some(row.head.id))];
     vault.store.fold_events(&events).unwrap();
@@ -216,7 +216,10 @@ fn flipped_and_cut_pages_answer_errors_never_a_panic() {
     let vault = vault();
     let ada = add_account(&vault.store, "ada");
     let rows: Vec<_> = (0..60).map(|_| key(&ada)).collect();
-    vault.store.insert_keys(&rows, None, &mut done()).unwrap();
+    vault
+        .store
+        .insert_keys(&rows, None, &untracked(), &mut done())
+        .unwrap();
     let (path, _dir) = vault.close();
     let good = std::fs::read(&path).unwrap();
     let (mut refused, mut failed, mut same) = (0, 0, 0);

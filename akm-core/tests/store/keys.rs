@@ -15,7 +15,9 @@ fn keys_read_back_as_written_and_only_for_their_account() {
     row.head.last_used_at = Some(-5);
     row.secret = vec![7; 20_000];
     let batch = [row.clone(), key(&ada), key(&ada)];
-    store.insert_keys(&batch, None, &mut done()).unwrap();
+    store
+        .insert_keys(&batch, None, &untracked(), &mut done())
+        .unwrap();
     for row in &batch {
         assert_eq!(stored(store, row).as_ref(), Some(row));
     }
@@ -41,7 +43,7 @@ fn inserting_is_all_or_none() {
     let mut taken = key(&ada);
     taken.head.tag = first.head.tag;
     let batch = [key(&ada), taken, key(&ada)];
-    let result = store.insert_keys(&batch, None, &mut done());
+    let result = store.insert_keys(&batch, None, &untracked(), &mut done());
     assert_eq!(kind(result), Kind::Conflict);
     assert_eq!(stored(store, &batch[0]), None);
     assert_eq!(stored(store, &first).unwrap(), first);
@@ -51,7 +53,7 @@ fn inserting_is_all_or_none() {
     assert_eq!(kind(lost), Kind::NotFound);
     let bob = add_account(store, "bob");
     let mixed = [key(&ada), key(&bob)];
-    let mixed = store.insert_keys(&mixed, None, &mut done());
+    let mixed = store.insert_keys(&mixed, None, &untracked(), &mut done());
     assert_eq!(kind(mixed), Kind::Internal);
     assert_eq!(store.key_count(&ada).unwrap(), 1);
 }
@@ -62,17 +64,21 @@ fn the_limit_is_the_last_place_and_counts_removals() {
     let store = &vault.store;
     let ada = add_account(store, "ada");
     let batch = [key(&ada), key(&ada)];
-    store.insert_keys(&batch, Some(2), &mut done()).unwrap();
+    store
+        .insert_keys(&batch, Some(2), &untracked(), &mut done())
+        .unwrap();
     let more = [key(&ada)];
-    let past = store.insert_keys(&more, Some(2), &mut done());
+    let past = store.insert_keys(&more, Some(2), &untracked(), &mut done());
     assert_eq!(kind(past), Kind::LimitReached);
     assert_eq!(stored(store, &more[0]), None);
     assert_eq!(store.key_count(&ada).unwrap(), 2);
     store
-        .remove_key(&ada, &batch[0].head.id, 1, &mut done())
+        .remove_key(&ada, &batch[0].head.id, 1, &untracked(), &mut done())
         .unwrap();
     assert_eq!(store.key_count(&ada).unwrap(), 1);
-    store.insert_keys(&more, Some(2), &mut done()).unwrap();
+    store
+        .insert_keys(&more, Some(2), &untracked(), &mut done())
+        .unwrap();
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn of_many_at_once_exactly_one_gets_the_last_place() {
     let passed = race(9, |index| {
         match vault
             .store
-            .insert_keys(&rows[3 + index..][..1], Some(4), &mut done())
+            .insert_keys(&rows[3 + index..][..1], Some(4), &untracked(), &mut done())
         {
             Ok(()) => true,
             Err(error) => {
@@ -123,7 +129,7 @@ fn an_update_replaces_the_record_and_keeps_its_history() {
         next.head.meta_version = version;
         next.head.secret_version = version;
         store
-            .update_key(&next, version - 1, Some(history), &mut done())
+            .update_key(&next, version - 1, Some(history), &untracked(), &mut done())
             .unwrap();
         row = next;
     }
@@ -136,12 +142,12 @@ fn an_update_replaces_the_record_and_keeps_its_history() {
     // A version that is kept already is not overwritten.
     let mut next = row.clone();
     next.head.meta_version = 4;
-    let again = store.update_key(&next, 3, Some(&first), &mut done());
+    let again = store.update_key(&next, 3, Some(&first), &untracked(), &mut done());
     assert_eq!(kind(again), Kind::Conflict);
     assert_eq!(stored(store, &row).unwrap(), row);
 
     store
-        .remove_key(&ada, &row.head.id, 3, &mut done())
+        .remove_key(&ada, &row.head.id, 3, &untracked(), &mut done())
         .unwrap();
     assert_eq!(stored(store, &row), None);
     assert_eq!(store.history(&ada, &row.head.id).unwrap(), []);
@@ -156,13 +162,14 @@ fn a_stale_change_is_a_conflict_and_changes_nothing() {
     let mut next = row.clone();
     next.head.meta_version = 2;
     next.secret = b"new".to_vec();
-    let change = |row, from| store.update_key(row, from, Some(&history_row(1)), &mut done());
+    let change =
+        |row, from| store.update_key(row, from, Some(&history_row(1)), &untracked(), &mut done());
 
     // Nobody may change what they have not seen.
     let mut blind = next.clone();
     blind.head.meta_version = 8;
     assert_eq!(kind(change(&blind, 7)), Kind::Conflict);
-    let stale = store.remove_key(&ada, &row.head.id, 7, &mut done());
+    let stale = store.remove_key(&ada, &row.head.id, 7, &untracked(), &mut done());
     assert_eq!(kind(stale), Kind::Conflict);
     // Nor write a version that the next one could not tell from this.
     assert_eq!(kind(change(&row, 1)), Kind::Internal);
@@ -171,9 +178,9 @@ fn a_stale_change_is_a_conflict_and_changes_nothing() {
     let mut foreign = next.clone();
     foreign.head.account = bob;
     assert_eq!(kind(change(&foreign, 1)), Kind::Conflict);
-    let foreign = store.remove_key(&bob, &row.head.id, 1, &mut done());
+    let foreign = store.remove_key(&bob, &row.head.id, 1, &untracked(), &mut done());
     assert_eq!(kind(foreign), Kind::Conflict);
-    let gone = store.remove_key(&ada, &random(), 1, &mut done());
+    let gone = store.remove_key(&ada, &random(), 1, &untracked(), &mut done());
     assert_eq!(kind(gone), Kind::Conflict);
 
     assert_eq!(stored(store, &row).unwrap(), row);
@@ -194,7 +201,7 @@ fn a_name_taken_by_another_key_is_a_conflict() {
     let mut next = row.clone();
     next.head.tag = other.head.tag;
     next.head.meta_version = 2;
-    let taken = store.update_key(&next, 1, None, &mut done());
+    let taken = store.update_key(&next, 1, None, &untracked(), &mut done());
     assert_eq!(kind(taken), Kind::Conflict);
     assert_eq!(stored(store, &row).unwrap(), row);
     assert_eq!(stored(store, &other).unwrap(), other);
@@ -210,7 +217,9 @@ fn pages_follow_the_ids_and_lose_nothing() {
     for row in rows.iter_mut().step_by(3) {
         row.head.provider_tag = provider;
     }
-    store.insert_keys(&rows, None, &mut done()).unwrap();
+    store
+        .insert_keys(&rows, None, &untracked(), &mut done())
+        .unwrap();
     add_key(store, &bob);
     let mut heads: Vec<_> = rows.into_iter().map(|row| row.head).collect();
     heads.sort_by_key(|head| head.id);
@@ -275,7 +284,7 @@ fn an_error_before_the_commit_rolls_everything_back() {
         }),
     };
     let slots = store.slots(&row.id).unwrap();
-    let result = store.change_account(&row.id, &change, &mut refuse());
+    let result = store.change_account(&row.id, &change, &untracked(), &mut refuse());
     assert_eq!(kind(result), Kind::Io);
     assert_eq!(store.account(&row.id).unwrap().unwrap(), row);
     assert_eq!(store.slots(&row.id).unwrap(), slots);
@@ -288,9 +297,9 @@ fn an_error_before_the_commit_rolls_everything_back() {
 
     let mut next = first.clone();
     next.head.meta_version = 2;
-    let result = store.update_key(&next, 1, Some(&history_row(1)), &mut refuse());
+    let result = store.update_key(&next, 1, Some(&history_row(1)), &untracked(), &mut refuse());
     assert_eq!(kind(result), Kind::Io);
-    let result = store.remove_key(&row.id, &first.head.id, 1, &mut refuse());
+    let result = store.remove_key(&row.id, &first.head.id, 1, &untracked(), &mut refuse());
     assert_eq!(kind(result), Kind::Io);
     assert_eq!(stored(store, &first).unwrap(), first);
     assert_eq!(store.history(&row.id, &first.head.id).unwrap(), []);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use akm_core::host::{Clock, Random};
 use akm_core::store::{
     AccountRow, BeforeCommit, EventRow, Id, KeyHead, KeyRow, SlotRow, SqliteStore, Store, Tag,
+    TreeChange,
 };
 use akm_core::{Kind, Result};
 use tempfile::TempDir;
@@ -84,6 +85,11 @@ pub(crate) fn done() -> impl FnMut() -> Result<()> {
     || Ok(())
 }
 
+/// The tree of an account that has none: the store does not look inside.
+pub(crate) fn untracked() -> TreeChange {
+    TreeChange::default()
+}
+
 pub(crate) fn account(name: &str) -> AccountRow {
     AccountRow {
         id: random(),
@@ -95,6 +101,7 @@ pub(crate) fn account(name: &str) -> AccountRow {
         keys: random::<96>().to_vec(),
         profile: random::<200>().to_vec(),
         profile_version: 1,
+        manifest: Vec::new(),
         created_at: 1_700_000_000_000,
     }
 }
@@ -142,7 +149,7 @@ pub(crate) fn add_key(store: &dyn Store, account: &Id) -> KeyRow {
 }
 
 pub(crate) fn insert(store: &dyn Store, row: &KeyRow, before: BeforeCommit<'_>) -> Result<()> {
-    store.insert_keys(std::slice::from_ref(row), None, before)
+    store.insert_keys(std::slice::from_ref(row), None, &untracked(), before)
 }
 
 pub(crate) fn stored(store: &dyn Store, row: &KeyRow) -> Option<KeyRow> {

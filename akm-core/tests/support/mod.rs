@@ -125,7 +125,7 @@ impl Bench {
         let host = self.host();
         let store = SqliteStore::open(&self.vault(), &*host.random, &*host.clock).unwrap();
         let host_key = load_host_key(&self.home.path().join("state"), &*host.random).unwrap();
-        Vault::new(Arc::new(store), host, host_key)
+        Vault::new(Arc::new(store), host, host_key, None)
     }
 
     fn host(&self) -> Host {
@@ -191,6 +191,7 @@ impl Bench {
             totp: totp.map(secret),
             keyfile: None,
             lifetime_s: None,
+            accept_rollback: None,
         })
     }
 

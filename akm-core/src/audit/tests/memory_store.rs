@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Kind, Result};
 use crate::store::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    SlotRow, Store, Tag,
+    SlotRow, Store, Tag, TreeChange,
 };
 
 #[derive(Default)]
@@ -108,13 +108,22 @@ impl Store for MemoryStore {
     fn account(&self, _: &Id) -> Result<Option<AccountRow>> {
         Err(OTHER)
     }
+    fn accounts_page(&self, _: Option<&Id>, _: u32) -> Result<Vec<AccountRow>> {
+        Err(OTHER)
+    }
     fn slots(&self, _: &Id) -> Result<Vec<SlotRow>> {
         Err(OTHER)
     }
     fn create_account(&self, _: &AccountRow, _: &[SlotRow], _: BeforeCommit<'_>) -> Result<()> {
         Err(OTHER)
     }
-    fn change_account(&self, _: &Id, _: &AccountChange, _: BeforeCommit<'_>) -> Result<()> {
+    fn change_account(
+        &self,
+        _: &Id,
+        _: &AccountChange,
+        _: &TreeChange,
+        _: BeforeCommit<'_>,
+    ) -> Result<()> {
         Err(OTHER)
     }
     fn use_totp_step(&self, _: &Id, _: u64) -> Result<bool> {
@@ -133,7 +142,13 @@ impl Store for MemoryStore {
     fn key_by_tag(&self, _: &Id, _: &Tag) -> Result<Option<KeyRow>> {
         Err(OTHER)
     }
-    fn insert_keys(&self, _: &[KeyRow], _: Option<u64>, _: BeforeCommit<'_>) -> Result<()> {
+    fn insert_keys(
+        &self,
+        _: &[KeyRow],
+        _: Option<u64>,
+        _: &TreeChange,
+        _: BeforeCommit<'_>,
+    ) -> Result<()> {
         Err(OTHER)
     }
     fn update_key(
@@ -141,11 +156,25 @@ impl Store for MemoryStore {
         _: &KeyRow,
         _: u64,
         _: Option<&HistoryRow>,
+        _: &TreeChange,
         _: BeforeCommit<'_>,
     ) -> Result<()> {
         Err(OTHER)
     }
-    fn remove_key(&self, _: &Id, _: &Id, _: u64, _: BeforeCommit<'_>) -> Result<()> {
+    fn remove_key(
+        &self,
+        _: &Id,
+        _: &Id,
+        _: u64,
+        _: &TreeChange,
+        _: BeforeCommit<'_>,
+    ) -> Result<()> {
+        Err(OTHER)
+    }
+    fn rows_page(&self, _: &Id, _: Option<&Id>, _: u32) -> Result<Vec<KeyRow>> {
+        Err(OTHER)
+    }
+    fn tree_node(&self, _: &Id, _: i64) -> Result<Option<Vec<u8>>> {
         Err(OTHER)
     }
     fn keys_page(&self, _: &Id, _: Option<&Tag>, _: Option<&Id>, _: u32) -> Result<Vec<KeyHead>> {

@@ -21,7 +21,7 @@ pub(super) fn count(conn: &Connection) -> Result<u64> {
 pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
          FROM accounts WHERE name = ?1",
         name,
     )
@@ -31,7 +31,7 @@ pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow
 pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
          FROM accounts WHERE rowid = max(
              ifnull((SELECT rowid FROM accounts WHERE name = ?1), -1),
              (SELECT min(rowid) FROM accounts))",
@@ -42,10 +42,27 @@ pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<A
 pub(super) fn by_id(conn: &Connection, id: &Id) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
          FROM accounts WHERE id = ?1",
         id,
     )
+}
+
+pub(super) fn page(conn: &Connection, after: Option<&Id>, limit: u32) -> Result<Vec<AccountRow>> {
+    // Every id is greater than the empty blob.
+    let after = after.map_or(&[][..], |id| id);
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+             FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )
+        .map_err(sql)?;
+    let mut rows = statement.query((after, limit)).map_err(sql)?;
+    let mut accounts = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        accounts.push(account(row)?);
+    }
+    Ok(accounts)
 }
 
 fn one(
@@ -69,7 +86,8 @@ fn account(row: &Row<'_>) -> Result<AccountRow> {
         keys: blob(row, 6)?,
         profile: blob(row, 7)?,
         profile_version: number(row, 8)?,
-        created_at: time(row, 9)?,
+        manifest: blob(row, 9)?,
+        created_at: time(row, 10)?,
     })
 }
 
@@ -100,8 +118,8 @@ pub(super) fn create(tx: &Transaction<'_>, row: &AccountRow, slots: &[SlotRow]) 
     let added = execute(
         tx,
         "INSERT INTO accounts
-         (id, name, role, tier, totp_active, totp_step, profile_version, created_at, keys, profile)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         (id, name, role, tier, totp_active, totp_step, profile_version, created_at, manifest, keys, profile)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT DO NOTHING",
         (
             row.id,
@@ -112,6 +130,7 @@ pub(super) fn create(tx: &Transaction<'_>, row: &AccountRow, slots: &[SlotRow]) 
             int(row.totp_step)?,
             int(row.profile_version)?,
             row.created_at,
+            sealed(&row.manifest)?,
             sealed(&row.keys)?,
             sealed(&row.profile)?,
         ),

@@ -59,7 +59,12 @@ pub(super) fn fold(tx: &Transaction<'_>, events: &[EventRow]) -> Result<()> {
 /// Whether a secret left for its caller or its provider.
 fn hands_out(event: &EventRow) -> bool {
     event.outcome == "ok"
-        && [Op::KeyGet.name(), Op::ProviderTest.name()].contains(&event.action.as_str())
+        && [
+            Op::KeyGet.name(),
+            Op::KeyCopy.name(),
+            Op::ProviderTest.name(),
+        ]
+        .contains(&event.action.as_str())
 }
 
 fn at(conn: &Connection, chain: &Id, seq: u64) -> Result<Option<EventRow>> {

@@ -97,7 +97,7 @@ fn take_lock(path: &Path) -> Result<File> {
 
 /// Opens a regular file of this user that no other name leads to, 0600 from here on.
 /// `None` if there is none and `create` is false.
-fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
+pub(crate) fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
     // Non-blocking: a planted FIFO must not hold the agent up.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let opened = OpenOptions::new()

@@ -225,6 +225,29 @@ pub(super) fn page(
     }
 }
 
+pub(super) const ROWS: &str =
+    "SELECT id, provider_tag, status, secret_version, meta_version, last_used_at, wrapped_key, meta, tag, secret
+     FROM keys WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+
+pub(super) fn rows(
+    conn: &Connection,
+    account: &Id,
+    after: Option<&Id>,
+    limit: u32,
+) -> Result<Vec<KeyRow>> {
+    let after = after.map_or(&[][..], |id| id);
+    let mut statement = conn.prepare_cached(ROWS).map_err(sql)?;
+    let mut rows = statement.query((account, after, limit)).map_err(sql)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        found.push(KeyRow {
+            head: head(row, *account, array(row, 8)?)?,
+            secret: blob(row, 9)?,
+        });
+    }
+    Ok(found)
+}
+
 fn heads(
     conn: &Connection,
     statement: &str,

@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    SlotRow, Store, Tag,
+    SlotRow, Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -38,11 +38,13 @@ mod events;
 mod files;
 mod keys;
 mod schema;
+mod tree;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::open_private;
 use values::sql;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
@@ -225,6 +227,10 @@ impl Store for SqliteStore {
         accounts::by_id(&self.reader(), id)
     }
 
+    fn accounts_page(&self, after: Option<&Id>, limit: u32) -> Result<Vec<AccountRow>> {
+        accounts::page(&self.scanner(), after, limit)
+    }
+
     fn slots(&self, account: &Id) -> Result<Vec<SlotRow>> {
         accounts::slots(&self.reader(), account)
     }
@@ -242,9 +248,13 @@ impl Store for SqliteStore {
         &self,
         id: &Id,
         change: &AccountChange,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        self.change(before_commit, |tx| accounts::change(tx, id, change))
+        self.change(before_commit, |tx| {
+            accounts::change(tx, id, change)?;
+            tree::change(tx, id, tree)
+        })
     }
 
     fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool> {
@@ -271,9 +281,16 @@ impl Store for SqliteStore {
         &self,
         rows: &[KeyRow],
         limit: Option<u64>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        self.change(before_commit, |tx| keys::insert(tx, rows, limit))
+        self.change(before_commit, |tx| {
+            keys::insert(tx, rows, limit)?;
+            match rows.first() {
+                Some(row) => tree::change(tx, &row.head.account, tree),
+                None => Ok(()),
+            }
+        })
     }
 
     fn update_key(
@@ -281,10 +298,12 @@ impl Store for SqliteStore {
         row: &KeyRow,
         from_meta_version: u64,
         history: Option<&HistoryRow>,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.change(before_commit, |tx| {
-            keys::update(tx, row, from_meta_version, history)
+            keys::update(tx, row, from_meta_version, history)?;
+            tree::change(tx, &row.head.account, tree)
         })
     }
 
@@ -293,11 +312,21 @@ impl Store for SqliteStore {
         account: &Id,
         id: &Id,
         from_meta_version: u64,
+        tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.change(before_commit, |tx| {
-            keys::remove(tx, account, id, from_meta_version)
+            keys::remove(tx, account, id, from_meta_version)?;
+            tree::change(tx, account, tree)
         })
+    }
+
+    fn rows_page(&self, account: &Id, after: Option<&Id>, limit: u32) -> Result<Vec<KeyRow>> {
+        keys::rows(&self.scanner(), account, after, limit)
+    }
+
+    fn tree_node(&self, account: &Id, number: i64) -> Result<Option<Vec<u8>>> {
+        tree::node(&self.reader(), account, number)
     }
 
     fn keys_page(

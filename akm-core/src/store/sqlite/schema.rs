@@ -40,6 +40,7 @@ CREATE TABLE accounts (
     key_count INTEGER NOT NULL DEFAULT 0 CHECK (key_count >= 0),
     profile_version INTEGER NOT NULL CHECK (profile_version > 0),
     created_at INTEGER NOT NULL,
+    manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
     profile BLOB NOT NULL
 ) STRICT;
@@ -88,6 +89,13 @@ CREATE TABLE history (
     FOREIGN KEY (account, key) REFERENCES keys (account, id)
 ) STRICT;
 CREATE UNIQUE INDEX history_by_version ON history (account, key, version);
+
+CREATE TABLE tree (
+    account BLOB NOT NULL REFERENCES accounts (id),
+    node INTEGER NOT NULL CHECK (node > 0),
+    content BLOB NOT NULL,
+    PRIMARY KEY (account, node)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
     chain BLOB NOT NULL CHECK (length(chain) = 16),

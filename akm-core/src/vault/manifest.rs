@@ -1,0 +1,702 @@
+//! The manifest: what an account and all its records are as of its last change, in one line under a MAC.
+//!
+//! ```text
+//! manifest = 1 ‖ epoch (8) ‖ generation (8) ‖ records (8) ‖ tree root (32) ‖ account (32) ‖ MAC (32)
+//! MAC      = HMAC-SHA256(manifest key, len "manifest" ‖ vault ‖ account id ‖ all before it)
+//! account  = SHA-256(name, keys, profile version, profile, then each slot)      see crypto::hash, crypto::tag
+//! ```
+//!
+//! Invariants: every change of a record, a slot or the sealed state writes a manifest of the next generation in the same
+//! transaction, and then the anchor (`anchor`); changes of one account come one after the other, whatever the session;
+//! while an account is open the manifest in memory counts, not the file's, so a file that is changed underneath is
+//! noticed without asking it. A row is believed only if the tree (`tree`) has exactly this version of it.
+//!
+//! What is outside: what is written without an account's keys (attempts, the last TOTP step, role and tier, times of
+//! use), and the audit, which has chains of its own. A row that is *missing* shows only where somebody looks for all of
+//! them: `check`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::crypto;
+use crate::error::{Error, Kind, Result};
+use crate::memory::LockedKey;
+use crate::store::{
+    AccountChange, AccountRow, BeforeCommit, Id, KeyRow, SlotRow, Store, Tag, TreeChange,
+};
+
+use super::anchor::{Position, Standing};
+use super::tree::{Draft, EMPTY, Entry, Marks, Nodes, STALE};
+use super::{Unlocked, Vault};
+
+const VERSION: u8 = 1;
+const LEN: usize = 1 + 3 * 8 + 3 * 32;
+/// Records looked at under one hold of the account's changes.
+const SLICE: u32 = 128;
+
+/// What an account is as of one change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Manifest {
+    epoch: u64,
+    generation: u64,
+    records: u64,
+    root: Tag,
+    account: Tag,
+    mac: Tag,
+}
+
+impl Manifest {
+    fn bytes(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        bytes[0] = VERSION;
+        bytes[1..9].copy_from_slice(&self.epoch.to_be_bytes());
+        bytes[9..17].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[17..25].copy_from_slice(&self.records.to_be_bytes());
+        bytes[25..57].copy_from_slice(&self.root);
+        bytes[57..89].copy_from_slice(&self.account);
+        bytes[89..].copy_from_slice(&self.mac);
+        bytes
+    }
+
+    fn signed(mut self, key: &LockedKey, vault: &Id, account: &Id) -> Self {
+        self.mac = crypto::tag(
+            key,
+            &[b"manifest", vault, account, &self.bytes()[..LEN - 32]],
+        );
+        self
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Manifest> {
+        const MALFORMED: Error = Error::corrupt("the account's manifest is malformed");
+        match bytes.first() {
+            Some(&VERSION) => {}
+            None => return Err(MALFORMED),
+            Some(_) => {
+                return Err(Error::new(
+                    Kind::UnsupportedVersion,
+                    "the account's manifest has an unknown version",
+                ));
+            }
+        }
+        let bytes: &[u8; LEN] = bytes.try_into().map_err(|_| MALFORMED)?;
+        let number = |at: usize| bytes[at..].first_chunk().copied().map(u64::from_be_bytes);
+        let tag = |at: usize| bytes[at..].first_chunk().copied();
+        Ok(Manifest {
+            epoch: number(1).ok_or(MALFORMED)?,
+            generation: number(9).ok_or(MALFORMED)?,
+            records: number(17).ok_or(MALFORMED)?,
+            root: tag(25).ok_or(MALFORMED)?,
+            account: tag(57).ok_or(MALFORMED)?,
+            mac: tag(89).ok_or(MALFORMED)?,
+        })
+    }
+
+    fn open(bytes: &[u8], key: &LockedKey, vault: &Id, account: &Id) -> Result<Manifest> {
+        let manifest = Manifest::parse(bytes)?;
+        if !crypto::equal(&manifest.signed(key, vault, account).mac, &manifest.mac) {
+            return Err(Error::corrupt(
+                "the account's manifest fails its authentication",
+            ));
+        }
+        Ok(manifest)
+    }
+
+    fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            generation: self.generation,
+            mark: self.mac,
+        }
+    }
+}
+
+/// The position that a stored manifest claims: not authenticated, good for announcing a restore.
+pub fn claimed_position(row: &AccountRow) -> Result<Position> {
+    Manifest::parse(&row.manifest).map(|manifest| manifest.position())
+}
+
+/// What there is to say about an account that was just opened, or has to happen before it can be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Notice {
+    /// Nothing: the vault is what this machine last saw, or a continuation of it.
+    #[default]
+    None,
+    /// This machine sees the account for the first time: whether it is the newest copy cannot be known.
+    FirstUse,
+    /// A backup was restored. [`Vault::move_on`] has to be called.
+    Restored,
+    /// The owner accepts the vault as it is. [`Vault::move_on`] has to be called.
+    Accepted,
+}
+
+/// What an account's sessions share: the manifest that counts, and what was verified under it.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Held for the whole of a change, from the first look to the last word.
+    changes: Mutex<()>,
+    state: Mutex<Option<State>>,
+}
+
+struct State {
+    manifest: Manifest,
+    nodes: Nodes,
+}
+
+impl Shared {
+    fn changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, manifest: Manifest) {
+        *self.state() = Some(State {
+            nodes: Nodes::new(manifest.root),
+            manifest,
+        });
+    }
+}
+
+/// Accounts that are open somewhere in this process.
+#[derive(Default)]
+pub(super) struct Registry(Mutex<HashMap<Id, Weak<Shared>>>);
+
+impl Registry {
+    /// What the sessions of an account share.
+    pub(super) fn of(&self, account: &Id) -> Arc<Shared> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = known.get(account).and_then(Weak::upgrade) {
+            return shared;
+        }
+        known.retain(|_, shared| shared.strong_count() > 0);
+        let shared = Arc::default();
+        known.insert(*account, Arc::downgrade(&shared));
+        shared
+    }
+}
+
+/// A change of an account's records, with the right to make it.
+pub(super) struct Edit<'a> {
+    vault: &'a Vault,
+    account: &'a Unlocked,
+    draft: Draft,
+    records: u64,
+    /// The epoch of the change, where it is another than the one before.
+    epoch: Option<u64>,
+    _changes: MutexGuard<'a, ()>,
+}
+
+impl Edit<'_> {
+    /// A record changes from `before` to `after`. `rolled_back` if the tree has something else.
+    pub(super) fn put(
+        &mut self,
+        id: &Id,
+        before: Option<&KeyRow>,
+        after: Option<&KeyRow>,
+    ) -> Result<()> {
+        let before = before.map(Marks::of).transpose()?;
+        let after = after.map(Marks::of).transpose()?;
+        let mut state = self.account.shared.state();
+        let State { nodes, .. } = state.as_mut().ok_or(UNCHECKED)?;
+        let load = |number| self.vault.store.tree_node(self.account.id(), number);
+        if !self.draft.put(nodes, &load, id, before, after)? {
+            return Err(STALE);
+        }
+        let less = u64::from(before.is_some());
+        self.records = (self.records + u64::from(after.is_some())).saturating_sub(less);
+        Ok(())
+    }
+
+    /// Lets `write` store the change, and takes note of it once it is stored.
+    pub(super) fn commit(self, write: impl FnOnce(&TreeChange) -> Result<()>) -> Result<()> {
+        self.commit_with(None, write)
+    }
+
+    fn commit_with(
+        self,
+        account: Option<Tag>,
+        write: impl FnOnce(&TreeChange) -> Result<()>,
+    ) -> Result<()> {
+        let (before, root, nodes) = {
+            let state = self.account.shared.state();
+            let state = state.as_ref().ok_or(UNCHECKED)?;
+            let (root, nodes) = self.draft.finish(&state.nodes);
+            (state.manifest, root, nodes)
+        };
+        let manifest = Manifest {
+            epoch: self.epoch.unwrap_or(before.epoch),
+            generation: next(before.generation)?,
+            records: self.records,
+            root,
+            account: account.unwrap_or(before.account),
+            ..before
+        };
+        self.vault
+            .write_manifest(self.account, &before.bytes(), manifest, false, nodes, write)
+    }
+}
+
+const UNCHECKED: Error = Error::internal("an account was used before its manifest was checked");
+
+fn next(number: u64) -> Result<u64> {
+    number
+        .checked_add(1)
+        .ok_or(Error::internal("a generation overflows"))
+}
+
+impl Vault {
+    /// The first manifest of an account that is about to be stored.
+    pub(super) fn first_manifest(
+        &self,
+        account: &Unlocked,
+        row: &AccountRow,
+        slots: &[SlotRow],
+    ) -> Vec<u8> {
+        let manifest = Manifest {
+            epoch: 1,
+            generation: 1,
+            records: 0,
+            root: EMPTY,
+            account: account_mark(row, slots),
+            mac: [0; 32],
+        };
+        let vault = self.store.vault_id();
+        manifest
+            .signed(&account.manifest_key, &vault, account.id())
+            .bytes()
+            .to_vec()
+    }
+
+    /// Takes note of an account that was just stored.
+    pub(super) fn begin_manifest(&self, account: &Unlocked, row: &AccountRow) -> Result<()> {
+        let manifest = Manifest::parse(&row.manifest)?;
+        account.shared.begin(manifest);
+        self.anchor(account.id(), &manifest);
+        Ok(())
+    }
+
+    /// Whether the account is the newest that this machine has seen. `rolled_back` if not, unless a restore announced it
+    /// or the owner accepts it: then the notice says that it has to move on.
+    pub(super) fn check_manifest(&self, account: &Unlocked, accept: bool) -> Result<Notice> {
+        let changes = account.shared.changes();
+        let notice = self.check_held(account)?;
+        drop(changes);
+        match notice {
+            Ok(notice @ (Notice::None | Notice::FirstUse)) if accept => {
+                let mut check = Check::default();
+                while !check.done {
+                    self.check_slice(account, &mut check)?;
+                }
+                Ok(if check.is_clean() {
+                    notice
+                } else {
+                    Notice::Accepted
+                })
+            }
+            Ok(notice) => Ok(notice),
+            Err(_) if accept => Ok(Notice::Accepted),
+            Err(refused) => Err(refused.with_hint(
+                "restore a newer backup, or run akm unlock --accept-rollback to go on with the vault as it is",
+            )),
+        }
+    }
+
+    /// The inner result is about the vault's content, the outer about reading it.
+    fn check_held(&self, account: &Unlocked) -> Result<Result<Notice>> {
+        let (row, slots) = self.stored_account(account.id())?;
+        let vault = self.store.vault_id();
+        let opened = Manifest::open(&row.manifest, &account.manifest_key, &vault, account.id());
+        let manifest = match opened {
+            Ok(manifest) => manifest,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(state) = &*account.shared.state() {
+            // Open elsewhere in this process, which made every change since.
+            if state.manifest != manifest {
+                return Ok(Err(BEHIND));
+            }
+        }
+        if manifest.account != account_mark(&row, &slots) {
+            return Ok(Err(Error::new(
+                Kind::RolledBack,
+                "the account's ways in or its state are not the newest",
+            )));
+        }
+        let position = manifest.position();
+        let notice = match &self.anchors {
+            None => Notice::None,
+            Some(anchors) => match anchors.compare(account.id(), &position)? {
+                Standing::Unknown => Notice::FirstUse,
+                Standing::Current => Notice::None,
+                Standing::Older { awaited: true, .. } => return Ok(Ok(Notice::Restored)),
+                Standing::Older { .. } => {
+                    return Ok(Err(Error::new(
+                        Kind::RolledBack,
+                        "the vault is older than what this machine has seen",
+                    )));
+                }
+                Standing::Forked { .. } => {
+                    return Ok(Err(Error::new(
+                        Kind::RolledBack,
+                        "the vault and what this machine has seen are two histories",
+                    )));
+                }
+                Standing::Damaged => {
+                    return Ok(Err(Error::corrupt(
+                        "the epoch in the state directory cannot be read",
+                    )));
+                }
+            },
+        };
+        if account.shared.state().is_none() {
+            account.shared.begin(manifest);
+        }
+        self.anchor(account.id(), &manifest);
+        Ok(Ok(notice))
+    }
+
+    /// Goes on with the vault as it is, in a new epoch: after a restore, or because its owner accepts it. The tree is
+    /// made again of the rows that are there. Afterwards every other copy is older.
+    pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
+        let _changes = account.shared.changes();
+        let (row, slots) = self.stored_account(account.id())?;
+        let vault = self.store.vault_id();
+        let id = account.id();
+        let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
+
+        let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
+        let mut after = None;
+        loop {
+            let rows = self.store.rows_page(id, after.as_ref(), SLICE)?;
+            for row in &rows {
+                let marks = Some(Marks::of(row)?);
+                draft.put(&mut empty, &|_| Ok(None), &row.head.id, None, marks)?;
+                records += 1;
+            }
+            match rows.last() {
+                Some(last) => after = Some(last.head.id),
+                None => break,
+            }
+        }
+        let (root, nodes) = draft.finish(&empty);
+        let manifest = Manifest {
+            epoch: self.next_epoch(id, found)?,
+            generation: next(found.map_or(0, |manifest| manifest.generation))?,
+            records,
+            root,
+            account: account_mark(&row, &slots),
+            mac: [0; 32],
+        };
+        self.write_manifest(account, &row.manifest, manifest, true, nodes, |tree| {
+            let nothing = AccountChange::default();
+            self.store.change_account(id, &nothing, tree, before_commit)
+        })
+    }
+
+    /// An epoch that neither the vault nor this machine has had.
+    fn next_epoch(&self, account: &Id, found: Option<Manifest>) -> Result<u64> {
+        let position = found.map_or(
+            Position {
+                epoch: 0,
+                generation: 0,
+                mark: [0; 32],
+            },
+            |manifest| manifest.position(),
+        );
+        let standing = match &self.anchors {
+            Some(anchors) => anchors.compare(account, &position)?,
+            None => Standing::Unknown,
+        };
+        next(match standing {
+            Standing::Older { seen, .. } | Standing::Forked { seen } => {
+                position.epoch.max(seen.epoch)
+            }
+            Standing::Unknown | Standing::Current | Standing::Damaged => position.epoch,
+        })
+    }
+
+    /// Begins a change of the account's records. Where a restore was announced, the change is the first of a new epoch.
+    pub(super) fn edit<'a>(&'a self, account: &'a Unlocked) -> Result<Edit<'a>> {
+        let changes = account.shared.changes();
+        let mut epoch = None;
+        if account.shared.state().is_none() && self.check_held(account)?? == Notice::Restored {
+            let (row, _) = self.stored_account(account.id())?;
+            let manifest = Manifest::parse(&row.manifest)?;
+            epoch = Some(self.next_epoch(account.id(), Some(manifest))?);
+            account.shared.begin(manifest);
+        }
+        let state = account.shared.state();
+        let records = state.as_ref().ok_or(UNCHECKED)?.manifest.records;
+        drop(state);
+        Ok(Edit {
+            vault: self,
+            account,
+            draft: Draft::new(),
+            records,
+            epoch,
+            _changes: changes,
+        })
+    }
+
+    /// Changes slots or sealed state, with the manifest that says so.
+    pub(super) fn commit_account(
+        &self,
+        account: &Unlocked,
+        change: &AccountChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        let edit = self.edit(account)?;
+        let (mut row, mut slots) = self.stored_account(account.id())?;
+        slots.retain(|slot| {
+            !change.remove_slots.contains(&slot.slot)
+                && change.put_slots.iter().all(|put| put.slot != slot.slot)
+        });
+        slots.extend(change.put_slots.iter().cloned());
+        slots.sort_by_key(|slot| slot.slot);
+        if let Some(new) = &change.profile {
+            row.profile_version = next(new.from_version)?;
+            row.profile = new.profile.clone();
+        }
+        let mark = account_mark(&row, &slots);
+        edit.commit_with(Some(mark), |tree| {
+            self.store
+                .change_account(account.id(), change, tree, before_commit)
+        })
+    }
+
+    /// Whether `row` is the newest version of its record. The answer false may be due to a change that is under way:
+    /// whoever gets it looks again with [`Vault::quiet`].
+    pub(super) fn is_newest(&self, account: &Unlocked, row: &KeyRow) -> Result<bool> {
+        let marks = Marks::of(row)?;
+        self.marks_of(account, &row.head.id)
+            .map(|known| known == Some(marks))
+    }
+
+    /// As [`Vault::is_newest`] for the metadata alone.
+    pub(super) fn is_newest_head(
+        &self,
+        account: &Unlocked,
+        head: &crate::store::KeyHead,
+    ) -> Result<bool> {
+        let mark = crypto::mark(&head.meta)?;
+        self.marks_of(account, &head.id)
+            .map(|known| known.is_some_and(|known| known.meta == mark))
+    }
+
+    fn marks_of(&self, account: &Unlocked, id: &Id) -> Result<Option<Marks>> {
+        let mut state = account.shared.state();
+        let State { nodes, .. } = state.as_mut().ok_or(UNCHECKED)?;
+        let found = nodes.find(id, &|number| self.store.tree_node(account.id(), number));
+        match found {
+            Err(error) if error.kind() == Kind::RolledBack => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Waits for the change that is under way, if there is one, and keeps the next one waiting.
+    pub(super) fn quiet<'a>(&self, account: &'a Unlocked) -> MutexGuard<'a, ()> {
+        account.shared.changes()
+    }
+
+    fn write_manifest(
+        &self,
+        account: &Unlocked,
+        from: &[u8],
+        manifest: Manifest,
+        anew: bool,
+        nodes: Vec<(i64, Vec<u8>)>,
+        write: impl FnOnce(&TreeChange) -> Result<()>,
+    ) -> Result<()> {
+        let vault = self.store.vault_id();
+        let manifest = manifest.signed(&account.manifest_key, &vault, account.id());
+        let change = TreeChange {
+            from: from.to_vec(),
+            manifest: manifest.bytes().to_vec(),
+            anew,
+            nodes,
+        };
+        write(&change)?;
+        let mut state = account.shared.state();
+        let mut nodes = match state.take() {
+            Some(state) => state.nodes,
+            None => Nodes::new(EMPTY),
+        };
+        nodes.apply(manifest.root, anew, change.nodes);
+        *state = Some(State { manifest, nodes });
+        drop(state);
+        self.anchor(account.id(), &manifest);
+        Ok(())
+    }
+
+    fn anchor(&self, account: &Id, manifest: &Manifest) {
+        if let Some(anchors) = &self.anchors {
+            anchors.advance(account, &manifest.position());
+        }
+    }
+
+    fn stored_account(&self, id: &Id) -> Result<(AccountRow, Vec<SlotRow>)> {
+        let row = self
+            .store
+            .account(id)?
+            .ok_or(Error::corrupt("the account is gone"))?;
+        Ok((row, self.store.slots(id)?))
+    }
+}
+
+const BEHIND: Error = Error::new(Kind::RolledBack, "the vault was changed behind akm's back");
+
+/// Over what an account is besides its records. Slots come by rising number.
+fn account_mark(row: &AccountRow, slots: &[SlotRow]) -> Tag {
+    let version = row.profile_version.to_be_bytes();
+    let numbers: Vec<[u8; 8]> = slots
+        .iter()
+        .map(|slot| (u64::from(slot.slot) << 32 | u64::from(slot.factors)).to_be_bytes())
+        .collect();
+    let mut parts: Vec<&[u8]> = vec![
+        b"account",
+        row.name.as_bytes(),
+        &row.keys,
+        &version,
+        &row.profile,
+    ];
+    for (slot, number) in slots.iter().zip(&numbers) {
+        parts.extend([&number[..], &slot.kdf, &slot.commit, &slot.wrapped]);
+    }
+    crypto::hash(&parts)
+}
+
+/// Where a check has come to, and what it found. Start with the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// The last record looked at.
+    after: Option<Id>,
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// Records that ought to be there and are not.
+    pub missing: Vec<Id>,
+    /// Rows that ought not to be there.
+    pub foreign: Vec<Id>,
+    /// Rows that are another version than the newest.
+    pub stale: Vec<Id>,
+    /// Whether the tree itself could not be read to its end.
+    pub broken: bool,
+    /// Whether everything was looked at.
+    pub done: bool,
+}
+
+impl Check {
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.missing.is_empty() && self.foreign.is_empty() && self.stale.is_empty() && !self.broken
+    }
+}
+
+/// Most ids named in each list of a check: the rest is only more of the same.
+const NAMED: usize = 100;
+
+impl Vault {
+    /// How many records the account has by its manifest.
+    pub fn records(&self, account: &Unlocked) -> Result<u64> {
+        let state = account.shared.state();
+        state
+            .as_ref()
+            .map(|state| state.manifest.records)
+            .ok_or(UNCHECKED)
+    }
+
+    /// Compares the next rows with the tree: a deleted one, one put back and one added are found. Changes of the account
+    /// wait meanwhile, for a bounded number of rows. Call until `done`.
+    pub fn check_slice(&self, account: &Unlocked, check: &mut Check) -> Result<()> {
+        if check.done {
+            return Ok(());
+        }
+        let _changes = account.shared.changes();
+        let id = account.id();
+        let (row, slots) = self.stored_account(id)?;
+        let rows = self.store.rows_page(id, check.after.as_ref(), SLICE)?;
+        let full = rows.len() == SLICE as usize;
+        let mut upto = rows.last().filter(|_| full).map(|row| row.head.id);
+
+        let mut state = account.shared.state();
+        let State { nodes, manifest } = state.as_mut().ok_or(UNCHECKED)?;
+        if row.manifest != manifest.bytes() || manifest.account != account_mark(&row, &slots) {
+            check.broken = true;
+        }
+        let load = |number| self.store.tree_node(id, number);
+        let most = 8 * SLICE as usize;
+        let entries = match nodes.range(check.after.as_ref(), upto.as_ref(), most, &load) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == Kind::RolledBack => {
+                check.broken = true;
+                check.done = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        drop(state);
+        if entries.len() == most {
+            upto = entries.last().map(|entry| entry.id);
+        }
+        let rows: Vec<&KeyRow> = rows
+            .iter()
+            .filter(|row| upto.is_none_or(|upto| row.head.id <= upto))
+            .collect();
+        check.seen += rows.len() as u64;
+        compare(&rows, &entries, check);
+        match upto {
+            Some(upto) => check.after = Some(upto),
+            None => check.done = true,
+        }
+        Ok(())
+    }
+}
+
+/// Both by rising id.
+fn compare(rows: &[&KeyRow], entries: &[Entry], check: &mut Check) {
+    let note = |list: &mut Vec<Id>, id: Id| {
+        if list.len() < NAMED {
+            list.push(id);
+        }
+    };
+    let (mut rows, mut entries) = (rows.iter().peekable(), entries.iter().peekable());
+    loop {
+        match (rows.peek(), entries.peek()) {
+            (None, None) => return,
+            (Some(row), entry) if entry.is_none_or(|entry| row.head.id < entry.id) => {
+                note(&mut check.foreign, row.head.id);
+                rows.next();
+            }
+            (row, Some(entry)) if row.is_none_or(|row| row.head.id > entry.id) => {
+                note(&mut check.missing, entry.id);
+                entries.next();
+            }
+            (Some(row), Some(entry)) => {
+                if Marks::of(row).ok() != Some(entry.marks) {
+                    note(&mut check.stale, entry.id);
+                }
+                rows.next();
+                entries.next();
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Announces a restore to the state directory: each account of `restored` may be exactly what it is there at its next
+/// unlock, although this machine has seen more; it moves to a new epoch then.
+pub fn announce_restore(state: &std::path::Path, restored: &dyn Store) -> Result<()> {
+    let anchors = super::Anchors::open(state, &restored.vault_id())?;
+    let mut after = None;
+    loop {
+        let rows = restored.accounts_page(after.as_ref(), SLICE)?;
+        for row in &rows {
+            anchors.expect(&row.id, &claimed_position(row)?)?;
+        }
+        match rows.last() {
+            Some(last) => after = Some(last.id),
+            None => return Ok(()),
+        }
+    }
+}
