@@ -301,3 +301,20 @@ no-models = no models
 models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
+
+## A command and its keys
+
+not-masked = note: { $name } has less than { $least } characters and is not masked in the output
+cannot-run = the command cannot be run
+left-out-use-only = note: { $name } is use-only and is left out
+left-out-disabled = note: { $name } is disabled and is left out
+left-out-expired = note: { $name } has expired and is left out
+left-out-burned = note: { $name } is burned and is left out
+left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
+need-ok = ok
+need-missing = missing
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
+col-state = STATE

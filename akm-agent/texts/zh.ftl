@@ -299,3 +299,20 @@ no-models = 没有模型
 models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 { $date }
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
+
+## 命令和它的密钥
+
+not-masked = 注意：{ $name } 不到 { $least } 个字符，输出里不遮盖它
+cannot-run = 命令无法运行
+left-out-use-only = 注意：{ $name } 只能使用、不能取出，已跳过
+left-out-disabled = 注意：{ $name } 已停用，已跳过
+left-out-expired = 注意：{ $name } 已过期，已跳过
+left-out-burned = 注意：{ $name } 已泄露，已跳过
+left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
+need-ok = 正常
+need-missing = 缺少
+hint-add = 请运行 akm add { $name }
+hint-enable = 请运行 akm enable { $name }
+hint-rotate = 请运行 akm rotate { $name }
+hint-no-use-only = 请运行 akm edit { $name } --no-use-only
+col-state = 状态

@@ -1,7 +1,7 @@
 //! Node: the package's own tests, the tarball in an empty folder, and an SDK that takes its key from akm.
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -11,27 +11,6 @@ use crate::{python, tools};
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn npm() -> Command {
-    let mut command = tools::installer("npm");
-    command
-        .env("npm_config_audit", "false")
-        .env("npm_config_fund", "false")
-        .env("npm_config_update_notifier", "false");
-    command
-}
-
-/// What a lock file names, installed once for each lock file.
-fn modules(name: &str, folder: &Path) -> PathBuf {
-    let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
-    let (package, lock) = (read("package.json"), read("package-lock.json"));
-    let dir = tools::cached(name, &[&package, &lock], |dir| {
-        std::fs::write(dir.join("package.json"), &package).unwrap();
-        std::fs::write(dir.join("package-lock.json"), &lock).unwrap();
-        tools::run(npm().arg("ci").current_dir(dir));
-    });
-    dir.join("node_modules")
 }
 
 /// The package as it stands in the checkout, in a tree of its own with what it needs beside it.
@@ -45,7 +24,11 @@ pub(crate) fn tree() -> &'static Path {
             &tools::root().join("examples/node"),
             &dir.path().join("examples/node"),
         );
-        symlink(modules("node", &package), package.join("node_modules")).unwrap();
+        symlink(
+            tools::node_modules("node", &package),
+            package.join("node_modules"),
+        )
+        .unwrap();
         // Beside the package, so that "akm" means this one; the SDK is found one step up.
         std::fs::copy(
             here().join("tests/drivers/driver.mjs"),
@@ -57,11 +40,7 @@ pub(crate) fn tree() -> &'static Path {
             package.join("openai_sdk.mjs"),
         )
         .unwrap();
-        symlink(
-            modules("node-sdk", &here().join("tests/sdk")),
-            dir.path().join("node_modules"),
-        )
-        .unwrap();
+        symlink(tools::node_with_sdks(), dir.path().join("node_modules")).unwrap();
         dir
     })
     .path()
@@ -153,7 +132,7 @@ fn the_tarball_works_in_an_empty_folder() {
     // The control: without the library it is not packed at all.
     assert!(
         !tools::output(
-            npm()
+            tools::npm()
                 .arg("pack")
                 .current_dir(&source)
                 .env_remove("AKM_LIBRARY")
@@ -162,7 +141,7 @@ fn the_tarball_works_in_an_empty_folder() {
         .success()
     );
     tools::run(
-        npm()
+        tools::npm()
             .arg("pack")
             .current_dir(&source)
             .env("AKM_LIBRARY", tools::library()),
@@ -175,7 +154,7 @@ fn the_tarball_works_in_an_empty_folder() {
     )
     .unwrap();
     tools::run(
-        npm()
+        tools::npm()
             .arg("install")
             .arg(source.join("akm-0.1.0.tgz"))
             .current_dir(&elsewhere),

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use akm_core::Kind;
 
@@ -32,32 +31,6 @@ fn with_checkout(mut command: Command, script: impl AsRef<Path>) -> Command {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("AKM_LIBRARY", tools::library());
     command
-}
-
-/// An environment with the SDKs, made once for each set of versions.
-fn environment() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let requirements = std::fs::read(sdk("requirements.txt")).unwrap();
-        let version = tools::run(tools::installer("python3").arg("--version"));
-        let dir = tools::cached("python", &[&requirements, version.as_bytes()], |dir| {
-            tools::run(tools::installer("python3").args(["-m", "venv"]).arg(dir));
-            tools::run(
-                tools::installer(dir.join("bin/python"))
-                    .args([
-                        "-m",
-                        "pip",
-                        "install",
-                        "--quiet",
-                        "--no-input",
-                        "--disable-pip-version-check",
-                        "-r",
-                    ])
-                    .arg(sdk("requirements.txt")),
-            );
-        });
-        dir.join("bin/python")
-    })
 }
 
 #[test]
@@ -118,7 +91,7 @@ fn the_wheel_works_in_an_empty_environment() {
     tools::copy_tree(&package(), &source);
     let wheels = dir.path().join("wheels");
     tools::run(
-        tools::installer(environment())
+        tools::installer(tools::python_with_sdks())
             .args([
                 "-m",
                 "pip",
@@ -153,7 +126,7 @@ fn the_wheel_works_in_an_empty_environment() {
     );
     let python = empty.join("bin/python");
     tools::run(
-        tools::installer(environment())
+        tools::installer(tools::python_with_sdks())
             .args(["-m", "pip", "--python"])
             .arg(&python)
             .args(["install", "--quiet", "--no-index", "--no-deps"])
@@ -207,9 +180,12 @@ fn the_openai_sdk_takes_its_key_from_akm_at_each_request() {
     let agent = Agent::with_key();
     let provider = Provider::start();
     let printed = tools::run(
-        with_checkout(tools::clean(environment()), sdk("openai_sdk.py"))
-            .arg(format!("{}/v1", provider.url()))
-            .env("AKM_AGENT_SOCK", &agent.socket),
+        with_checkout(
+            tools::clean(tools::python_with_sdks()),
+            sdk("openai_sdk.py"),
+        )
+        .arg(format!("{}/v1", provider.url()))
+        .env("AKM_AGENT_SOCK", &agent.socket),
     );
     assert_eq!(printed, "ok\n");
     let old = format!("Bearer {SECRET}");
@@ -243,7 +219,7 @@ fn auth_sets_the_providers_header_for_its_own_hosts_only() {
     let request = serde_json::json!({"name": "openai/own", "secret": "sk-own", "base_url": format!("{}/v1", own.url())});
     agent.call("key.add", request);
     let printed = tools::run(
-        with_checkout(tools::clean(environment()), sdk("http_auth.py"))
+        with_checkout(tools::clean(tools::python_with_sdks()), sdk("http_auth.py"))
             .args([own.url(), other.url()])
             .env("AKM_AGENT_SOCK", &agent.socket),
     );

@@ -112,6 +112,56 @@ pub(crate) fn installer(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// npm, without what it says besides.
+pub(crate) fn npm() -> Command {
+    let mut command = installer("npm");
+    command
+        .env("npm_config_audit", "false")
+        .env("npm_config_fund", "false")
+        .env("npm_config_update_notifier", "false");
+    command
+}
+
+/// What a lock file names, installed once for each lock file.
+pub(crate) fn node_modules(name: &str, folder: &Path) -> PathBuf {
+    let read = |file: &str| fs::read(folder.join(file)).expect("the folder has a lock file");
+    let (package, lock) = (read("package.json"), read("package-lock.json"));
+    let dir = cached(name, &[&package, &lock], |dir| {
+        fs::write(dir.join("package.json"), &package).expect("target/tmp can be written");
+        fs::write(dir.join("package-lock.json"), &lock).expect("target/tmp can be written");
+        run(npm().arg("ci").current_dir(dir));
+    });
+    dir.join("node_modules")
+}
+
+/// Where the SDK tests of this crate and of the agent have their lists.
+fn sdks() -> PathBuf {
+    root().join("akm-ffi/tests/sdk")
+}
+
+/// The `node_modules` with the providers' SDKs.
+pub(crate) fn node_with_sdks() -> PathBuf {
+    node_modules("node-sdk", &sdks())
+}
+
+/// The Python of an environment with the providers' SDKs, made once for each set of versions.
+pub(crate) fn python_with_sdks() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let list = sdks().join("requirements.txt");
+        let requirements = fs::read(&list).expect("the list is there");
+        let version = run(installer("python3").arg("--version"));
+        let dir = cached("python", &[&requirements, version.as_bytes()], |dir| {
+            run(installer("python3").args(["-m", "venv"]).arg(dir));
+            run(installer(dir.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--no-input"])
+                .args(["--disable-pip-version-check", "-r"])
+                .arg(&list));
+        });
+        dir.join("bin/python")
+    })
+}
+
 /// A directory under `target/tmp` that `make` fills once for each `content` it depends on.
 pub(crate) fn cached(name: &str, content: &[&[u8]], make: impl FnOnce(&Path)) -> PathBuf {
     let mut hasher = DefaultHasher::new();

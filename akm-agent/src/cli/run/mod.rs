@@ -28,6 +28,7 @@ use clap::Args;
 use nix::sys::resource::{Resource, setrlimit};
 
 use super::output::{self, Fail, Result};
+use super::text::text;
 use super::{CoreLimit, connect, reference};
 use crate::mask;
 use wanted::{Gathering, Source, Wanted};
@@ -93,11 +94,8 @@ pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Resul
     keys.retain(|(name, secret)| {
         let is_long = secret.len() >= mask::SHORTEST;
         if !is_long {
-            let name = output::clean(name);
-            output::note(&format!(
-                "note: {name} has less than {} characters and is not masked in the output",
-                mask::SHORTEST
-            ));
+            let name = name.as_str();
+            output::note(&text!("not-masked", name = name, least = mask::SHORTEST));
         }
         is_long
     });
@@ -115,11 +113,11 @@ pub(crate) fn run(args: Run, core_limit: Option<CoreLimit>, json: bool) -> Resul
 /// Says that the command could not be started, which is its own fault.
 fn cannot_run(error: &std::io::Error, json: bool) -> Fail {
     let (code, message) = match error.kind() {
-        ErrorKind::NotFound => (NO_SUCH_COMMAND, "there is no such command"),
-        _ => (CANNOT_RUN, "the command cannot be run"),
+        ErrorKind::NotFound => (NO_SUCH_COMMAND, text!("usage-no-command")),
+        _ => (CANNOT_RUN, text!("cannot-run")),
     };
     let fail = Fail::Usage {
-        message: message.to_owned(),
+        message,
         hint: None,
     };
     output::report(&fail, json);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::super::connect;
 use super::super::output::{self, Fail, Result};
+use super::super::text::{of_token, text};
 use super::wanted::Source;
 use super::{env_file, project};
 
@@ -63,8 +64,9 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
         }
     }
     let complete = needs.iter().all(|need| need.state == State::Ok);
-    let first = needs.iter().find(|need| need.state != State::Ok);
-    let step = first.map(|need| next_step(need.state, &need.key));
+    let step = needs
+        .iter()
+        .find_map(|need| next_step(need.state, &need.key));
     if json {
         #[derive(Serialize)]
         struct Results {
@@ -74,9 +76,9 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
     } else {
         let rows: Vec<Vec<String>> = needs
             .into_iter()
-            .map(|need| vec![need.variable, need.key, text(need.state).to_owned()])
+            .map(|need| vec![need.variable, need.key, text_of(need.state)])
             .collect();
-        output::table(&["VARIABLE", "KEY", "STATE"], &rows)?;
+        output::table(&["col-variable", "col-key", "col-state"], &rows)?;
         if let Some(step) = step {
             output::hint(&step);
         }
@@ -102,24 +104,24 @@ fn state(client: &mut Client, name: &str) -> Result<State, Error> {
     })
 }
 
-fn text(state: State) -> &'static str {
+fn text_of(state: State) -> String {
     match state {
-        State::Ok => "ok",
-        State::Missing => "missing",
-        State::Disabled => "disabled",
-        State::Expired => "expired",
-        State::Burned => "burned",
-        State::UseOnly => "use only",
+        State::Ok => text!("need-ok"),
+        State::Missing => text!("need-missing"),
+        State::Disabled => of_token("status", KeyStatus::Disabled.token()),
+        State::Expired => of_token("status", KeyStatus::Expired.token()),
+        State::Burned => of_token("status", KeyStatus::Burned.token()),
+        State::UseOnly => text!("use-only"),
     }
 }
 
-fn next_step(state: State, key: &str) -> String {
-    let key = output::clean(key);
-    match state {
-        State::Ok => String::new(),
-        State::Missing => format!("run akm add {key}"),
-        State::Disabled => format!("run akm enable {key}"),
-        State::Expired | State::Burned => format!("run akm rotate {key}"),
-        State::UseOnly => format!("run akm edit {key} --no-use-only"),
-    }
+/// What to do about a key that would not be handed out.
+fn next_step(state: State, key: &str) -> Option<String> {
+    Some(match state {
+        State::Ok => return None,
+        State::Missing => text!("hint-add", name = key),
+        State::Disabled => text!("hint-enable", name = key),
+        State::Expired | State::Burned => text!("hint-rotate", name = key),
+        State::UseOnly => text!("hint-no-use-only", name = key),
+    })
 }

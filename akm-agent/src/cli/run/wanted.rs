@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use akm_core::client::Client;
-use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus};
+use akm_core::name::check_env;
+use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus, ProviderList};
 use akm_core::provider::Catalogue;
 use akm_core::{Error, Kind, Secret};
 
 use super::super::list;
 use super::super::output::{self, Result};
+use super::super::text::text;
 
 /// Where a variable's value comes from.
 #[derive(Debug)]
@@ -78,8 +80,9 @@ impl<'a> Gathering<'a> {
 
     /// Wants a key under its own or its provider's variable.
     pub(crate) fn key(&mut self, name: String) -> Result<()> {
-        let key = self.show(&name)?;
-        let variable = variable_of(key)?;
+        self.show(&name)?;
+        let key = &self.known[&name];
+        let variable = variable_of(key, self.client)?;
         let source = Source::Key(key.name.clone());
         self.wanted.push(Wanted { variable, source });
         Ok(())
@@ -88,7 +91,7 @@ impl<'a> Gathering<'a> {
     /// Wants the default key of every provider that has one which may be handed out.
     pub(crate) fn default_keys(&mut self) -> Result<()> {
         for key in list::all(self.client, KeyList::default())? {
-            if let Some(variable) = default_variable(&key) {
+            if let Some(variable) = default_variable(&key, self.client) {
                 let source = Source::Key(key.name.clone());
                 self.wanted.push(Wanted { variable, source });
                 self.known.insert(key.name.clone(), key);
@@ -161,41 +164,41 @@ impl<'a> Gathering<'a> {
 }
 
 /// The variable of a key that a run without options takes: a default key that may be handed out.
-fn default_variable(key: &Key) -> Option<String> {
+fn default_variable(key: &Key, client: &mut Client) -> Option<String> {
     if key.label != "default" {
         return None;
     }
+    let name = key.name.as_str();
     let left_out = match (key.status, key.use_only) {
-        (_, true) => Some("is use-only"),
+        (_, true) => Some(text!("left-out-use-only", name = name)),
         (KeyStatus::Active, false) => None,
-        (KeyStatus::Disabled, false) => Some("is disabled"),
-        (KeyStatus::Expired, false) => Some("has expired"),
-        (KeyStatus::Burned, false) => Some("is burned"),
+        (KeyStatus::Disabled, false) => Some(text!("left-out-disabled", name = name)),
+        (KeyStatus::Expired, false) => Some(text!("left-out-expired", name = name)),
+        (KeyStatus::Burned, false) => Some(text!("left-out-burned", name = name)),
     };
-    let name = output::clean(&key.name);
     if let Some(why) = left_out {
-        output::note(&format!("note: {name} {why} and is left out"));
+        output::note(&why);
         return None;
     }
-    let variable = variable_of(key);
+    let variable = variable_of(key, client);
     if variable.is_err() {
-        output::note(&format!(
-            "note: {name} has no variable and is left out; akm edit --env gives it one"
-        ));
+        output::note(&text!("left-out-no-variable", name = name));
     }
     variable.ok()
 }
 
-/// The key's own variable, or its provider's primary one.
-fn variable_of(key: &Key) -> Result<String> {
+/// The key's own variable, or its provider's primary one: of a provider that is not built in, as the agent knows it.
+fn variable_of(key: &Key, client: &mut Client) -> Result<String> {
     if let Some(variable) = &key.env {
         return Ok(variable.clone());
     }
-    let standard = Catalogue::builtin()
-        .provider(&key.provider)
-        .map(|provider| provider.env.primary.clone());
-    match standard {
-        Some(variable) => Ok(variable),
+    if let Some(provider) = Catalogue::builtin().provider(&key.provider) {
+        return Ok(provider.env.primary.clone());
+    }
+    let known = client.call(&ProviderList {})?.providers;
+    let found = known.into_iter().find(|one| one.id == key.provider);
+    match found.filter(|one| check_env(&one.env, "env").is_ok()) {
+        Some(provider) => Ok(provider.env),
         None => Err(Error::invalid(
             "name",
             "the key has no variable and its provider is not known",

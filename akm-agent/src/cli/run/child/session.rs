@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::{Pid, setsid, tcsetpgrp};
 
 use super::super::super::output::{Fail, Result};
+use super::super::super::text::speak_english;
 use super::super::{CoreLimit, OWN_FAILURE, cannot_run, cannot_start};
 use super::signals::{Attended, Signals};
 use super::{LEADER, end_as, words};
@@ -55,6 +56,9 @@ pub(crate) fn lead(arguments: &[OsString], core_limit: Option<CoreLimit>) -> Res
         return Err(Fail::Exit(OWN_FAILURE));
     };
     let json = how == JSON;
+    if json {
+        speak_english();
+    }
     let own = |error: io::Error| cannot_start(&error, json);
     let os = |errno: nix::Error| cannot_start(&errno.into(), json);
     let (stdout, stderr) = (io::stdout(), io::stderr());
