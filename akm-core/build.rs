@@ -1,5 +1,6 @@
 //! Reads the built-in catalogues of providers and models with the schema the library reads it with. A rule the engine does not
-//! know, a bad address, a doubled name: the build fails and names record and field.
+//! know, a bad address, a doubled name: the build fails and names record and field. Takes out of them the one table that the
+//! library wants without reading them.
 
 // The files are the library's; a build script uses a part of them.
 #![allow(
@@ -13,10 +14,16 @@ use std::error::Error;
 
 #[path = "src/provider/address.rs"]
 mod address;
+#[path = "src/provider/balance_rules.rs"]
+mod balance_rules;
 #[path = "src/provider/check.rs"]
 mod check;
+#[path = "src/provider/decimal.rs"]
+mod decimal;
 #[path = "src/provider/models.rs"]
 mod models;
+#[path = "src/provider/network.rs"]
+mod network;
 #[path = "src/provider/rules.rs"]
 mod rules;
 #[path = "src/provider/schema.rs"]
@@ -28,7 +35,10 @@ const MODELS: &str = "catalog/models.json";
 fn main() -> Result<(), Box<dyn Error>> {
     for file in [
         "address.rs",
+        "balance_rules.rs",
         "check.rs",
+        "decimal.rs",
+        "network.rs",
         "models.rs",
         "rules.rs",
         "schema.rs",
@@ -48,5 +58,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     models::Models::from_json(&std::fs::read_to_string(MODELS)?)
         .and_then(|models| models.check_providers(&known))
         .map_err(|problem| format!("{MODELS}: {problem}"))?;
+    let variables: Vec<String> = records
+        .providers
+        .iter()
+        .map(|provider| {
+            let (id, env) = (&provider.id, &provider.env);
+            format!(
+                "Variables {{ provider: {id:?}, primary: {:?}, base_url: &{:?} }},\n",
+                env.primary, env.base_url
+            )
+        })
+        .collect();
+    let out = std::env::var("OUT_DIR")?;
+    std::fs::write(
+        format!("{out}/variables.rs"),
+        format!("&[\n{}]\n", variables.concat()),
+    )?;
     Ok(())
 }

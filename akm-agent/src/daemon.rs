@@ -24,13 +24,15 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
 use akm_core::paths::{Places, accept_dir, ensure_dir};
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clipboard::{self, Helpers};
 use crate::config::Config;
 use crate::harden;
+use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server};
 use crate::socket::{self, Directory};
 
@@ -179,7 +181,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service));
+            let server = Server::new(Arc::clone(&service)).with_jobs(jobs(&places, &service));
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
@@ -199,11 +201,12 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Service>> {
-    Service::open(Options {
+fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
+    Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
+        backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
         default_lifetime: lifetime
@@ -212,6 +215,12 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         outbound: config.outbound(),
     })
     .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
+}
+
+/// What the agent does by itself.
+fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
+    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 
 struct Signals {

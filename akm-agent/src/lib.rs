@@ -2,8 +2,8 @@
 //! as the agent.
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
-//! [`socket`] and [`server`]; [`caller`] says who asks; [`lifetime`] is how long a session lasts;
-//! [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
+//! [`socket`] and [`server`]; [`caller`] says who asks; [`jobs`] is what the agent does by itself; [`lifetime`] is
+//! how long a session lasts; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -14,6 +14,7 @@ pub mod clipboard;
 pub mod config;
 pub mod daemon;
 pub mod harden;
+pub mod jobs;
 pub mod lifetime;
 pub mod mask;
 pub mod server;

@@ -14,6 +14,7 @@
 mod connection;
 mod housekeeping;
 mod route;
+pub(crate) mod timetable;
 
 use std::future::Future;
 use std::io;
@@ -27,17 +28,18 @@ use akm_core::audit::Caller;
 use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer;
-use akm_core::service::Service;
+use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
+use crate::jobs::Scheduler;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
 /// Descriptors of a connection: its socket, and its process's directory.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// Descriptors for everything else: the store, the journal, threads, provider tests.
-const RESERVED_DESCRIPTORS: u64 = 32;
+/// Descriptors for everything else: the store, the journal, threads, and four for each provider that is asked.
+const RESERVED_DESCRIPTORS: u64 = 32 + 4 * MAX_OUTBOUND as u64;
 /// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a whole body after its head.
@@ -49,13 +51,13 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most header lines.
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
-const MAX_SLOW: usize = 32;
+const MAX_SLOW: usize = 96;
 /// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
 const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
 const MAX_DERIVING: usize = 4;
 /// Of these, for operations that wait for a provider.
-const MAX_OUTBOUND: usize = 16;
+const MAX_OUTBOUND: usize = 64;
 /// Time for answers under way when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// First and longest pause of the accept loop when descriptors run out.
@@ -68,16 +70,19 @@ const FOREIGN_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
+    scheduler: Option<Arc<Mutex<Scheduler>>>,
 }
 
 /// What every connection sees.
 struct Shared {
-    service: Arc<Service>,
+    service: Arc<Door>,
     /// Who may connect.
     uid: u32,
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
+    /// Wakes the timetable: a job may have been switched on.
+    jobs: Notify,
     /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
     storing: Arc<Semaphore>,
@@ -96,23 +101,33 @@ struct Phase {
 
 impl Server {
     /// A server in front of this service.
-    pub fn new(service: Arc<Service>) -> Server {
+    pub fn new(service: Arc<Door>) -> Server {
         let phase = Phase {
             locks: 0,
             stopping: false,
         };
         Server {
+            scheduler: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
+                jobs: Notify::new(),
                 dirty: AtomicBool::new(false),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
             }),
+        }
+    }
+
+    /// The same with work that is done by itself while it serves.
+    pub fn with_jobs(self, scheduler: Scheduler) -> Server {
+        Server {
+            scheduler: Some(Arc::new(Mutex::new(scheduler))),
+            ..self
         }
     }
 
@@ -131,6 +146,10 @@ impl Server {
         let limit = connection_limit();
         let slots = Arc::new(Semaphore::new(limit));
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
+        let timetable = self
+            .scheduler
+            .as_ref()
+            .map(|jobs| tokio::spawn(timetable::run(Arc::clone(&self.shared), Arc::clone(jobs))));
 
         tokio::select! {
             biased;
@@ -144,6 +163,10 @@ impl Server {
         // What is not answered by then is cut off by the end of the process.
         let _ = tokio::time::timeout(DRAIN, drained).await;
         housekeeper.abort();
+        // A job under way ends with the process; what it was making is removed by the next.
+        if let Some(timetable) = timetable {
+            timetable.abort();
+        }
         Ok(())
     }
 

@@ -41,6 +41,7 @@ impl Alone {
         }
         command
             .env("TMPDIR", self.tmp())
+            .env("AKM_LANG", "en")
             .current_dir(self.dir.path())
             .arg("demo");
         command

@@ -50,6 +50,28 @@ hint-keyfile-copy = keep a copy of the file: without it only a recovery code ope
 hint-keyfile-stays = the file stays: backups from before need it
 field-keyfile-needed = keyfile needed
 field-kept-in = kept in
+## Backups
+
+backup-made = backup made and verified, { $size }
+backup-removed = removed { $name }
+backup-directory = in { $directory }
+backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
+backup-structure = structure verified, nothing decrypted: { $accounts } accounts, { $keys } keys
+ask-backup-passphrase = passphrase when the backup was made:{" "}
+backup-restored = restored: { $accounts } accounts, { $keys } keys
+backup-kept = the vault as it was is kept beside it as { $name }
+hint-after-restore = run akm unlock, then akm totp codes: recovery codes of before are void
+backup-no-schedule = no schedule
+backup-schedule = every day while the agent runs; { $keep } are kept
+backup-schedule-days = every day while the agent runs; { $keep } are kept, at most { $days } days
+col-made = MADE
+col-size = SIZE
+col-vault = VAULT
+vault-this = this
+vault-other = other
+hint-backup-create = run akm backup create
+hint-backup-schedule = akm backup schedule --daily makes one every day
+hint-backup-unlock = after akm unlock, keys in it are decrypted as well
 ## Accounts: init, account, totp
 
 ask-new-passphrase = new passphrase:{" "}
@@ -191,6 +213,10 @@ doctor-not-running = not running
 doctor-answers = answers in { $time }
 doctor-version = { $agent }, this is { $this }
 doctor-clock-behind = { $now }, the vault was written { $seconds } s later
+doctor-keys = { $seen } checked, all as they were last written
+doctor-keys-bad = { $seen } checked; missing { $missing }, older than last written { $older }, not akm's { $foreign }
+hint-rolled-back = restore a newer backup, or akm unlock --accept-rollback to go on with what is there
+hint-damaged = some keys are missing or older than they were: run akm doctor
 doctor-boot = { $seconds } s, of which suspended { $suspended } s
 doctor-no-boot-clock = no clock that counts suspended time
 hint-mode-directory = chmod 0700, and look whether others put files there
@@ -213,6 +239,80 @@ copied-to-terminal = { $name } is handed to the clipboard of the terminal
 hint-copied-to-terminal = akm cannot clear that one: copy something else when you have pasted
 no-clipboard = there is no display, and stdout is not a terminal that has a clipboard
 hint-no-clipboard = run akm copy in a terminal, or use akm get
+
+## The demo
+
+demo-intro = akm demo: a key goes in, and programs get it. Everything happens in a temporary home.
+demo-done = { $steps } steps did what they say, { $skipped } skipped. The temporary home and its agent are gone.
+demo-left-behind = something is left behind: { $what }
+demo-gone = the temporary home and its agent are gone
+demo-interrupted = interrupted
+demo-failed = FAILED: { $why }
+demo-skipped = skipped: { $why }
+demo-more = … { $count } lines more
+demo-no-server = no server on loopback: { $error }
+demo-no-stage = the demo cannot begin: { $error }
+demo-init = The vault is created, its agent started, and an authenticator set up
+demo-init-done = { $codes } recovery codes, TOTP secret { $secret }, confirmed with the code { $code } computed from it
+demo-no-totp = akm init printed no TOTP secret
+demo-no-codes = akm init printed no recovery codes
+demo-bad-totp = the TOTP secret is not one
+demo-add = A key is added
+demo-add-others = One that the provider refuses, and one that asks too often
+demo-printed = { $command } printed a secret
+demo-list = What is in the vault
+demo-list-wrong = akm ls shows { $keys } keys
+demo-test = Every key is tested against its provider
+demo-verdict = { $name } should be { $verdict }
+demo-few-requests = the server saw { $count } requests only
+demo-tested = as it should be; the providers answered { $count } requests
+demo-lock = The agent is locked and forgets its keys
+demo-unlock = Unlocked again, with passphrase and code, to read the log
+demo-log = Who asked for what
+demo-log-gets = { $fetched } programs got the key and the log knows of { $known }
+demo-log-lacks = the log knows of no { $action }
+demo-log-done = every one of the { $count } fetches is there
+demo-verify = Nothing in the log was changed, moved or taken out
+demo-stop = The agent is stopped
+demo-ended = { $what } ended with { $code } and not with { $wanted }
+demo-building = the first time takes a minute or two …
+demo-by-akm = the command line
+demo-by-rust = a Rust program
+demo-by-python = a Python program
+demo-by-node = a Node program
+demo-build-c = The C library is built
+demo-build-rust = The Rust example is built
+demo-build-node = Node gets koffi, which calls C libraries
+demo-registry = from the package registry, if it is not there yet …
+demo-koffi-there = koffi is there already
+demo-koffi-installed = koffi is installed
+demo-build-failed = { $what } failed:
+demo-built-else = cargo built something else
+demo-no-checkout = not in a checkout of akm
+demo-no-file = { $path } is not in this checkout
+demo-no-tool = { $name } is not installed
+demo-fetch = The key is fetched by { $who }
+demo-fetched = { $preview }, the key that was added
+demo-refuse = Now { $who } is refused
+demo-http = the agent answered HTTP { $status }
+demo-other-key = what came is not the key that was added
+demo-came-out = the key came out of a locked agent
+demo-stdout = something came on stdout
+demo-exit-3 = exit code 3: { $said }
+demo-cannot-run = { $program } cannot be run: { $error }
+demo-silent = a program does not answer
+demo-endless = a program did not end in time
+demo-home-stays = the temporary home is still there
+demo-process-stays = a process of the demo cannot be ended
+
+## Running commands
+
+need-missing = missing
+col-state = STATE
+hint-add = run akm add { $name }
+hint-enable = run akm enable { $name }
+hint-rotate = run akm rotate { $name }
+hint-no-use-only = run akm edit { $name } --no-use-only
 
 ## Tokens
 
@@ -263,6 +363,30 @@ checked-session = session
 checked-clock = clock
 checked-time-since-boot = time since boot
 
+## Balance
+
+col-available = AVAILABLE
+col-unit = UNIT
+col-used = USED
+col-total = TOTAL
+col-of = OF
+col-remark = REMARK
+balance-of-account = account
+balance-of-key = this key
+balance-of-plan = plan
+balance-kind-prepaid = prepaid
+balance-kind-quota = comes back each period
+balance-kind-spend = spent
+balance-unlimited = unlimited
+balance-low = below { $threshold }
+balance-owed = { $amount } owed
+balance-spent-since = spent since { $time }
+balance-left-out = { $count ->
+    [one] { $count } key of a provider without a balance is left out
+   *[other] { $count } keys of providers without a balance are left out
+ }
+field-low-balance = low balance
+field-team = team
 ## Providers and models
 
 col-provider = PROVIDER
@@ -302,6 +426,13 @@ models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
 
+## Tests
+
+col-tested = TESTED
+field-tested = tested
+left-out-retired = left out: { $name }, whose provider is retired
+left-out-costs = left out: { $name }, whose test may cost money
+hint-name-left-out = run akm test NAME to test one of them all the same
 ## A command and its keys
 
 not-masked = note: { $name } has less than { $least } characters and is not masked in the output
@@ -312,9 +443,3 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
-need-missing = missing
-hint-add = run akm add { $name }
-hint-enable = run akm enable { $name }
-hint-rotate = run akm rotate { $name }
-hint-no-use-only = run akm edit { $name } --no-use-only
-col-state = STATE

@@ -56,6 +56,28 @@ hint-keyfile-copy = 请另存一份该文件：没有它，只有恢复码能打
 hint-keyfile-stays = 文件保留原处：此前的备份仍需要它
 field-keyfile-needed = 需要密钥文件
 field-kept-in = 保存于
+## 备份
+
+backup-made = 备份已完成并通过验证，{ $size }
+backup-removed = 已删除 { $name }
+backup-directory = 位于 { $directory }
+backup-decrypted = 完整，已试解密其中 { $decrypted } 个密钥：{ $accounts } 个账户，{ $keys } 个密钥
+backup-structure = 结构已验证，未解密任何内容：{ $accounts } 个账户，{ $keys } 个密钥
+ask-backup-passphrase = 备份当时的口令：
+backup-restored = 已恢复：{ $accounts } 个账户，{ $keys } 个密钥
+backup-kept = 原保险库已保留在旁边，文件名 { $name }
+hint-after-restore = 请运行 akm unlock，再运行 akm totp codes：此前的恢复码已失效
+backup-no-schedule = 没有定时备份
+backup-schedule = agent 运行时每天备份一次；保留 { $keep } 份
+backup-schedule-days = agent 运行时每天备份一次；保留 { $keep } 份，最长 { $days } 天
+col-made = 时间
+col-size = 大小
+col-vault = 保险库
+vault-this = 当前
+vault-other = 其他
+hint-backup-create = 请运行 akm backup create
+hint-backup-schedule = 运行 akm backup schedule --daily 可每天自动备份
+hint-backup-unlock = 先运行 akm unlock，即可同时解密其中的密钥
 ## 账户：init、account、totp
 
 ask-new-passphrase = 新口令：
@@ -189,6 +211,10 @@ doctor-not-running = 未运行
 doctor-answers = { $time } 内应答
 doctor-version = { $agent }，当前程序为 { $this }
 doctor-clock-behind = { $now }，保险库的写入时间比它晚 { $seconds } 秒
+doctor-keys = 已检查 { $seen } 个，均为最后写入的版本
+doctor-keys-bad = 已检查 { $seen } 个；缺失 { $missing } 个，比最后写入的旧 { $older } 个，并非由 akm 写入 { $foreign } 个
+hint-rolled-back = 请恢复较新的备份，或用 akm unlock --accept-rollback 接受现状
+hint-damaged = 有密钥缺失或比原来旧：请运行 akm doctor
 doctor-boot = { $seconds } 秒，其中休眠 { $suspended } 秒
 doctor-no-boot-clock = 没有计入休眠时间的时钟
 hint-mode-directory = 执行 chmod 0700，并检查是否有他人放入的文件
@@ -211,6 +237,80 @@ copied-to-terminal = { $name } 已交给终端的剪贴板
 hint-copied-to-terminal = akm 无法清除终端的剪贴板：粘贴后请复制其他内容
 no-clipboard = 没有显示环境，标准输出也不是带剪贴板的终端
 hint-no-clipboard = 请在终端中运行 akm copy，或使用 akm get
+
+## 演示
+
+demo-intro = akm demo：存入一个密钥，再由各种程序取用。一切都在临时目录中进行。
+demo-done = { $steps } 个步骤全部如其所述，跳过 { $skipped } 个。临时目录及其 agent 已清除。
+demo-left-behind = 有残留：{ $what }
+demo-gone = 临时目录及其 agent 已清除
+demo-interrupted = 已中断
+demo-failed = 失败：{ $why }
+demo-skipped = 跳过：{ $why }
+demo-more = … 另有 { $count } 行
+demo-no-server = 无法在本机回环地址上启动服务器：{ $error }
+demo-no-stage = 演示无法开始：{ $error }
+demo-init = 创建保险库、启动 agent，并设置验证器
+demo-init-done = { $codes } 个恢复码，TOTP 密钥 { $secret }，已用由它算出的验证码 { $code } 确认
+demo-no-totp = akm init 没有输出 TOTP 密钥
+demo-no-codes = akm init 没有输出恢复码
+demo-bad-totp = TOTP 密钥无效
+demo-add = 存入一个密钥
+demo-add-others = 再存入一个会被服务商拒绝的，和一个请求过频的
+demo-printed = { $command } 输出了密钥值
+demo-list = 保险库中的内容
+demo-list-wrong = akm ls 显示了 { $keys } 个密钥
+demo-test = 向服务商测试每个密钥
+demo-verdict = { $name } 的结果应为：{ $verdict }
+demo-few-requests = 服务器只收到 { $count } 个请求
+demo-tested = 符合预期；服务商共应答 { $count } 个请求
+demo-lock = 锁定 agent，它忘掉全部密钥
+demo-unlock = 用口令和验证码再次解锁，以查看日志
+demo-log = 谁请求了什么
+demo-log-gets = { $fetched } 个程序取得了密钥，日志却只记录了 { $known } 个
+demo-log-lacks = 日志中没有 { $action }
+demo-log-done = { $count } 次取用全部在列
+demo-verify = 日志未被改动、移动或删除
+demo-stop = 停止 agent
+demo-ended = { $what } 的退出码是 { $code }，应为 { $wanted }
+demo-building = 首次需要一两分钟……
+demo-by-akm = 命令行
+demo-by-rust = Rust 程序
+demo-by-python = Python 程序
+demo-by-node = Node 程序
+demo-build-c = 编译 C 库
+demo-build-rust = 编译 Rust 示例
+demo-build-node = 为 Node 安装用于调用 C 库的 koffi
+demo-registry = 如尚未安装，则从软件包仓库下载……
+demo-koffi-there = koffi 已安装
+demo-koffi-installed = koffi 安装完成
+demo-build-failed = { $what } 失败：
+demo-built-else = cargo 的编译产物不符
+demo-no-checkout = 不在 akm 的源码目录中
+demo-no-file = 源码目录中没有 { $path }
+demo-no-tool = 未安装 { $name }
+demo-fetch = 取用密钥：{ $who }
+demo-fetched = { $preview }，正是存入的密钥
+demo-refuse = 锁定后被拒绝：{ $who }
+demo-http = agent 的应答为 HTTP { $status }
+demo-other-key = 取得的不是存入的密钥
+demo-came-out = 锁定的 agent 交出了密钥
+demo-stdout = 标准输出中有内容
+demo-exit-3 = 退出码 3：{ $said }
+demo-cannot-run = 无法运行 { $program }：{ $error }
+demo-silent = 程序没有应答
+demo-endless = 程序没有及时结束
+demo-home-stays = 临时目录仍然存在
+demo-process-stays = 演示的某个进程无法结束
+
+## 运行命令
+
+need-missing = 缺少
+col-state = 状态
+hint-add = 请运行 akm add { $name }
+hint-enable = 请运行 akm enable { $name }
+hint-rotate = 请运行 akm rotate { $name }
+hint-no-use-only = 请运行 akm edit { $name } --no-use-only
 
 ## 固定取值
 
@@ -261,6 +361,27 @@ checked-session = 会话
 checked-clock = 系统时间
 checked-time-since-boot = 开机时长
 
+## 余额
+
+col-available = 可用
+col-unit = 单位
+col-used = 已用
+col-total = 总额
+col-of = 范围
+col-remark = 说明
+balance-of-account = 账户
+balance-of-key = 此密钥
+balance-of-plan = 套餐
+balance-kind-prepaid = 预付
+balance-kind-quota = 按周期恢复
+balance-kind-spend = 已消费
+balance-unlimited = 不限
+balance-low = 低于 { $threshold }
+balance-owed = 欠费 { $amount }
+balance-spent-since = 自 { $time } 起的消费
+balance-left-out = { $count } 个密钥的服务商不提供余额，未列出
+field-low-balance = 余额下限
+field-team = 团队
 ## 服务商与模型
 
 col-provider = 服务商
@@ -300,6 +421,13 @@ models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
 
+## 测试
+
+col-tested = 上次测试
+field-tested = 上次测试
+left-out-retired = 已跳过 { $name }：服务商已停用
+left-out-costs = 已跳过 { $name }：测试可能产生费用
+hint-name-left-out = 如仍要测试其中某一个，请运行 akm test NAME
 ## 命令和它的密钥
 
 not-masked = 注意：{ $name } 不到 { $least } 个字符，输出里不遮盖它
@@ -310,9 +438,3 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
-need-missing = 缺少
-hint-add = 请运行 akm add { $name }
-hint-enable = 请运行 akm enable { $name }
-hint-rotate = 请运行 akm rotate { $name }
-hint-no-use-only = 请运行 akm edit { $name } --no-use-only
-col-state = 状态

@@ -110,6 +110,8 @@ fn fill(home: &Path, size: usize) {
             .map(|number| NewKey {
                 name: KeyName::parse(&name(number), "name").unwrap(),
                 secret: Secret::new(SECRET.to_owned()),
+                low_balance: None,
+                team: None,
                 model: None,
                 categories: Vec::new(),
                 notes: None,
@@ -277,6 +279,7 @@ fn open(home: &Path) -> Service {
         vault: home.join("vault.db"),
         journal: home.join("audit.journal"),
         state: home.join("state"),
+        backups: home.join("backups"),
         host: Host::real(),
         key_limit: None,
         default_lifetime: None,

@@ -3,7 +3,7 @@
 //! Which type to use first:
 //!
 //! * a program that wants a key from the running agent: [`client::Client`] (feature `client`);
-//! * a program that holds a vault itself: [`service::Service`] (feature `vault`), with the same
+//! * a program that holds a vault itself: [`service::Door`] (feature `vault`), with the same
 //!   operations and the same answers;
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
@@ -19,6 +19,8 @@ pub mod secret;
 
 #[cfg(feature = "vault")]
 pub mod audit;
+#[cfg(feature = "vault")]
+pub mod backup;
 #[cfg(feature = "vault")]
 pub mod clipboard;
 #[cfg(feature = "vault")]

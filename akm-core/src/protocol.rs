@@ -16,6 +16,8 @@ use crate::error::Result;
 mod account;
 mod agent;
 mod audit;
+mod backup;
+mod balance;
 mod catalogue;
 mod codec;
 mod copy;
@@ -25,16 +27,20 @@ mod keyfile;
 pub mod openapi;
 mod plain;
 mod test;
+mod vault;
 
 pub use account::*;
 pub use agent::*;
 pub use audit::*;
+pub use backup::*;
+pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
+pub use vault::*;
 
 /// Largest request body in bytes.
 pub const MAX_REQUEST: usize = 256 * 1024;
@@ -235,10 +241,24 @@ operations! {
     ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
+    /// Asks a key's provider what is left.
+    ProviderBalance, "provider.balance" => BalanceResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
+    /// Copies the whole vault into the backup directory.
+    BackupCreate, "backup.create" => BackupCreated, Session, Audited, Store, [];
+    /// Lists the backup directory.
+    BackupList, "backup.list" => BackupPage, Anyone, Unaudited, Store, [Repeatable];
+    /// Opens a backup and checks it.
+    BackupVerify, "backup.verify" => BackupVerification, Anyone, Unaudited, Store, [Repeatable];
+    /// Puts a backup in the vault's place.
+    BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
+    /// Makes a backup every day, or stops doing so.
+    BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
+    /// Compares the stored keys with what the account had at its last change.
+    VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

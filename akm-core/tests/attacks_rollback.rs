@@ -431,6 +431,129 @@ fn a06_old_versions_are_all_there_or_refused() {
     assert_eq!(bench.get("openai").unwrap(), NEW, "the newest is untouched");
 }
 
+/// Runs the background check to its end, as the agent does.
+fn checked(bench: &Bench) -> Option<bool> {
+    let before = bench.raw(Op::AgentStatus, "{}").unwrap();
+    assert!(before.get("damaged").is_none(), "not known yet");
+    let mut slices = 0;
+    while bench.service().check_pending() {
+        bench.service().check_some();
+        slices += 1;
+    }
+    assert!(slices > 2, "control: it goes by slices");
+    bench.raw(Op::AgentStatus, "{}").unwrap()["damaged"].as_bool()
+}
+
+/// All pages of `vault.check`: what was looked at, missing, foreign and stale.
+fn all_pages(bench: &Bench) -> (u64, [usize; 3]) {
+    let (mut seen, mut found, mut body) = (0, [0; 3], "{}".to_owned());
+    loop {
+        let page = bench.raw(Op::VaultCheck, &body).unwrap();
+        seen += page["checked"].as_u64().unwrap();
+        for (count, list) in found.iter_mut().zip(["missing", "foreign", "stale"]) {
+            *count += page[list].as_array().unwrap().len();
+        }
+        match page["next"].as_str() {
+            Some(next) => body = format!(r#"{{"after":"{next}"}}"#),
+            None => return (seen, found),
+        }
+    }
+}
+
+#[test]
+fn a06_a_deleted_row_is_found_by_the_check_of_all_rows() {
+    const KEYS: u64 = 1500;
+    let mut bench = Bench::initialized();
+    bench.close();
+    let vault = bench.bare_vault();
+    let account = vault
+        .sign_in(&akm_core::vault::SignIn {
+            account: "default",
+            passphrase: &secret(PASSPHRASE),
+            totp: None,
+            device: None,
+            origin: akm_core::vault::Origin::Owner,
+            accept_rollback: false,
+        })
+        .unwrap();
+    let keys: Vec<_> = (0..KEYS)
+        .map(|number| akm_core::vault::NewKey {
+            name: akm_core::name::KeyName::parse(&format!("openai/k{number}"), "name").unwrap(),
+            secret: secret(OLD),
+            model: None,
+            categories: Vec::new(),
+            notes: None,
+            expires_at: None,
+            env: None,
+            use_only: false,
+            base_url: None,
+            low_balance: None,
+            team: None,
+            destinations: akm_core::provider::Destinations::of(None, None).encode(),
+        })
+        .collect();
+    vault
+        .add_keys(&account, &keys, None, &mut |_| Ok(()))
+        .unwrap();
+    drop((account, vault));
+    let whole = copy(&bench);
+    let open = |bench: &mut Bench| {
+        bench.reopen();
+        bench.unlock().unwrap();
+    };
+    open(&mut bench);
+    assert_eq!(checked(&bench), Some(false), "control");
+    assert_eq!(all_pages(&bench), (KEYS, [0, 0, 0]), "control");
+
+    // One row deleted, one copied under another id, one with another row's blobs.
+    bench.close();
+    let hand = bench.hand();
+    let statements = [
+        "DELETE FROM keys WHERE id = (SELECT id FROM keys ORDER BY id LIMIT 1 OFFSET 700)",
+        "INSERT INTO keys SELECT account, randomblob(16), randomblob(32), provider_tag, status, secret_version,
+         meta_version, last_used_at, wrapped_key, meta, secret FROM keys LIMIT 1",
+        "UPDATE keys SET secret = (SELECT secret FROM keys ORDER BY id LIMIT 1 OFFSET 3)
+         WHERE id = (SELECT id FROM keys ORDER BY id LIMIT 1 OFFSET 1300)",
+    ];
+    for statement in statements {
+        assert_eq!(hand.execute(statement, []).unwrap(), 1);
+    }
+    drop(hand);
+    open(&mut bench);
+    assert_eq!(checked(&bench), Some(true));
+    assert_eq!(all_pages(&bench), (KEYS, [1, 1, 1]));
+    let noted = bench.raw(Op::AuditList, "{}").unwrap();
+    let noted = noted["events"].as_array().unwrap();
+    let noted = noted
+        .iter()
+        .filter(|event| event["action"] == "vault.check");
+    let outcomes: Vec<_> = noted.map(|event| event["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["rolled_back"], "said once");
+
+    // All rows gone, and the record of them gone.
+    for (table, found) in [("keys", Some(())), ("tree", None)] {
+        put_back(&mut bench, &whole);
+        bench
+            .hand()
+            .execute_batch(&format!("PRAGMA foreign_keys = OFF; DELETE FROM {table}"))
+            .unwrap();
+        open(&mut bench);
+        let page = bench.raw(Op::VaultCheck, "{}").unwrap();
+        assert_eq!(page["ok"], false, "{table}");
+        match found {
+            // Each page names a hundred of them.
+            Some(()) => assert!(all_pages(&bench).1[0] >= 100),
+            None => assert_eq!(page["broken"], true),
+        }
+    }
+    // The owner goes on with what is left.
+    bench.lock();
+    let accepted = unlock(&bench, PASSPHRASE, true).unwrap();
+    assert_eq!(accepted.notice, Some(VaultNotice::RollbackAccepted));
+    assert_eq!(all_pages(&bench), (KEYS, [0, 0, 0]));
+    assert_eq!(bench.get("openai/k77").unwrap(), OLD);
+}
+
 /// A copy of the file alone, taken while the vault is open, lacks what its log holds.
 #[test]
 fn h10_a_copy_of_a_live_file_without_its_log_is_not_taken_for_the_vault() {

@@ -1,7 +1,8 @@
 //! An address that is accepted has one reading: the client's own parser agrees about every part.
 
 use akm_core::provider::BaseUrl;
-use akm_core::provider::address::{Host, is_public};
+use akm_core::provider::address::Host;
+use akm_core::provider::network::is_public;
 use proptest::prelude::*;
 
 /// Pieces that parsers have disagreed about, in any order, and text of any kind.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use akm_core::Secret;
 use akm_core::protocol::Outcome;
-use akm_core::provider::address::is_public;
+use akm_core::provider::network::is_public;
 use akm_core::provider::{
     self, BaseUrl, Catalogue, Destinations, Outbound, Provider, Resolve, TestReport,
 };

@@ -78,8 +78,11 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyHistory, r#"{"name":"openai"}"#),
         (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
+        (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
+        (Op::BackupCreate, "{}"),
+        (Op::BackupSchedule, r#"{"daily":true}"#),
     ];
     for (op, body) in bodies {
         assert_eq!(kind(bench.raw(op, body)), Kind::Locked, "{}", op.name());

@@ -16,7 +16,7 @@ use akm_core::host::Host;
 use akm_core::paths::{self, Places};
 use akm_core::protocol::{Cost, Op, Request};
 use akm_core::provider::Outbound;
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use akm_core::{Error, Kind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -28,7 +28,7 @@ const FOLD_AFTER: Duration = Duration::from_secs(5);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 pub(crate) struct Embedded {
-    service: Arc<Service>,
+    service: Arc<Door>,
     caller: Caller,
     bell: Arc<Bell>,
     keeper: Option<JoinHandle<()>>,
@@ -56,11 +56,17 @@ impl Embedded {
     pub(crate) fn open(vault: Option<&Path>) -> Result<Self> {
         let host = Host::real();
         let service = on_own_stack(|| {
-            let (vault, journal, state) = places(vault)?;
-            Service::open(Options {
+            let Homes {
                 vault,
                 journal,
                 state,
+                backups,
+            } = places(vault)?;
+            Door::open(Options {
+                vault,
+                journal,
+                state,
+                backups,
                 host: host.clone(),
                 key_limit: None,
                 default_lifetime: None,
@@ -157,7 +163,7 @@ impl Bell {
 }
 
 /// The keeper: after a call it looks when the session ends, folds the journal, and ends sessions on time; at the end it locks.
-fn keep(service: &Service, host: &Host, bell: &Bell) {
+fn keep(service: &Door, host: &Host, bell: &Bell) {
     loop {
         let until_deadline = service.next_deadline().map(|deadline| {
             deadline
@@ -188,11 +194,19 @@ fn keep(service: &Service, host: &Host, bell: &Bell) {
     let _ = service.checkpoint();
 }
 
-/// The vault file, the journal and the state directory, with the directories made.
+/// Where a vault and what belongs to it are.
+struct Homes {
+    vault: PathBuf,
+    journal: PathBuf,
+    state: PathBuf,
+    backups: PathBuf,
+}
+
+/// The places of a vault, with their directories made.
 ///
 /// The default vault has one state directory however it is named: a second one would hold a second host key, with
 /// fresh counters of failed attempts and a system chain that nobody could verify.
-fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
+fn places(vault: Option<&Path>) -> Result<Homes> {
     let Some(vault) = vault else {
         return default_places(Places::from_env()?);
     };
@@ -212,19 +226,25 @@ fn places(vault: Option<&Path>) -> Result<(PathBuf, PathBuf, PathBuf)> {
     }
     let state = dir.join("state");
     paths::ensure_dir(&state)?;
-    Ok((
-        vault.clone(),
-        akm_core::paths::journal_beside(&vault),
+    Ok(Homes {
+        journal: akm_core::paths::journal_beside(&vault),
+        backups: dir.join("backups"),
         state,
-    ))
+        vault,
+    })
 }
 
-fn default_places(places: Places) -> Result<(PathBuf, PathBuf, PathBuf)> {
+fn default_places(places: Places) -> Result<Homes> {
     if let Some(dir) = places.vault.parent() {
         paths::ensure_dir(dir)?;
     }
     paths::ensure_dir(&places.state)?;
-    Ok((places.vault, places.journal, places.state))
+    Ok(Homes {
+        vault: places.vault,
+        journal: places.journal,
+        state: places.state,
+        backups: places.backups,
+    })
 }
 
 /// Whether two paths name one entry of one directory. The last part is not followed: the store refuses a link there.

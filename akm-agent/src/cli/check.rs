@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use akm_core::client::Client;
-use akm_core::protocol::{KeyList, KeyStatus, Outcome, ProviderTest, TestResult};
+use akm_core::protocol::{
+    Key, KeyList, KeyStatus, Outcome, ProviderInfo, ProviderList, ProviderTest, TestResult,
+};
 use akm_core::{Error, Kind};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,8 +17,9 @@ use super::output::{self, Fail, Result};
 use super::text::{of_token, text, translated};
 use super::{connect, list};
 
-/// Tests under way at a time.
-const THREADS: usize = 8;
+/// Tests under way at a time: as many as the agent takes on. They wait for providers, so that all together take
+/// about as long as the slowest.
+const THREADS: usize = 64;
 /// A provider gets its own time-outs from the agent; this is only for an agent that is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -31,9 +34,18 @@ pub(crate) struct Test {
         value_name = "NAME"
     )]
     names: Vec<String>,
-    /// Every active key
+    /// Every active key, but those of retired providers and those whose test may cost money
     #[arg(long)]
     all: bool,
+}
+
+/// A key that `--all` leaves out.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    /// `provider/label`.
+    name: String,
+    /// `retired` or `costs_tokens`.
+    reason: &'static str,
 }
 
 /// What became of one test.
@@ -72,15 +84,15 @@ pub(crate) fn passes(outcome: Outcome) -> bool {
 
 pub(crate) fn test(args: Test, json: bool) -> Result<()> {
     let mut client = connect()?;
-    let names = if args.all {
+    let (names, left_out) = if args.all {
         let active = KeyList {
             status: Some(KeyStatus::Active),
             ..KeyList::default()
         };
         let keys = list::all(&mut client, active)?;
-        keys.into_iter().map(|key| key.name).collect()
+        sort_out(keys, &client.call(&ProviderList {})?.providers)
     } else {
-        args.names
+        (args.names, Vec::new())
     };
     let socket = client.socket().to_owned();
     drop(client);
@@ -117,16 +129,53 @@ pub(crate) fn test(args: Test, json: bool) -> Result<()> {
         #[derive(Serialize)]
         struct Results {
             results: Vec<Tested>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            left_out: Vec<LeftOut>,
         }
-        output::json(&Results { results })?;
+        output::json(&Results { results, left_out })?;
     } else {
         show(&results)?;
+        for left_out in &left_out {
+            let name = left_out.name.as_str();
+            output::note(&match left_out.reason {
+                RETIRED => text!("left-out-retired", name = name),
+                _ => text!("left-out-costs", name = name),
+            });
+        }
+        if !left_out.is_empty() {
+            output::hint(&text!("hint-name-left-out"));
+        }
     }
     if failed { Err(Fail::Exit(1)) } else { Ok(()) }
 }
 
+const RETIRED: &str = "retired";
+const COSTS: &str = "costs_tokens";
+
+/// The keys that are tested without being named, and those that are left out.
+fn sort_out(keys: Vec<Key>, providers: &[ProviderInfo]) -> (Vec<String>, Vec<LeftOut>) {
+    let (mut names, mut left_out) = (Vec::new(), Vec::new());
+    for key in keys {
+        let provider = providers.iter().find(|known| known.id == key.provider);
+        let reason = match provider {
+            Some(provider) if provider.status == "retired" => Some(RETIRED),
+            // A word that this program does not know may mean money as well.
+            Some(provider) if provider.test.cost != "none" => Some(COSTS),
+            _ => None,
+        };
+        match reason {
+            None => names.push(key.name),
+            Some(reason) => left_out.push(LeftOut {
+                name: key.name,
+                reason,
+            }),
+        }
+    }
+    (names, left_out)
+}
+
 /// Runs a function on every name, a few at a time, and keeps their order.
-fn each<T: Send>(names: &[String], work: impl Fn(&str) -> T + Sync) -> Vec<T> {
+pub(super) fn each<T: Send>(names: &[String], work: impl Fn(&str) -> T + Sync) -> Vec<T> {
     let queue: Mutex<VecDeque<(usize, &String)>> = Mutex::new(names.iter().enumerate().collect());
     let done = Mutex::new(Vec::with_capacity(names.len()));
     std::thread::scope(|scope| {
@@ -154,7 +203,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn progress(count: u64, json: bool) -> ProgressBar {
+pub(super) fn progress(count: u64, json: bool) -> ProgressBar {
     if json || count < 2 || !output::stderr_is_terminal() {
         return ProgressBar::hidden();
     }
@@ -216,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn eight_tests_are_under_way_at_once() {
-        // Each waits for all the others: with fewer threads than eight this would never end.
+    fn so_many_tests_are_under_way_at_once() {
+        // Each waits for all the others: with fewer threads this would never end.
         let names: Vec<String> = (0..THREADS).map(|n| n.to_string()).collect();
         let gate = std::sync::Barrier::new(THREADS);
         let leaders = each(&names, |_| gate.wait().is_leader());

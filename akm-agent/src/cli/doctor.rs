@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use akm_core::Kind;
 use akm_core::client::Client;
 use akm_core::paths::Places;
-use akm_core::protocol::{AgentStatus, Status};
+use akm_core::protocol::{AgentStatus, Status, VaultCheck};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -194,10 +195,16 @@ fn agent(places: &Places) -> Vec<Check> {
     let begin = Instant::now();
     // By its path: without one, another vault than this environment names would be an error and not be shown.
     let asked = Client::connect_with_timeout(Some(&places.socket), PATIENCE)
-        .and_then(|mut client| client.call(&AgentStatus {}));
+        .and_then(|mut client| client.call(&AgentStatus {}).map(|status| (client, status)));
     let took = begin.elapsed();
     match asked {
-        Ok(status) => reached(&status, took, places),
+        Ok((mut client, status)) => {
+            let mut checks = reached(&status, took, places);
+            if status.account.is_some() {
+                checks.push(keys(&mut client));
+            }
+            checks
+        }
         Err(error) if error.kind() == Kind::NoAgent => {
             vec![Check::note(
                 "agent",
@@ -255,6 +262,49 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
         },
     });
     checks
+}
+
+/// Every key against what the vault had at its last change.
+fn keys(client: &mut Client) -> Check {
+    let (mut seen, mut older, mut missing, mut foreign) = (0, 0, 0, 0);
+    let mut broken = false;
+    let mut after = None;
+    let bar = ProgressBar::hidden();
+    loop {
+        let page = match client.call(&VaultCheck { after }) {
+            Ok(page) => page,
+            Err(error) => {
+                return Check::bad("keys", translated(error.message()), text!("hint-again"));
+            }
+        };
+        seen += page.checked;
+        older += page.stale.len();
+        missing += page.missing.len();
+        foreign += page.foreign.len();
+        broken |= page.broken;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        // Only a large vault has a second page.
+        if output::stderr_is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        bar.set_length(page.total);
+        bar.set_position(seen);
+    }
+    bar.finish_and_clear();
+    if broken || older + missing + foreign > 0 {
+        let found = text!(
+            "doctor-keys-bad",
+            seen = seen,
+            missing = missing,
+            older = older,
+            foreign = foreign,
+        );
+        return Check::bad("keys", found, text!("hint-rolled-back"));
+    }
+    Check::ok("keys", text!("doctor-keys", seen = seen))
 }
 
 /// Codes need the right time, lifetimes a clock that counts suspended time too.

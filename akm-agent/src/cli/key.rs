@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
 use super::text::{message, of_token, text};
-use super::{check, connect};
+use super::{check, connect, list};
 
 /// Stores a key.
 #[derive(Args)]
@@ -36,6 +36,12 @@ pub(crate) struct Add {
     /// The variable that akm run sets, if not the provider's standard one
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
+    /// Mark the key in akm balance below this: 5, or '5 CNY'
+    #[arg(long, value_name = "AMOUNT")]
+    low_balance: Option<String>,
+    /// The id of your team or account at the provider, where its balance needs one
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
     /// Never hand the secret out; only use it
     #[arg(long)]
     use_only: bool,
@@ -63,6 +69,8 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
         notes: args.notes,
         expires_at: args.expires,
         env: args.env,
+        low_balance: args.low_balance,
+        team: args.team,
         use_only: args.use_only.then_some(true),
         base_url: args.base_url,
     })?;
@@ -128,6 +136,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     }
     let key = shown.key;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let tested = list::tested(&key);
     let mut fields = vec![
         ("field-name", key.name),
         ("field-status", of_token("status", key.status.token())),
@@ -144,8 +153,15 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("field-created", key.created_at),
         ("field-changed", key.updated_at),
         ("field-last-used", or_dash(key.last_used_at)),
+        ("field-tested", tested),
         ("field-expires", or_dash(key.expires_at)),
     ];
+    if key.low_balance.is_some() {
+        fields.push(("field-low-balance", or_dash(key.low_balance)));
+    }
+    if key.team.is_some() {
+        fields.push(("field-team", or_dash(key.team)));
+    }
     if let Some(notes) = key.notes {
         // A note may have lines of its own; each is cleaned and stands under the first.
         for (index, line) in notes.lines().enumerate() {
@@ -177,7 +193,8 @@ impl From<Settable> for KeyStatus {
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("change").required(true).multiple(true).args([
-        "model", "categories", "notes", "expires", "env", "use_only", "no_use_only", "base_url", "status",
+        "model", "categories", "notes", "expires", "env", "low_balance", "team", "use_only", "no_use_only",
+        "base_url", "status",
     ])),
     after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only asks for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
 )]
@@ -199,6 +216,12 @@ pub(crate) struct Edit {
     /// The variable that akm run sets
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
+    /// Mark the key in akm balance below this: 5, or '5 CNY'
+    #[arg(long, value_name = "AMOUNT")]
+    low_balance: Option<String>,
+    /// The id of your team or account at the provider, where its balance needs one
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
     /// Never hand the secret out; only use it
     #[arg(long, conflicts_with = "no_use_only")]
     use_only: bool,
@@ -251,6 +274,8 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         notes: args.notes,
         expires_at: args.expires,
         env: args.env,
+        low_balance: args.low_balance,
+        team: args.team,
         use_only,
         base_url: args.base_url,
         status: args.status.map(KeyStatus::from),

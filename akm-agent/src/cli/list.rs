@@ -70,6 +70,7 @@ pub(crate) fn ls(args: Ls, json: bool) -> Result<()> {
             "col-categories",
             "col-expires",
             "col-last-used",
+            "col-tested",
         ],
         &rows,
     )
@@ -92,7 +93,20 @@ fn row(key: &Key) -> Vec<String> {
         },
         or_dash(&key.expires_at),
         or_dash(&key.last_used_at),
+        tested(key),
     ]
+}
+
+/// What the last connection test showed, and on which day.
+pub(super) fn tested(key: &Key) -> String {
+    match &key.last_test {
+        None => "-".to_owned(),
+        Some(test) => format!(
+            "{} {}",
+            of_token("outcome", test.outcome.token()),
+            test.time.get(..10).unwrap_or(&test.time)
+        ),
+    }
 }
 
 /// Every page of a list, sorted by name.

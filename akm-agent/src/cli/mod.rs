@@ -12,6 +12,8 @@
 
 mod account;
 mod agent;
+mod backup;
+mod balance;
 mod catalogue;
 mod check;
 mod copy;
@@ -38,6 +40,7 @@ use std::process::ExitCode;
 
 use akm_core::client::Client;
 use akm_core::protocol::KeyGet;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -100,6 +103,8 @@ enum Command {
     History(key::History),
     /// Test keys against their providers; exit 1 if any fails
     Test(check::Test),
+    /// Ask providers what is left; exit 1 if it is below a key's threshold
+    Balance(balance::Ask),
     /// List the providers that akm knows
     #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
     Providers,
@@ -117,6 +122,8 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Copies of the whole vault: make, list, check, restore, schedule
+    Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -176,7 +183,7 @@ pub fn main() -> ExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
         Ok(cli) => finish(dispatch(cli, core_limit), as_json),
-        Err(error) => match usage::explain(&error) {
+        Err(error) => match usage::explain(&in_own_language(error)) {
             // The command's own codes begin below 125, so those of a usage error would be taken for its.
             Err(fail) if is_run => {
                 output::report(&fail, as_json);
@@ -184,6 +191,27 @@ pub fn main() -> ExitCode {
             }
             result => finish(result, as_json),
         },
+    }
+}
+
+/// The tree of commands with its help in the language of this process.
+fn command() -> clap::Command {
+    match text::language() {
+        text::Language::English => Cli::command(),
+        text::Language::Chinese => text::help::in_chinese(Cli::command()),
+    }
+}
+
+/// Help that was asked for, asked for again of a tree in the right language; any other error as it is.
+fn in_own_language(error: clap::Error) -> clap::Error {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if text::language() != text::Language::English =>
+        {
+            let again = command().try_get_matches_from(std::env::args_os());
+            again.err().unwrap_or(error)
+        }
+        _ => error,
     }
 }
 
@@ -229,6 +257,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Rotate(args) => key::rotate(args, json),
         Command::History(args) => key::history(args, json),
         Command::Test(args) => check::test(args, json),
+        Command::Balance(args) => balance::balance(args, json),
         Command::Providers => catalogue::providers(json),
         Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
@@ -237,6 +266,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Inject(args) => inject::inject(&args),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
+        Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),
@@ -244,7 +274,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Demo(args) => demo::demo(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "akm", &mut script);
+            clap_complete::generate(shell, &mut command(), "akm", &mut script);
             output::raw(&script)
         }
     }

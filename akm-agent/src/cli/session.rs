@@ -102,6 +102,9 @@ pub(crate) fn status(json: bool) -> Result<()> {
         fields.push(("field-code-asked", output::yes_or_no(status.totp_required)));
     }
     output::fields(&fields)?;
+    if status.damaged == Some(true) {
+        output::hint(&text!("hint-damaged"));
+    }
     if !status.initialized {
         output::hint(&text!("hint-init"));
     } else if status.locked {

@@ -12,6 +12,7 @@
 //! Deliberately absent: any text that goes to a program. JSON, HTTP, the library and the log of the agent are
 //! English; [`translated`] turns what came from there for the eye of a person alone.
 
+pub(crate) mod help;
 mod sentence;
 #[cfg(test)]
 mod sources;
@@ -37,6 +38,16 @@ pub(crate) enum Language {
     English,
     /// 简体中文.
     Chinese,
+}
+
+impl Language {
+    /// As `AKM_LANG` names it.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Language::English => "en",
+            Language::Chinese => "zh",
+        }
+    }
 }
 
 /// The message of an id: `text!("unlocked", account = name)`.
@@ -153,8 +164,8 @@ fn bundle(language: Language) -> &'static FluentBundle<FluentResource> {
     static ENGLISH: OnceLock<FluentBundle<FluentResource>> = OnceLock::new();
     static CHINESE: OnceLock<FluentBundle<FluentResource>> = OnceLock::new();
     match language {
-        Language::English => ENGLISH.get_or_init(|| parse(EN, "en")),
-        Language::Chinese => CHINESE.get_or_init(|| parse(ZH, "zh")),
+        Language::English => ENGLISH.get_or_init(|| parse(EN, Language::English.code())),
+        Language::Chinese => CHINESE.get_or_init(|| parse(ZH, Language::Chinese.code())),
     }
 }
 

@@ -3,10 +3,12 @@
 //! Invariant: nothing that was typed comes back but the name of a flag: what stands where no argument
 //! belongs may be a secret that somebody meant to store.
 
+use std::borrow::Cow;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::output::{self, Fail, Result};
-use super::text::{text, translated};
+use super::text::{Language, help, language, text, translated};
 
 /// Turns clap's error into ours; help and version are data and go to stdout.
 pub(crate) fn explain(error: &clap::Error) -> Result<()> {
@@ -18,10 +20,10 @@ pub(crate) fn explain(error: &clap::Error) -> Result<()> {
             } else {
                 text.to_string()
             };
-            return output::raw(text.as_bytes());
+            return output::raw(of_clap(&text).as_bytes());
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            output::note(error.render().to_string().trim_end());
+            output::note(of_clap(&error.render().to_string()).trim_end());
             return Err(Fail::Exit(64));
         }
         _ => {}
@@ -76,6 +78,14 @@ fn message(error: &clap::Error) -> String {
     }
 }
 
+/// What clap rendered, in the language of this process.
+fn of_clap(rendered: &str) -> Cow<'_, str> {
+    match language() {
+        Language::English => Cow::Borrowed(rendered),
+        Language::Chinese => Cow::Owned(help::words_of_clap(rendered)),
+    }
+}
+
 fn without_flag(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => text!("usage-too-many"),
@@ -102,12 +112,11 @@ fn hint(error: &clap::Error) -> String {
         }
     }
     match part(error, ContextKind::Usage) {
-        Some(usage) => usage
+        Some(usage) => of_clap(&usage.replacen("Usage: ", "", 1))
             .lines()
             .map(str::trim)
             .collect::<Vec<_>>()
-            .join(" ")
-            .replacen("Usage: ", "", 1),
+            .join(" "),
         None => "akm --help".to_owned(),
     }
 }

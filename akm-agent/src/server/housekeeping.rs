@@ -1,4 +1,5 @@
-//! What happens without a request: sessions end in time, events are folded into the store.
+//! What happens without a request: sessions end in time, events are folded into the store, keys are checked after an
+//! unlock.
 //!
 //! Deadlines are in boot time, so that time spent suspended counts. The runtime's timer stops while
 //! suspended, so with a deadline ahead it is set for a few seconds at most and the boot clock is asked
@@ -21,12 +22,15 @@ use crate::harden;
 const FOLD_AFTER: Duration = Duration::from_secs(2);
 /// How long after the last fold memory is given back; a busy agent keeps its pages.
 const REST_AFTER: Duration = Duration::from_secs(8);
+/// Between two slices of the check of all keys, each of which takes a millisecond or two.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// Longest sleep towards a deadline; the wipe may be this late after a suspend.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut fold_at: Option<Instant> = None;
     let mut rest_at: Option<Instant> = None;
+    let mut check_at: Option<Instant> = None;
     loop {
         let left = shared.service.next_deadline().map(until);
         if left == Some(Duration::ZERO) {
@@ -47,6 +51,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 if shared.dirty.load(Ordering::Relaxed) {
                     fold_at.get_or_insert_with(|| Instant::now() + FOLD_AFTER);
                 }
+                if shared.service.check_pending() {
+                    check_at.get_or_insert_with(|| Instant::now() + FOLD_AFTER);
+                }
             }
             () = maybe(look_at) => {}
             () = maybe(fold_at) => {
@@ -55,6 +62,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 shared.blocking(|shared| shared.service.fold().is_ok()).await;
                 fold_at = None;
                 rest_at = Some(Instant::now() + REST_AFTER);
+            }
+            () = maybe(check_at) => {
+                shared.blocking(|shared| shared.service.check_some()).await;
+                check_at = shared.service.check_pending().then(|| Instant::now() + CHECK_EVERY);
             }
             () = maybe(rest_at) => {
                 rest_at = None;

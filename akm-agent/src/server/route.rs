@@ -115,6 +115,7 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             // From here, as the client may be gone: a new deadline and new events must be seen to.
             shared.dirty.store(true, Ordering::Relaxed);
             shared.work.notify_one();
+            shared.jobs.notify_one();
             envelope(&answer)
         })
         .await;

@@ -31,6 +31,8 @@ pub enum Field {
     ExchangeKey = 10,
     /// A vault key under the root key.
     VaultKey = 11,
+    /// What a key's last connection test showed.
+    LastTest = 12,
 }
 
 /// What every encoding begins with.

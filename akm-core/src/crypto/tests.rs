@@ -329,7 +329,7 @@ prop_compose! {
 }
 
 /// Every field with its number, so that a change of one fails here.
-const FIELDS: [Field; 11] = [
+const FIELDS: [Field; 12] = [
     Field::SlotRoot,
     Field::AccountKeys,
     Field::Profile,
@@ -341,6 +341,7 @@ const FIELDS: [Field; 11] = [
     Field::AuditKey,
     Field::ExchangeKey,
     Field::VaultKey,
+    Field::LastTest,
 ];
 
 #[test]

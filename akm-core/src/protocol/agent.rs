@@ -29,6 +29,9 @@ wire! {
         /// When the session ends by itself, RFC 3339 UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<String>,
+        /// Whether the check of all keys that follows an unlock found something wrong; absent until it is done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        damaged: Option<bool>,
         /// Absolute path of the vault file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vault: Option<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
-use super::wire;
+use super::{Outcome, wire};
 use crate::secret::Secret;
 
 wire! {
@@ -30,6 +30,12 @@ wire! {
         /// The environment variable `akm run` sets; the provider's standard one if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         env: Option<String>,
+        /// A balance below which the key is low, `5` or `5 CNY`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low_balance: Option<String>,
+        /// The id of the owner's team or account at the provider, where its addresses need one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
         /// Never hand the secret out; only use it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
@@ -58,6 +64,12 @@ wire! {
         preview: String,
         /// The environment variable `akm run` sets: the key's own, else the provider's standard one.
         env: Option<String>,
+        /// A balance below which the key is low, `5` or `5 CNY`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low_balance: Option<String>,
+        /// The id of the owner's team or account at the provider, where its addresses need one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
         /// Whether it is only ever used, never handed out.
         use_only: bool,
         /// Where the provider is reached, if not at its standard address.
@@ -82,6 +94,19 @@ wire! {
         last_used_at: Option<String>,
         /// RFC 3339 UTC.
         expires_at: Option<String>,
+        /// What the last connection test of this secret showed; in `key.list` and `key.show`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_test: Option<LastTest>,
+    }
+}
+
+wire! {
+    /// What a connection test showed, and when.
+    result LastTest {
+        /// The verdict.
+        outcome: Outcome,
+        /// RFC 3339 UTC.
+        time: String,
     }
 }
 
@@ -208,6 +233,12 @@ wire! {
         /// The environment variable.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         env: Option<String>,
+        /// A balance below which the key is low, `5` or `5 CNY`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low_balance: Option<String>,
+        /// The id of the owner's team or account at the provider, where its addresses need one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
         /// Setting is free; clearing needs `passphrase`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::address::{BaseUrl, Host};
+use super::balance_rules;
 use super::rules::{Match, Means, Method, StatusIs};
-use super::schema::{Auth, Placeholder, Provider, Records, SCHEMA, placeholders};
+use super::schema::{Auth, Provider, Records, SCHEMA, placeholders};
 
 /// What is wrong with a catalogue: which record, which field, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Provider {
         })
     }
 
-    fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Problem> {
         for name in std::iter::once(&self.id).chain(&self.aliases) {
             let fits = (1..=64).contains(&name.len())
                 && name
@@ -111,6 +112,7 @@ impl Provider {
         {
             return self.wrong("models_list.url", "it is not an address");
         }
+        self.check_balance()?;
         self.check_env()?;
         for pattern in &self.key_patterns {
             if pattern.regex.is_empty() {
@@ -137,7 +139,7 @@ impl Provider {
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             for url in std::iter::once(&endpoint.base_url).chain(&endpoint.also) {
                 let canonical = placeholders(url).is_ok_and(|(found, filled)| {
-                    !found.contains(&Placeholder::BaseUrl)
+                    !found.iter().any(|part| part.is_of_requests())
                         && BaseUrl::read(&filled).is_ok_and(|read| read.to_string() == filled)
                 });
                 if !canonical {
@@ -171,6 +173,9 @@ impl Provider {
         let mut decided = BTreeSet::new();
         for (index, rule) in test.rules.iter().enumerate() {
             let wrong = |what| self.wrong(format!("test.rules[{index}]"), what);
+            if !test.proves_key && rule.means == Means::ValidButRestricted {
+                return wrong("a test that proves nothing cannot tell a restricted key");
+            }
             match (rule.status, &rule.body) {
                 (StatusIs::Any, None) => return wrong("a rule for any status looks at the body"),
                 (StatusIs::Code(300..=399), _) => {
@@ -210,6 +215,25 @@ impl Provider {
             return self.wrong("test.rules", "no rule says what a success means");
         }
         Ok(())
+    }
+
+    fn check_balance(&self) -> Result<(), Problem> {
+        let regions = self.endpoints.iter().map(|endpoint| endpoint.region);
+        let address_fits = |text: &str| {
+            // The one part of a request's address that the owner of a key may fill in, never in the host.
+            let text = match text.split_once("/{team}") {
+                Some((before, after)) if before.contains("://") => format!("{before}/x{after}"),
+                _ => text.to_owned(),
+            };
+            match text.strip_prefix("{origin}") {
+                Some(path) => self.address_fits(&format!("{{base_url}}{path}")),
+                None => self.address_fits(&text),
+            }
+        };
+        match balance_rules::check(&self.balance, &regions.collect(), address_fits) {
+            Ok(()) => Ok(()),
+            Err((below, what)) => self.wrong(format!("balance{below}"), what),
+        }
     }
 
     fn check_env(&self) -> Result<(), Problem> {
@@ -256,7 +280,7 @@ impl Provider {
         let address_fits = match text.strip_prefix("{base_url}") {
             Some(path) => path_fits(path),
             None => placeholders(text).is_ok_and(|(found, filled)| {
-                !found.contains(&Placeholder::BaseUrl)
+                !found.iter().any(|part| part.is_of_requests())
                     && BaseUrl::read(&filled).is_ok_and(|read| read.to_string() == filled)
             }),
         };

@@ -107,11 +107,13 @@ fn origins_of(provider: &Provider) -> Vec<String> {
     }
     urls.push(&provider.test.url);
     urls.extend(provider.models_list.iter().map(|list| list.url.as_str()));
+    urls.extend(provider.balance.iter().map(|source| source.url.as_str()));
     urls.iter()
         .filter_map(|url| {
             let url = url.split_once('?').map_or(*url, |(address, _)| address);
-            let (found, _) = placeholders(url).ok()?;
-            found.is_empty().then(|| BaseUrl::read(url).ok())?
+            // In a path the owner may have something to fill in; the host stands there already.
+            let (found, url) = placeholders(&url.replace("/{team}", "/x")).ok()?;
+            found.is_empty().then(|| BaseUrl::read(&url).ok())?
         })
         .map(|url| url.origin())
         .collect()

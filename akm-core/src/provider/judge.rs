@@ -155,9 +155,13 @@ fn has_expected_shape(record: &Provider, body: Option<&Value>) -> bool {
 }
 
 fn body_fits(rule: &Rule, body: Option<&Value>) -> bool {
-    let Some(BodyIs { at, is }) = &rule.body else {
-        return true;
-    };
+    rule.body
+        .as_ref()
+        .is_none_or(|wanted| body_is(wanted, body))
+}
+
+/// Whether a body has what a condition asks for.
+pub(super) fn body_is(BodyIs { at, is }: &BodyIs, body: Option<&Value>) -> bool {
     let Some(found) = body.and_then(|body| body.pointer(at.as_str())) else {
         return false;
     };

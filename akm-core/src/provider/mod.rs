@@ -1,30 +1,41 @@
 //! What is known about providers, where a key may be sent, and whether it works there.
 //!
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
-//! reading order: [`address`] (what a `base_url` may be), [`schema`] and [`rules`] (what a record may
+//! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
-//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer.
+//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer; beside it
+//! `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
 pub mod address;
+#[cfg(feature = "providers")]
+mod balance;
+pub mod balance_rules;
 mod catalogue;
 mod check;
+pub mod decimal;
 mod destinations;
 #[cfg(feature = "providers")]
 mod judge;
 mod listing;
 pub mod models;
+pub mod network;
 #[cfg(feature = "providers")]
 mod outbound;
 #[cfg(feature = "providers")]
 mod plan;
 pub mod rules;
 pub mod schema;
+#[cfg(all(test, feature = "providers"))]
+mod tests;
 #[cfg(feature = "providers")]
 mod trust;
+mod variables;
 
 pub use address::{BaseUrl, Refusal};
+#[cfg(feature = "providers")]
+pub use balance::{BalanceOf, BalanceReport, balance};
 pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use destinations::Destinations;
@@ -32,6 +43,7 @@ pub use listing::{install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;
+pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! Sending one connection test, and nothing else, to one address.
+//! Sending one connection test, or one request for a balance, and nothing else, to one address.
 //!
 //! Invariants: nothing is sent unless the address and the header are among the key's sealed
 //! [`Destinations`]; a name is resolved once, every answer must be public, and only what was checked is
@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::address::{BaseUrl, Host, is_public};
+use super::address::{BaseUrl, Host};
 use super::judge::{Verdict, judge};
+use super::network::is_public;
 use super::plan::{Plan, plan};
 use super::rules::Method;
 use super::schema::Provider;
@@ -146,11 +147,19 @@ pub fn test(
             "the key was not sealed for the address of this test: rotate it to seal it anew",
         );
     }
-    let Some(headers) = headers(record, &plan, secret) else {
+    let body = match &record.test.body {
+        Some(body) => match serde_json::to_vec(body) {
+            Ok(body) => Some(body),
+            Err(_) => return unverifiable(Failure::Internal.sentence()),
+        },
+        None => None,
+    };
+    let carried = record.test.sends_key.then_some(secret);
+    let Some(headers) = headers(record, &plan.header, carried, body.is_some()) else {
         return unverifiable("the key has characters that no header can carry");
     };
     let started = Instant::now();
-    let answer = match exchange(outbound, record, &plan, headers) {
+    let answer = match exchange(outbound, &plan, headers, body) {
         Ok(answer) => answer,
         Err(failure) => {
             return TestReport {
@@ -183,10 +192,15 @@ fn milliseconds(since: Instant) -> u64 {
 }
 
 /// The request's headers; none if the key does not fit into one.
-fn headers(record: &Provider, plan: &Plan, secret: &Secret) -> Option<HeaderMap> {
+pub(super) fn headers(
+    record: &Provider,
+    header: &str,
+    secret: Option<&Secret>,
+    has_body: bool,
+) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    if record.test.body.is_some() {
+    if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     for (name, value) in &record.extra_headers {
@@ -195,7 +209,7 @@ fn headers(record: &Provider, plan: &Plan, secret: &Secret) -> Option<HeaderMap>
             HeaderValue::from_str(value).ok()?,
         );
     }
-    if record.test.sends_key {
+    if let Some(secret) = secret {
         check_secret(secret, "secret").ok()?;
         // With its capacity known, so that no half-written copy is left behind by growing.
         let prefix = record.auth.prefix().as_bytes();
@@ -204,21 +218,21 @@ fn headers(record: &Provider, plan: &Plan, secret: &Secret) -> Option<HeaderMap>
         value.extend_from_slice(secret.expose().as_bytes());
         let mut value = HeaderValue::from_bytes(&value).ok()?;
         value.set_sensitive(true);
-        headers.insert(HeaderName::from_bytes(plan.header.as_bytes()).ok()?, value);
+        headers.insert(HeaderName::from_bytes(header.as_bytes()).ok()?, value);
     }
     Some(headers)
 }
 
 /// A whole answer.
-struct Answer {
-    status: u16,
-    body: Zeroizing<Vec<u8>>,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Zeroizing<Vec<u8>>,
     latency_ms: u64,
 }
 
 /// Why there is no answer to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
+pub(super) enum Failure {
     Internal,
     Roots(&'static str),
     Proxy,
@@ -233,7 +247,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn sentence(self) -> &'static str {
+    pub(super) fn sentence(self) -> &'static str {
         match self {
             Failure::Internal => "the request could not be made",
             Failure::Roots(sentence) => sentence,
@@ -252,16 +266,13 @@ impl Failure {
     }
 }
 
-fn exchange(
+/// One request and its answer. The caller has compared address and header with the sealed destinations.
+pub(super) fn exchange(
     outbound: &Outbound,
-    record: &Provider,
     plan: &Plan,
     headers: HeaderMap,
+    body: Option<Vec<u8>>,
 ) -> Result<Answer, Failure> {
-    let body = match &record.test.body {
-        Some(body) => Some(serde_json::to_vec(body).map_err(|_| Failure::Internal)?),
-        None => None,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -284,11 +295,14 @@ async fn send(
     body: Option<Vec<u8>>,
 ) -> Result<Answer, Failure> {
     let url = strictly_the_same(plan)?;
-    let tls = if plan.address.is_secure() {
-        trust::client_config(outbound.ca_file.as_deref()).map_err(Failure::Roots)?
-    } else {
-        trust::trusting_nobody().ok_or(Failure::Internal)?
+    // Held to the end, so that those who ask meanwhile find it.
+    let shared = match plan.address.is_secure() {
+        true => trust::client_config(outbound.ca_file.as_deref()).map_err(Failure::Roots)?,
+        false => Arc::new(trust::trusting_nobody().ok_or(Failure::Internal)?),
     };
+    // A copy of one's own, without a cache of TLS sessions in common with the tests of other keys.
+    let mut tls = (*shared).clone();
+    tls.resumption = rustls::client::Resumption::disabled();
     let mut client = reqwest::Client::builder()
         .no_proxy()
         .http1_only()

@@ -33,28 +33,8 @@ impl Plan {
 
 /// Plans the test of a key; the error is a sentence for its owner.
 pub(super) fn plan(record: &Provider, base_url: Option<&BaseUrl>) -> Result<Plan, &'static str> {
-    const OWNER: &str = "the address is known to the owner of the key alone: give its base_url";
-    let Some(header) = record.auth.header() else {
-        return Err("this provider takes keys in the address, where they would be logged");
-    };
-    let (template, query) = match record.test.url.split_once('?') {
-        Some((template, query)) => (template, Some(query.to_owned())),
-        None => (record.test.url.as_str(), None),
-    };
-    let text = match (template.strip_prefix("{base_url}"), base_url) {
-        (Some(path), Some(base_url)) => format!("{base_url}{path}"),
-        (Some(path), None) => {
-            let default = record.endpoints.first().ok_or(OWNER)?;
-            format!("{}{path}", default.base_url)
-        }
-        (None, Some(base_url)) => rebase(record, template, base_url),
-        (None, None) => template.to_owned(),
-    };
-    let (found, _) = placeholders(&text)?;
-    if !found.is_empty() {
-        return Err(OWNER);
-    }
-    let address = BaseUrl::read(&text).map_err(|refusal| refusal.message())?;
+    let header = header(record)?;
+    let (address, query) = locate(record, &record.test.url, base_url)?;
     Ok(Plan {
         address,
         query,
@@ -63,7 +43,53 @@ pub(super) fn plan(record: &Provider, base_url: Option<&BaseUrl>) -> Result<Plan
     })
 }
 
-/// The test's address below a `base_url`: the longest endpoint it starts with is replaced, else its origin.
+/// The header that carries a key of this provider.
+pub(super) fn header(record: &Provider) -> Result<&str, &'static str> {
+    record
+        .auth
+        .header()
+        .ok_or("this provider takes keys in the address, where they would be logged")
+}
+
+/// Where a request of a record goes: its address and what follows the `?`.
+pub(super) fn locate(
+    record: &Provider,
+    template: &str,
+    base_url: Option<&BaseUrl>,
+) -> Result<(BaseUrl, Option<String>), &'static str> {
+    const OWNER: &str = "the address is known to the owner of the key alone: give its base_url";
+    let (template, query) = match template.split_once('?') {
+        Some((template, query)) => (template, Some(query.to_owned())),
+        None => (template, None),
+    };
+    let home = || match base_url {
+        Some(base_url) => Ok(base_url.to_string()),
+        None => record
+            .endpoints
+            .first()
+            .map(|default| default.base_url.clone())
+            .ok_or(OWNER),
+    };
+    let text = if let Some(path) = template.strip_prefix("{base_url}") {
+        format!("{}{path}", home()?)
+    } else if let Some(path) = template.strip_prefix("{origin}") {
+        let home = BaseUrl::read(&home()?).map_err(|_| OWNER)?;
+        format!("{}{path}", home.origin())
+    } else {
+        match base_url {
+            Some(base_url) => rebase(record, template, base_url),
+            None => template.to_owned(),
+        }
+    };
+    let (found, _) = placeholders(&text)?;
+    if !found.is_empty() {
+        return Err(OWNER);
+    }
+    let address = BaseUrl::read(&text).map_err(|refusal| refusal.message())?;
+    Ok((address, query))
+}
+
+/// A request's address below a `base_url`: the longest endpoint it starts with is replaced, else its origin.
 fn rebase(record: &Provider, template: &str, base_url: &BaseUrl) -> String {
     let rest = record
         .endpoints

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::balance_rules::BalanceSource;
 use super::rules::{Pointer, Rule, Test};
 
 /// The only version of the format that is read.
@@ -63,6 +64,9 @@ pub struct Provider {
     /// Where the models are listed.
     #[serde(default)]
     pub models_list: Option<ModelsList>,
+    /// How its balance is read; several requests add up to one answer.
+    #[serde(default)]
+    pub balance: Vec<BalanceSource>,
     /// Environment variables its programs read.
     pub env: Env,
     /// What its keys look like.
@@ -150,7 +154,7 @@ pub struct Endpoint {
 }
 
 /// Whom an endpoint serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Region {
     /// Everybody.
@@ -365,6 +369,8 @@ impl<'de> Deserialize<'de> for Remark {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Placeholder {
     BaseUrl,
+    Origin,
+    Team,
     Resource,
     Deployment,
     Region,
@@ -374,9 +380,19 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
+    /// Whether it stands only in a request's address, where it is filled in or starts the text.
+    pub fn is_of_requests(self) -> bool {
+        matches!(
+            self,
+            Placeholder::BaseUrl | Placeholder::Origin | Placeholder::Team
+        )
+    }
+
     fn from_name(name: &str) -> Option<Placeholder> {
         Some(match name {
             "base_url" => Placeholder::BaseUrl,
+            "origin" => Placeholder::Origin,
+            "team" => Placeholder::Team,
             "resource" => Placeholder::Resource,
             "deployment" => Placeholder::Deployment,
             "region" => Placeholder::Region,

@@ -3,14 +3,15 @@
 //! Invariants: TLS 1.2 or 1.3 and a chain to a root of this machine, of the file its owner configured,
 //! or (where the machine has none, as in a bare container) of Mozilla's list. `SSL_CERT_FILE`,
 //! `SSL_CERT_DIR` and `SSLKEYLOGFILE` have no say, which is why the bundles are read here and not by
-//! rustls-native-certs. Roots are read per test and not kept.
+//! rustls-native-certs. Tests under way at the same time share the roots, so that a hundred of them read and hold the
+//! machine's bundle once; with the last of them they are gone.
 //!
 //! Deliberately absent: switching the check off.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
@@ -32,17 +33,30 @@ const BUNDLES: &[&str] = &[
     "/etc/openssl/certs/ca-certificates.crt",
 ];
 
-/// A TLS configuration that trusts the machine's roots and those of `extra`; the error is a sentence.
-pub(super) fn client_config(extra: Option<&Path>) -> Result<ClientConfig, &'static str> {
+/// A configuration that lives as long as a test uses it, and whose it is.
+static IN_USE: Mutex<Option<(Option<PathBuf>, Weak<ClientConfig>)>> = Mutex::new(None);
+
+/// A TLS configuration that trusts the machine's roots and those of `extra`; the error is a sentence. Kept alive
+/// for the whole test, it is the same for all that run meanwhile.
+pub(super) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, &'static str> {
     const UNREADABLE: &str = "the configured file of certificate authorities cannot be read";
-    let extra = match extra {
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((path, config)) = &*in_use
+        && path.as_deref() == extra
+        && let Some(config) = config.upgrade()
+    {
+        return Ok(config);
+    }
+    let certificates = match extra {
         None => Vec::new(),
         Some(path) => read_bundle(path)
             .filter(|certificates| !certificates.is_empty())
             .ok_or(UNREADABLE)?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    verifying(provider, extra).ok_or(UNREADABLE)
+    let config = Arc::new(verifying(provider, certificates).ok_or(UNREADABLE)?);
+    *in_use = Some((extra.map(Path::to_owned), Arc::downgrade(&config)));
+    Ok(config)
 }
 
 /// For plain http to this machine, where a client wants a configuration and never uses it.

@@ -29,6 +29,7 @@ impl Service {
             expires_at: session
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
+            damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
             account,
             totp_required,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,7 +70,7 @@ impl Service {
             origin: origin(caller),
             accept_rollback: request.accept_rollback.unwrap_or(false),
         })?;
-        let name = account.name().as_str().to_owned();
+        let (id, name) = (*account.id(), account.name().as_str().to_owned());
         let chain = self
             .audit
             .open_account(*account.id(), account.audit_key())?;
@@ -84,6 +85,7 @@ impl Service {
         let expires_at = self.begin(caller, opening, &|chain| {
             self.audit.append(chain, &done(Op::AgentUnlock, caller))
         })?;
+        self.checks.due(&id);
         Ok(protocol::Unlocked {
             account: name,
             notice,

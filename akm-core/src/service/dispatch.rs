@@ -54,6 +54,15 @@ impl Service {
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
                 .map(Response::ProviderTest),
+            Request::ProviderBalance(request) => self
+                .provider_balance(caller, &request)
+                .map(Response::ProviderBalance),
+            Request::BackupCreate(request) => self
+                .create_backup(caller, &request)
+                .map(Response::BackupCreate),
+            Request::BackupSchedule(request) => self
+                .schedule_backups(caller, &request)
+                .map(Response::BackupSchedule),
             request => self.open_session(caller, request.op(), |asked| match request.op().cost() {
                 Cost::Quick => self.quick(asked, &request),
                 Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),
@@ -103,6 +112,9 @@ impl Service {
                         &filter,
                     )
                     .map(Response::AuditList)
+            }
+            Request::VaultCheck(request) => {
+                self.check_vault(asked, &request).map(Response::VaultCheck)
             }
             Request::AuditVerify(_) => self
                 .audit

@@ -1,19 +1,21 @@
-//! The arms for keys: add, get, show, list, update, rotate, remove, history, test.
+//! The arms for keys: add, get, show, list, update, rotate, remove, history.
 
-use crate::audit::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, ProviderId, check_env, check_secret, check_text};
 use crate::protocol::{
     self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate,
-    KeySecret, KeyShow, KeyStatus, KeyUpdate, Op, ProviderTest, TestResult,
+    KeySecret, KeyShow, KeyStatus, KeyUpdate,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms};
 
+use super::balance::Threshold;
 use super::{Asked, Service, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
+/// Longest id of a team in bytes.
+const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
@@ -37,6 +39,8 @@ impl Service {
                 .map(shape::parse_expiry)
                 .transpose()?,
             env: variable(request.env)?,
+            low_balance: threshold(request.low_balance.as_deref())?,
+            team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         };
@@ -107,7 +111,10 @@ impl Service {
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
-        self.key_result(&self.find(asked, &name)?.record)
+        let opened = self.find(asked, &name)?;
+        let mut result = self.key_result(&opened.record)?;
+        result.key.last_test = self.described_test(asked, &opened.record)?;
+        Ok(result)
     }
 
     pub(super) fn list_keys(&self, asked: &Asked<'_>, request: &KeyList) -> Result<KeyPage> {
@@ -137,7 +144,12 @@ impl Service {
         )?;
         let keys = records
             .iter()
-            .map(|record| shape::key(record, now))
+            .map(|record| {
+                Ok(protocol::Key {
+                    last_test: self.described_test(asked, record)?,
+                    ..shape::key(record, now)?
+                })
+            })
             .collect::<Result<_>>()?;
         Ok(KeyPage {
             keys,
@@ -174,6 +186,12 @@ impl Service {
         }
         if let Some(env) = &request.env {
             record.env = variable(Some(env.clone()))?;
+        }
+        if let Some(low_balance) = &request.low_balance {
+            record.low_balance = threshold(Some(low_balance))?;
+        }
+        if let Some(text) = &request.team {
+            record.team = team(Some(text.clone()))?;
         }
         if let Some(status) = request.status {
             record.status = next_status(record.status, status)?;
@@ -288,48 +306,19 @@ impl Service {
         })
     }
 
-    /// Takes the secret out under the session, then tests it without holding the session.
-    #[cfg(feature = "providers")]
+    #[cfg(not(feature = "providers"))]
     pub(super) fn provider_test(
         &self,
-        caller: &Caller,
-        request: &ProviderTest,
-    ) -> Result<TestResult> {
-        let (name, record, secret) = self.open_session(caller, Op::ProviderTest, |asked| {
-            let name = KeyName::parse(&request.name, "name")?;
-            let opened = self.find(asked, &name)?;
-            self.check_usable(&opened.record.terms())?;
-            let secret = self.vault.open_secret(&asked.session.account, &opened)?;
-            self.key_event(asked, &opened.record.id, &name)?;
-            Ok((name, opened.record, secret))
-        })?;
-        let destinations = Destinations::decode(&record.destinations)?;
-        let provider = Catalogue::builtin().provider(name.provider().as_str());
-        let report = crate::provider::test(
-            &self.outbound,
-            provider,
-            &destinations,
-            record.base_url.as_deref(),
-            &secret,
-        );
-        Ok(TestResult {
-            name: name.to_string(),
-            outcome: report.outcome,
-            models: report.models,
-            latency_ms: report.latency_ms,
-            detail: report.detail,
-        })
-    }
-
-    #[cfg(not(feature = "providers"))]
-    pub(super) fn provider_test(&self, _: &Caller, _: &ProviderTest) -> Result<TestResult> {
+        _: &crate::audit::Caller,
+        _: &protocol::ProviderTest,
+    ) -> Result<protocol::TestResult> {
         Err(Error::new(
             Kind::Unavailable,
             "this build has no connection tests",
         ))
     }
 
-    fn find(&self, asked: &Asked<'_>, name: &KeyName) -> Result<OpenedKey> {
+    pub(super) fn find(&self, asked: &Asked<'_>, name: &KeyName) -> Result<OpenedKey> {
         match self.vault.find_key(&asked.session.account, name)? {
             Some(opened) => {
                 asked.about(opened.record.id, name);
@@ -374,7 +363,7 @@ impl Service {
         Ok(())
     }
 
-    fn check_usable(&self, terms: &Terms) -> Result<()> {
+    pub(super) fn check_usable(&self, terms: &Terms) -> Result<()> {
         match shape::status(terms, self.now_ms()) {
             KeyStatus::Active => Ok(()),
             KeyStatus::Disabled => {
@@ -386,6 +375,19 @@ impl Service {
             KeyStatus::Burned => Err(Error::new(Kind::Denied, "the key was found in the open")
                 .with_hint("run akm rotate NAME")),
         }
+    }
+
+    /// What the last test of a key showed, for the wire.
+    pub(super) fn described_test(
+        &self,
+        asked: &Asked<'_>,
+        record: &Record,
+    ) -> Result<Option<protocol::LastTest>> {
+        let test = self.vault.last_test(&asked.session.account, record)?;
+        Ok(test.map(|test| protocol::LastTest {
+            outcome: test.outcome,
+            time: shape::time_ms(test.at),
+        }))
     }
 
     fn key_result(&self, record: &Record) -> Result<KeyResult> {
@@ -451,6 +453,30 @@ fn variable(name: Option<String>) -> Result<Option<String>> {
     Ok(Some(name))
 }
 
+fn threshold(text: Option<&str>) -> Result<Option<String>> {
+    text.and_then(none_if_empty)
+        .map(|text| Threshold::parse(text).map(|threshold| threshold.to_string()))
+        .transpose()
+}
+
+/// It stands in a path, so it is one segment of one reading.
+fn team(text: Option<String>) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let fits = text.len() <= MAX_TEAM
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !fits {
+        return Err(Error::invalid(
+            "team",
+            "the id of a team has up to 128 of a-z, A-Z, 0-9, - and _",
+        ));
+    }
+    Ok(Some(text))
+}
+
 fn page_limit(limit: Option<u32>) -> Result<u32> {
     match limit.unwrap_or(100) {
         limit @ 1..=protocol::MAX_PAGE => Ok(limit),
@@ -458,7 +484,7 @@ fn page_limit(limit: Option<u32>) -> Result<u32> {
     }
 }
 
-fn parse_cursor(text: &str) -> Result<crate::store::Id> {
+pub(super) fn parse_cursor(text: &str) -> Result<crate::store::Id> {
     data_encoding::HEXLOWER
         .decode(text.as_bytes())
         .ok()

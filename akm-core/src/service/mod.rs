@@ -9,14 +9,21 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod backups;
+mod balance;
 mod catalogue;
+mod checks;
 mod copy;
 mod credentials;
 mod dispatch;
+mod door;
 mod keyfile;
 mod keys;
+mod restore;
 mod session;
 mod shape;
+#[cfg(feature = "providers")]
+mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +37,9 @@ use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
+pub use door::Door;
+
+use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
 use session::{Session, Sessions};
@@ -38,6 +48,7 @@ use session::{Session, Sessions};
 pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// Where a service finds its files and what bounds it.
+#[derive(Clone)]
 pub struct Options {
     /// The vault file; its directory must exist and be private.
     pub vault: PathBuf,
@@ -45,6 +56,8 @@ pub struct Options {
     pub journal: PathBuf,
     /// The state directory (host key); must exist and be private.
     pub state: PathBuf,
+    /// Where backups are put; made when the first one is.
+    pub backups: PathBuf,
     /// Time, chance, cost.
     pub host: Host,
     /// Most keys per account; none by default.
@@ -56,12 +69,16 @@ pub struct Options {
     pub outbound: crate::provider::Outbound,
 }
 
-/// One vault, and the sessions on it.
+/// One vault, and the sessions on it. A program goes through a [`Door`].
 pub struct Service {
     host: Host,
     vault: Vault,
     audit: Audit,
     sessions: Sessions,
+    /// The file under the vault, for copies of it.
+    file: Arc<SqliteStore>,
+    backups: Backups,
+    checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
     default_lifetime: Option<Duration>,
@@ -78,13 +95,14 @@ impl Service {
             vault: path,
             journal,
             state,
+            backups,
             host,
             key_limit,
             default_lifetime,
             ..
         } = options;
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let file = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
+        let store: Arc<dyn Store> = Arc::clone(&file) as Arc<dyn Store>;
         let host_key = vault::load_host_key(&state, &*host.random)?;
         let audit = Audit::open(
             &journal,
@@ -95,10 +113,13 @@ impl Service {
         )?;
         let anchors = vault::Anchors::open(&state, &store.vault_id())?;
         Ok(Service {
-            keyfiles: Keyfiles::new(state, &store.vault_id()),
+            keyfiles: Keyfiles::new(state.clone(), &store.vault_id()),
             vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
             sessions: Sessions::default(),
+            backups: Backups::open(backups, state, file.vault_id())?,
+            file,
+            checks: checks::Checks::default(),
             key_limit,
             default_lifetime,
             path,
@@ -250,6 +271,17 @@ impl Service {
             Request::AccountRecover(request) => {
                 self.recover(caller, &request).map(Response::AccountRecover)
             }
+            Request::BackupList(_) => return self.list_backups().map(Response::BackupList),
+            Request::BackupVerify(request) => {
+                return self
+                    .verify_backup(caller, &request)
+                    .map(Response::BackupVerify);
+            }
+            // Only the door can replace what it leads to.
+            Request::BackupRestore(_) => Err(Error::new(
+                Kind::Unavailable,
+                "a backup is restored through the door",
+            )),
             _ => Err(Error::internal(
                 "the table and the service disagree about an authority",
             )),

@@ -85,6 +85,13 @@ impl Table {
         Locks(self.locks.get(&uid).copied().unwrap_or(0), self.all_locks)
     }
 
+    /// Some session of an account.
+    pub(super) fn of_account(&self, account: &crate::store::Id) -> Option<&Session> {
+        self.by_uid
+            .values()
+            .find(|session| session.account.id() == account)
+    }
+
     /// The live session of a uid; one whose time is over is locked, swept or not.
     pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
         self.by_uid
@@ -111,6 +118,12 @@ impl Sessions {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Who has a session.
+    #[cfg(feature = "providers")]
+    pub(super) fn uids(&self) -> Vec<u32> {
+        self.read().by_uid.keys().copied().collect()
     }
 
     /// How often a uid has locked up to now.

@@ -82,6 +82,8 @@ pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
         preview: record.preview.clone(),
         env: record.env.clone().or_else(standard),
         use_only: record.use_only,
+        low_balance: record.low_balance.clone(),
+        team: record.team.clone(),
         base_url: record.base_url.clone(),
         header: Some(destinations.header).filter(|header| !header.is_empty()),
         hosts: destinations.origins,
@@ -91,6 +93,7 @@ pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
         updated_at: time_ms(record.updated_at),
         last_used_at: record.last_used_at.map(time_ms),
         expires_at: record.expires_at.map(time_ms),
+        last_test: None,
     })
 }
 

@@ -10,8 +10,8 @@ use crate::error::Result;
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
 pub(crate) use sqlite::open_private;
+pub use sqlite::{Contents, SqliteStore};
 
 /// A random identifier.
 pub type Id = [u8; 16];
@@ -266,9 +266,13 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<KeyHead>>;
     /// Replaced secrets of a key, newest first.
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>>;
+    /// Keeps the last connection test of a key whose secret has this version; otherwise there is nothing to keep.
+    fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()>;
+    /// The last connection test of a key: the version of the secret, and what is sealed.
+    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>>;
 
     /// Takes events from the journal: an event that is there already is skipped, a different one in its place is
-    /// `corrupt`. Moves `last_used_at` of the records that `key.get` and `provider.test` handed out.
+    /// `corrupt`. Moves `last_used_at` of the records that `key.get`, `provider.test` and `provider.balance` handed out.
     fn fold_events(&self, events: &[EventRow]) -> Result<()>;
     /// The last event of a chain.
     fn last_event(&self, chain: &Id) -> Result<Option<EventRow>>;

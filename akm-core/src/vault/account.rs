@@ -49,6 +49,30 @@ pub struct Unlocked {
 }
 
 impl Unlocked {
+    /// The same keys for a look into a copy of the vault, which has a state of its own.
+    pub(super) fn over(&self, copy: &Vault) -> Result<Unlocked> {
+        let again = |key: &LockedKey| {
+            LockedKey::build(|to| {
+                to.copy_from_slice(key.expose());
+                Ok(())
+            })
+        };
+        Ok(Unlocked {
+            id: self.id,
+            name: self.name.clone(),
+            profile_version: self.profile_version,
+            device: None,
+            vault_key: again(&self.vault_key)?,
+            index_key: again(&self.index_key)?,
+            ready: ReadyKeys::default(),
+            profile_key: again(&self.profile_key)?,
+            audit_key: again(&self.audit_key)?,
+            manifest_key: again(&self.manifest_key)?,
+            shared: copy.open.of(&self.id),
+            notice: Notice::None,
+        })
+    }
+
     /// The account's id.
     pub fn id(&self) -> &Id {
         &self.id

@@ -26,17 +26,17 @@ use crate::store::{
 };
 
 use super::anchor::{Position, Standing};
-use super::tree::{Draft, EMPTY, Entry, Marks, Nodes, STALE};
-use super::{Unlocked, Vault};
+use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
+use super::{Check, Unlocked, Vault};
 
 const VERSION: u8 = 1;
 const LEN: usize = 1 + 3 * 8 + 3 * 32;
-/// Records looked at under one hold of the account's changes.
-const SLICE: u32 = 128;
+/// Rows read at a time.
+pub(super) const SLICE: u32 = 128;
 
 /// What an account is as of one change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Manifest {
+pub(super) struct Manifest {
     epoch: u64,
     generation: u64,
     records: u64,
@@ -137,17 +137,29 @@ pub(super) struct Shared {
     state: Mutex<Option<State>>,
 }
 
-struct State {
+pub(super) struct State {
     manifest: Manifest,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
+}
+
+impl State {
+    /// How many records there are.
+    pub(super) fn records(&self) -> u64 {
+        self.manifest.records
+    }
+
+    /// Whether the stored account is the one that counts.
+    pub(super) fn has(&self, row: &AccountRow, slots: &[SlotRow]) -> bool {
+        row.manifest == self.manifest.bytes() && self.manifest.account == account_mark(row, slots)
+    }
 }
 
 impl Shared {
-    fn changes(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,7 +250,8 @@ impl Edit<'_> {
     }
 }
 
-const UNCHECKED: Error = Error::internal("an account was used before its manifest was checked");
+pub(super) const UNCHECKED: Error =
+    Error::internal("an account was used before its manifest was checked");
 
 fn next(number: u64) -> Result<u64> {
     number
@@ -361,9 +374,15 @@ impl Vault {
     /// made again of the rows that are there. Afterwards every other copy is older.
     pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
         let _changes = account.shared.changes();
-        let (row, slots) = self.stored_account(account.id())?;
+        let (row, mut slots) = self.stored_account(account.id())?;
         let vault = self.store.vault_id();
         let id = account.id();
+        let mut change = AccountChange::default();
+        if account.notice() == Notice::Restored {
+            // Codes that were used since the backup would be good again.
+            change.remove_slots = super::canary::recovery(&slots);
+            slots.retain(|slot| !change.remove_slots.contains(&slot.slot));
+        }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
 
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
@@ -390,9 +409,17 @@ impl Vault {
             mac: [0; 32],
         };
         self.write_manifest(account, &row.manifest, manifest, true, nodes, |tree| {
-            let nothing = AccountChange::default();
-            self.store.change_account(id, &nothing, tree, before_commit)
+            self.store.change_account(id, &change, tree, before_commit)
         })
+    }
+
+    /// Whether the account is as a restore announced it and nobody has signed in since.
+    pub(super) fn is_restored(&self, row: &AccountRow) -> Result<bool> {
+        let Some(anchors) = &self.anchors else {
+            return Ok(false);
+        };
+        let standing = anchors.compare(&row.id, &claimed_position(row)?)?;
+        Ok(matches!(standing, Standing::Older { awaited: true, .. }))
     }
 
     /// An epoch that neither the vault nor this machine has had.
@@ -536,7 +563,7 @@ impl Vault {
         }
     }
 
-    fn stored_account(&self, id: &Id) -> Result<(AccountRow, Vec<SlotRow>)> {
+    pub(super) fn stored_account(&self, id: &Id) -> Result<(AccountRow, Vec<SlotRow>)> {
         let row = self
             .store
             .account(id)?
@@ -565,123 +592,6 @@ fn account_mark(row: &AccountRow, slots: &[SlotRow]) -> Tag {
         parts.extend([&number[..], &slot.kdf, &slot.commit, &slot.wrapped]);
     }
     crypto::hash(&parts)
-}
-
-/// Where a check has come to, and what it found. Start with the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Check {
-    /// The last record looked at.
-    after: Option<Id>,
-    /// How many rows were looked at.
-    pub seen: u64,
-    /// Records that ought to be there and are not.
-    pub missing: Vec<Id>,
-    /// Rows that ought not to be there.
-    pub foreign: Vec<Id>,
-    /// Rows that are another version than the newest.
-    pub stale: Vec<Id>,
-    /// Whether the tree itself could not be read to its end.
-    pub broken: bool,
-    /// Whether everything was looked at.
-    pub done: bool,
-}
-
-impl Check {
-    /// Whether nothing is wrong so far.
-    pub fn is_clean(&self) -> bool {
-        self.missing.is_empty() && self.foreign.is_empty() && self.stale.is_empty() && !self.broken
-    }
-}
-
-/// Most ids named in each list of a check: the rest is only more of the same.
-const NAMED: usize = 100;
-
-impl Vault {
-    /// How many records the account has by its manifest.
-    pub fn records(&self, account: &Unlocked) -> Result<u64> {
-        let state = account.shared.state();
-        state
-            .as_ref()
-            .map(|state| state.manifest.records)
-            .ok_or(UNCHECKED)
-    }
-
-    /// Compares the next rows with the tree: a deleted one, one put back and one added are found. Changes of the account
-    /// wait meanwhile, for a bounded number of rows. Call until `done`.
-    pub fn check_slice(&self, account: &Unlocked, check: &mut Check) -> Result<()> {
-        if check.done {
-            return Ok(());
-        }
-        let _changes = account.shared.changes();
-        let id = account.id();
-        let (row, slots) = self.stored_account(id)?;
-        let rows = self.store.rows_page(id, check.after.as_ref(), SLICE)?;
-        let full = rows.len() == SLICE as usize;
-        let mut upto = rows.last().filter(|_| full).map(|row| row.head.id);
-
-        let mut state = account.shared.state();
-        let State { nodes, manifest } = state.as_mut().ok_or(UNCHECKED)?;
-        if row.manifest != manifest.bytes() || manifest.account != account_mark(&row, &slots) {
-            check.broken = true;
-        }
-        let load = |number| self.store.tree_node(id, number);
-        let most = 8 * SLICE as usize;
-        let entries = match nodes.range(check.after.as_ref(), upto.as_ref(), most, &load) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == Kind::RolledBack => {
-                check.broken = true;
-                check.done = true;
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        drop(state);
-        if entries.len() == most {
-            upto = entries.last().map(|entry| entry.id);
-        }
-        let rows: Vec<&KeyRow> = rows
-            .iter()
-            .filter(|row| upto.is_none_or(|upto| row.head.id <= upto))
-            .collect();
-        check.seen += rows.len() as u64;
-        compare(&rows, &entries, check);
-        match upto {
-            Some(upto) => check.after = Some(upto),
-            None => check.done = true,
-        }
-        Ok(())
-    }
-}
-
-/// Both by rising id.
-fn compare(rows: &[&KeyRow], entries: &[Entry], check: &mut Check) {
-    let note = |list: &mut Vec<Id>, id: Id| {
-        if list.len() < NAMED {
-            list.push(id);
-        }
-    };
-    let (mut rows, mut entries) = (rows.iter().peekable(), entries.iter().peekable());
-    loop {
-        match (rows.peek(), entries.peek()) {
-            (None, None) => return,
-            (Some(row), entry) if entry.is_none_or(|entry| row.head.id < entry.id) => {
-                note(&mut check.foreign, row.head.id);
-                rows.next();
-            }
-            (row, Some(entry)) if row.is_none_or(|row| row.head.id > entry.id) => {
-                note(&mut check.missing, entry.id);
-                entries.next();
-            }
-            (Some(row), Some(entry)) => {
-                if Marks::of(row).ok() != Some(entry.marks) {
-                    note(&mut check.stale, entry.id);
-                }
-                rows.next();
-                entries.next();
-            }
-            _ => return,
-        }
-    }
 }
 
 /// Announces a restore to the state directory: each account of `restored` may be exactly what it is there at its next

@@ -11,9 +11,12 @@
 
 mod account;
 mod anchor;
+mod canary;
+mod check;
 mod codes;
 mod host_key;
 pub mod key_file;
+mod last_test;
 mod limits;
 mod manifest;
 mod ready;
@@ -31,9 +34,11 @@ use std::time::Duration;
 
 pub use account::{Device, NewAccount, Unlocked};
 pub use anchor::{Anchors, Position, Standing};
+pub use check::Check;
 pub use host_key::load_or_create as load_host_key;
+pub use last_test::LastTest;
 pub use limits::Origin;
-pub use manifest::{Check, Notice, announce_restore, claimed_position};
+pub use manifest::{Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record};
 pub use recovery::RecoveredAccount;

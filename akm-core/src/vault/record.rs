@@ -40,6 +40,10 @@ pub struct NewKey {
     pub expires_at: Option<i64>,
     /// The variable `akm run` sets.
     pub env: Option<String>,
+    /// Below which balance its owner wants to know.
+    pub low_balance: Option<String>,
+    /// The id of the owner's team or account at the provider.
+    pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Where the provider is reached, if not at its standard address.
@@ -65,6 +69,10 @@ pub struct Record {
     pub expires_at: Option<i64>,
     /// The variable `akm run` sets.
     pub env: Option<String>,
+    /// Below which balance its owner wants to know.
+    pub low_balance: Option<String>,
+    /// The id of the owner's team or account at the provider.
+    pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Where the provider is reached, if not at its standard address.
@@ -152,6 +160,8 @@ impl Vault {
                 notes: new.notes.clone(),
                 expires_at: new.expires_at,
                 env: new.env.clone(),
+                low_balance: new.low_balance.clone(),
+                team: new.team.clone(),
                 use_only: new.use_only,
                 base_url: new.base_url.clone(),
                 destinations: new.destinations.clone(),

@@ -46,6 +46,11 @@ impl Vault {
             return Err(Error::wrong_credentials());
         };
 
+        // A code that was used since the backup would be good again.
+        if self.is_restored(&row)? {
+            return Err(Error::wrong_credentials());
+        }
+
         let mut unlocked = self.open_account(&row, &root, None)?;
         let before = self.open_profile(&unlocked, &row)?;
         let mut profile = Profile::default();

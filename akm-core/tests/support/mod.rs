@@ -15,7 +15,7 @@ use akm_core::protocol::{
     decode_result, encode, envelope, open_envelope,
 };
 use akm_core::provider::Outbound;
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use akm_core::store::SqliteStore;
 use akm_core::vault::{Vault, load_host_key};
 use akm_core::{Kind, Result, Secret};
@@ -68,7 +68,7 @@ pub struct Bench {
     pub default_lifetime: Option<Duration>,
     /// What a passphrase slot costs; counts from the next `reopen`.
     pub kdf_cost: KdfCost,
-    service: Option<Service>,
+    service: Option<Door>,
 }
 
 impl Bench {
@@ -108,11 +108,12 @@ impl Bench {
         self.service = None;
     }
 
-    pub fn open(&self) -> Result<Service> {
-        Service::open(Options {
+    pub fn open(&self) -> Result<Door> {
+        Door::open(Options {
             vault: self.vault(),
             journal: self.home.path().join("audit.journal"),
             state: self.home.path().join("state"),
+            backups: self.home.path().join("backups"),
             host: self.host(),
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,
@@ -140,7 +141,7 @@ impl Bench {
         self.home.path().join("vault.db")
     }
 
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &Door {
         self.service.as_ref().expect("the service is open")
     }
 
@@ -238,6 +239,8 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         notes: None,
         expires_at: None,
         env: None,
+        low_balance: None,
+        team: None,
         use_only: None,
         base_url: None,
     }

@@ -82,6 +82,7 @@ impl Reply {
     }
 
     /// The same with one more header line.
+    #[allow(dead_code, reason = "not every user needs it")]
     pub(crate) fn with(mut self, name: &str, value: &str) -> Reply {
         self.headers.push((name.into(), value.into()));
         self

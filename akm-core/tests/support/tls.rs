@@ -12,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::provider_server::Duplex;
 
 /// The authority that signed `good`, `expired` and `elsewhere`.
+#[allow(dead_code, reason = "not every user needs it")]
 pub(crate) fn authority() -> PathBuf {
     fixture("ca.pem")
 }

@@ -112,11 +112,27 @@ fn kinds(op: Op) -> &'static [Kind] {
             Denied,
             WrongCredentials,
         ],
-        Op::KeyGet | Op::KeyCopy | Op::ProviderTest => &[Locked, InvalidInput, NotFound, Denied],
+        Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
+            &[Locked, InvalidInput, NotFound, Denied]
+        }
         Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
-        Op::KeyList | Op::AuditList | Op::AuditVerify => &[Locked, InvalidInput],
+        Op::KeyList
+        | Op::AuditList
+        | Op::AuditVerify
+        | Op::BackupCreate
+        | Op::BackupSchedule
+        | Op::VaultCheck => &[Locked, InvalidInput],
+        Op::BackupList => &[InvalidInput],
+        Op::BackupVerify => &[InvalidInput, NotFound],
+        Op::BackupRestore => &[
+            InvalidInput,
+            NotFound,
+            Conflict,
+            RateLimited,
+            WrongCredentials,
+        ],
     }
 }
 

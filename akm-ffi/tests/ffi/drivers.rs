@@ -11,7 +11,7 @@ use akm_core::client::Client;
 use akm_core::host::Host;
 use akm_core::protocol::{Op, Request};
 use akm_core::provider::Outbound;
-use akm_core::service::{Options, Service};
+use akm_core::service::{Door, Options};
 use akm_core::{Error, Kind};
 use serde_json::Value;
 
@@ -122,7 +122,7 @@ impl Drop for Program {
 /// Rust, with the service inside this process.
 #[derive(Default)]
 pub(crate) struct Embedded {
-    service: Option<Service>,
+    service: Option<Door>,
     count: usize,
 }
 
@@ -139,12 +139,13 @@ impl Way for Embedded {
             vault: place.to_owned(),
             journal: place.with_file_name("audit.journal"),
             state,
+            backups: place.with_file_name("backups"),
             host: Host::real(),
             key_limit: None,
             default_lifetime: None,
             outbound: Outbound::default(),
         };
-        self.service = Some(Service::open(options).expect("an empty home can be opened"));
+        self.service = Some(Door::open(options).expect("an empty home can be opened"));
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {

@@ -74,6 +74,15 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Seen>>) {
                 "429 Too Many Requests",
                 r#"{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}"#,
             ),
+            _ if seen
+                .line
+                .starts_with("GET /v1/dashboard/billing/credit_grants") =>
+            {
+                (
+                    "200 OK",
+                    r#"{"object":"credit_summary","total_granted":18.0,"total_used":5.50,"total_available":12.50}"#,
+                )
+            }
             _ if seen.line.starts_with("POST /v1/chat/completions") => (
                 "200 OK",
                 r#"{"id":"c1","object":"chat.completion","created":1,"model":"gpt-test","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#,

@@ -95,11 +95,36 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "unheard-of/work"}),
             json!({"outcome": "unverifiable"}),
         ),
+        Op::ProviderBalance => (
+            json!({"name": "unheard-of/work"}),
+            json!({"outcome": "unsupported", "balances": [], "checked_at": "$time"}),
+        ),
         Op::AuditList => (
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
         ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
+        Op::BackupCreate => (
+            json!({}),
+            json!({"backup": {"name": "$save backup", "own": true}, "removed": []}),
+        ),
+        Op::BackupList => (json!({}), json!({"backups": [{"name": "${backup}"}]})),
+        Op::BackupVerify => (
+            json!({"name": "${backup}"}),
+            json!({"verified": "decrypted", "accounts": 1}),
+        ),
+        Op::BackupRestore => (
+            json!({"name": "${backup}", "passphrase": PASSPHRASE, "replace": true}),
+            json!({"name": "${backup}", "accounts": 1, "kept": "$text"}),
+        ),
+        Op::BackupSchedule => (
+            json!({"daily": true}),
+            json!({"schedule": {"every_s": 86400, "keep": 14}}),
+        ),
+        Op::VaultCheck => (
+            json!({}),
+            json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
+        ),
     }
 }
 
@@ -127,8 +152,8 @@ fn walk(way: &mut dyn Way, place: &Path) {
             op.name()
         );
     }
-    // These two change whose session it is: last.
-    let last = [Op::AccountRegister, Op::AgentLock];
+    // These change whose session it is: last.
+    let last = [Op::AccountRegister, Op::AgentLock, Op::BackupRestore];
     let first = Op::ALL.iter().filter(|op| !last.contains(op));
     for op in first.chain(&last) {
         let (request, pattern) = minimal(*op);

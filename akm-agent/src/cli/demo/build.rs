@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use super::super::text::text;
 use super::stage::{BUILD_PATIENCE, Broken, Stage};
 
 /// What is there to run, or why not.
@@ -42,7 +43,7 @@ impl Checkout {
                 root: root.to_owned(),
                 target,
             })
-            .ok_or_else(|| "not in a checkout of akm".to_owned())
+            .ok_or_else(|| text!("demo-no-checkout"))
     }
 
     /// A file of the checkout.
@@ -50,7 +51,7 @@ impl Checkout {
         let file = self.root.join(path);
         match file.is_file() {
             true => Ok(file),
-            false => Err(format!("{path} is not in this checkout")),
+            false => Err(text!("demo-no-file", path = path)),
         }
     }
 
@@ -91,8 +92,11 @@ impl Checkout {
         let ran = stage.run_within(&mut command, "", BUILD_PATIENCE)?;
         if ran.code != 0 {
             return Err(Broken::Failed(format!(
-                "cargo build {} failed:\n{}",
-                arguments.join(" "),
+                "{}\n{}",
+                text!(
+                    "demo-build-failed",
+                    what = format!("cargo build {}", arguments.join(" "))
+                ),
                 ran.stderr.trim_end()
             )));
         }
@@ -102,14 +106,14 @@ impl Checkout {
             .flat_map(|artifact| artifact.filenames)
             .rfind(|file| wanted(file))
             .map(PathBuf::from)
-            .ok_or_else(|| Broken::Failed("cargo built something else".to_owned()))
+            .ok_or_else(|| Broken::Failed(text!("demo-built-else")))
     }
 
     /// Installs what the Node package needs, if it is not there.
-    pub(super) fn npm(&self, stage: &Stage, npm: &Path) -> Result<&'static str, Broken> {
+    pub(super) fn npm(&self, stage: &Stage, npm: &Path) -> Result<String, Broken> {
         let package = self.root.join("bindings/node");
         if package.join("node_modules/koffi/package.json").is_file() {
-            return Ok("koffi is there already");
+            return Ok(text!("demo-koffi-there"));
         }
         let mut command = Command::new(npm);
         command
@@ -117,9 +121,10 @@ impl Checkout {
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
         let ran = stage.run_within(&mut command, "", BUILD_PATIENCE)?;
         match ran.code {
-            0 => Ok("koffi is installed"),
+            0 => Ok(text!("demo-koffi-installed")),
             _ => Err(Broken::Failed(format!(
-                "npm ci failed:\n{}",
+                "{}\n{}",
+                text!("demo-build-failed", what = "npm ci"),
                 ran.stderr.trim_end()
             ))),
         }
@@ -149,7 +154,7 @@ pub(super) fn tool(name: &str) -> Found<PathBuf> {
             std::fs::metadata(file)
                 .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
         })
-        .ok_or_else(|| format!("{name} is not installed"))
+        .ok_or_else(|| text!("demo-no-tool", name = name))
 }
 
 /// The cargo that runs this program, or the one of `PATH`.

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::super::text::text;
 use super::build::{self, Checkout, Found};
 use super::play::{Play, Played, WANTED, expect_code, failed, preview};
 use super::provider::Role;
 use super::stage::Stage;
 
-/// Said before a compiler is silent for a while.
-const BUILDING: &str = "the first time takes a minute or two …";
 /// Where the example programs are, and how the one in Rust is built.
 const RUST_EXAMPLE: &str = "examples/rust/get.rs";
 const RUST_BUILD: &[&str] = &["-p", "akm-core", "--features", "client", "--example", "get"];
@@ -18,7 +17,7 @@ const NODE_EXAMPLE: &str = "examples/node/get.mjs";
 
 /// A program that fetches a key.
 pub(super) struct Fetcher {
-    title: &'static str,
+    title: String,
     shown: String,
     pub(super) how: Found<How>,
     /// How it says that the account is locked.
@@ -110,7 +109,7 @@ impl Play {
             &body,
             "http://akm/v1/key.get",
         ];
-        let fetcher = |title, shown, how| Fetcher {
+        let fetcher = |title: String, shown, how| Fetcher {
             title,
             shown,
             how,
@@ -118,30 +117,30 @@ impl Play {
         };
         Ok(vec![
             fetcher(
-                "the command line",
+                text!("demo-by-akm"),
                 format!("akm get {WANTED}"),
                 plain(this, &["get", WANTED]),
             ),
             Fetcher {
                 refusal: Refusal::Http,
                 ..fetcher(
-                    "curl",
+                    "curl".to_owned(),
                     format!("curl --unix-socket $AKM_AGENT_SOCK -d '{body}' http://akm/v1/key.get"),
                     plain(build::tool("curl"), &curl),
                 )
             },
             fetcher(
-                "a Rust program",
+                text!("demo-by-rust"),
                 format!("{RUST_EXAMPLE} {WANTED}"),
                 plain(rust, &[WANTED]),
             ),
             fetcher(
-                "a Python program",
+                text!("demo-by-python"),
                 format!("python3 {PYTHON_EXAMPLE} {WANTED}"),
                 python,
             ),
             fetcher(
-                "a Node program",
+                text!("demo-by-node"),
                 format!("node {NODE_EXAMPLE} {WANTED}"),
                 node,
             ),
@@ -149,12 +148,13 @@ impl Play {
     }
 
     fn library(&mut self, checkout: &Found<Checkout>) -> Played<Found<PathBuf>> {
-        self.step("The C library is built", "cargo build -p akm-ffi")?;
+        self.step(&text!("demo-build-c"), "cargo build -p akm-ffi")?;
         let (checkout, cargo) = match with_tool(checkout, build::cargo()) {
             Ok(both) => both,
             Err(why) => return self.without(why),
         };
-        self.result(BUILDING)?;
+        // Said before a compiler is silent for a while.
+        self.result(&text!("demo-building"))?;
         let path = checkout.build(&self.stage, &cargo, &["-p", "akm-ffi", "--lib"], |file| {
             file.ends_with("libakm.so") || file.ends_with("libakm.dylib")
         })?;
@@ -164,14 +164,15 @@ impl Play {
 
     fn rust_example(&mut self, checkout: &Found<Checkout>) -> Played<Found<PathBuf>> {
         self.step(
-            "The Rust example is built",
+            &text!("demo-build-rust"),
             "cargo build -p akm-core --features client --example get",
         )?;
         let (checkout, cargo) = match with_tool(checkout, build::cargo()) {
             Ok(both) => both,
             Err(why) => return self.without(why),
         };
-        self.result(BUILDING)?;
+        // Said before a compiler is silent for a while.
+        self.result(&text!("demo-building"))?;
         let path = checkout.build(&self.stage, &cargo, RUST_BUILD, |file| {
             file.ends_with("/get")
         })?;
@@ -180,15 +181,15 @@ impl Play {
     }
 
     fn node(&mut self, checkout: &Found<Checkout>) -> Played<Found<PathBuf>> {
-        self.step("Node gets koffi, which calls C libraries", "npm ci")?;
+        self.step(&text!("demo-build-node"), "npm ci")?;
         let tools = build::tool("node").and_then(|node| Ok((node, build::tool("npm")?)));
         let (checkout, (node, npm)) = match with_tool(checkout, tools) {
             Ok(both) => both,
             Err(why) => return self.without(why),
         };
-        self.result("from the package registry, if it is not there yet …")?;
+        self.result(&text!("demo-registry"))?;
         let what = checkout.npm(&self.stage, &npm)?;
-        self.result(what)?;
+        self.result(&what)?;
         Ok(Ok(node))
     }
 
@@ -200,7 +201,7 @@ impl Play {
     /// The key comes, and it is the one that was added.
     pub(super) fn fetch(&mut self, fetcher: &Fetcher) -> Played {
         self.step(
-            &format!("The key is fetched by {}", fetcher.title),
+            &text!("demo-fetch", who = fetcher.title.as_str()),
             &fetcher.shown,
         )?;
         let how = match &fetcher.how {
@@ -208,13 +209,13 @@ impl Play {
             Err(why) => return self.skip(why),
         };
         let ran = self.stage.run(&mut how.command(&self.stage), "")?;
-        expect_code(&ran, 0, fetcher.title)?;
+        expect_code(&ran, 0, &fetcher.title)?;
         let got = match fetcher.refusal {
             Refusal::Exit => ran.stdout.trim_end_matches('\n').to_owned(),
             Refusal::Http => {
                 let (body, status) = ran.stdout.rsplit_once('\n').unwrap_or_default();
                 if status != "200" {
-                    return failed(format!("the agent answered HTTP {status}"));
+                    return failed(text!("demo-http", status = status));
                 }
                 let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
                 answer["result"]["secret"]
@@ -224,14 +225,17 @@ impl Play {
             }
         };
         if got != Role::Openai.valid_key() {
-            return failed("what came is not the key that was added");
+            return failed(text!("demo-other-key"));
         }
-        self.result(&format!("{}, the key that was added", preview(&got)))
+        self.result(&text!("demo-fetched", preview = preview(&got)))
     }
 
     /// The account is locked: nothing comes, and the program says so.
     pub(super) fn refuse(&mut self, fetcher: &Fetcher) -> Played {
-        self.step(&format!("Now {} is refused", fetcher.title), &fetcher.shown)?;
+        self.step(
+            &text!("demo-refuse", who = fetcher.title.as_str()),
+            &fetcher.shown,
+        )?;
         let how = match &fetcher.how {
             Ok(how) => how,
             Err(why) => return self.skip(why),
@@ -239,22 +243,22 @@ impl Play {
         let ran = self.stage.run(&mut how.command(&self.stage), "")?;
         let printed = [ran.stdout.as_str(), ran.stderr.as_str()].concat();
         if printed.contains(Role::Openai.valid_key()) {
-            return failed("the key came out of a locked agent");
+            return failed(text!("demo-came-out"));
         }
         match fetcher.refusal {
             Refusal::Exit => {
-                expect_code(&ran, 3, fetcher.title)?;
+                expect_code(&ran, 3, &fetcher.title)?;
                 if !ran.stdout.is_empty() {
-                    return failed("something came on stdout");
+                    return failed(text!("demo-stdout"));
                 }
                 let said = ran.stderr.lines().next().unwrap_or_default();
-                self.result(&format!("exit code 3: {said}"))
+                self.result(&text!("demo-exit-3", said = said))
             }
             Refusal::Http => {
-                expect_code(&ran, 0, fetcher.title)?;
+                expect_code(&ran, 0, &fetcher.title)?;
                 let (body, status) = ran.stdout.rsplit_once('\n').unwrap_or_default();
                 if status != "423" {
-                    return failed(format!("the agent answered HTTP {status}"));
+                    return failed(text!("demo-http", status = status));
                 }
                 self.result(&format!("HTTP 423: {body}"))
             }

@@ -17,6 +17,7 @@ mod stage;
 use clap::Args;
 
 use super::output::{self, Fail, Result as CliResult};
+use super::text::text;
 use play::{End, Play};
 use provider::Role;
 use stage::Broken;
@@ -39,19 +40,23 @@ pub(crate) fn demo(args: &Demo) -> CliResult<()> {
     let cleared = play.stage.clear();
     match (played, cleared) {
         (Ok(()), Ok(())) => output::line(&format!(
-            "\n{} steps did what they say, {} skipped. The temporary home and its agent are gone.",
-            play.steps - play.skipped,
-            play.skipped
+            "\n{}",
+            text!(
+                "demo-done",
+                steps = play.steps - play.skipped,
+                skipped = play.skipped
+            )
         )),
-        (Ok(()), Err(stayed)) => Err(told(Broken::Failed(format!(
-            "something is left behind: {stayed}"
+        (Ok(()), Err(stayed)) => Err(told(Broken::Failed(text!(
+            "demo-left-behind",
+            what = stayed
         )))),
         (Err(End::Output(fail)), _) => Err(fail),
         (Err(End::Broken(broken)), cleared) => {
             let fail = told(broken);
             match cleared {
-                Ok(()) => output::note("the temporary home and its agent are gone"),
-                Err(stayed) => output::note(&format!("something is left behind: {stayed}")),
+                Ok(()) => output::note(&text!("demo-gone")),
+                Err(stayed) => output::note(&text!("demo-left-behind", what = stayed)),
             }
             Err(fail)
         }
@@ -61,14 +66,16 @@ pub(crate) fn demo(args: &Demo) -> CliResult<()> {
 fn told(broken: Broken) -> Fail {
     match broken {
         Broken::Interrupted(signal) => {
-            output::note("\ninterrupted");
+            output::note(&format!("\n{}", text!("demo-interrupted")));
             Fail::Exit(u8::try_from(128 + signal).unwrap_or(1))
         }
         Broken::Failed(why) => {
             // Lines of other programs, each cleaned for the terminal.
             for (index, line) in why.lines().enumerate() {
-                let head = if index == 0 { "FAILED: " } else { "        " };
-                output::note(&format!("{head}{}", output::clean(line)));
+                output::note(&match index {
+                    0 => text!("demo-failed", why = line),
+                    _ => format!("        {}", output::clean(line)),
+                });
             }
             Fail::Exit(1)
         }

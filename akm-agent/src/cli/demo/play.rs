@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use totp_rs::Builder;
 
 use super::super::output::{self, Fail};
+use super::super::text::{of_token, text};
 use super::provider::{Role, Server};
 use super::stage::{self, Broken, Ran, Stage};
 
@@ -59,7 +60,7 @@ impl Play {
     pub(super) fn new(broken: Option<Role>) -> std::result::Result<Play, Broken> {
         let stage = Stage::new()?;
         let server = Server::start(broken)
-            .map_err(|error| Broken::Failed(format!("no server on loopback: {error}")))?;
+            .map_err(|error| Broken::Failed(text!("demo-no-server", error = error.to_string())))?;
         Ok(Play {
             stage,
             server,
@@ -70,9 +71,7 @@ impl Play {
 
     /// Every step.
     pub(super) fn all(&mut self) -> Played {
-        output::line(
-            "akm demo: a key goes in, and programs get it. Everything happens in a temporary home.",
-        )?;
+        output::line(&text!("demo-intro"))?;
         let fetchers = self.fetchers()?;
         let totp_secret = self.init()?;
         self.add()?;
@@ -117,7 +116,7 @@ impl Play {
     /// Says why a step cannot be done here.
     pub(super) fn skip(&mut self, why: &str) -> Played {
         self.skipped += 1;
-        output::line(&format!("    skipped: {}", output::clean(why)))?;
+        output::line(&format!("    {}", text!("demo-skipped", why = why)))?;
         Ok(())
     }
 
@@ -130,7 +129,7 @@ impl Play {
             }
         } else if from_the_end {
             self.result(lines[0])?;
-            self.result(&format!("… {} lines more", hidden - 1))?;
+            self.result(&text!("demo-more", count = hidden - 1))?;
             for line in &lines[hidden..] {
                 self.result(line)?;
             }
@@ -138,28 +137,27 @@ impl Play {
             for line in &lines[..SHOWN] {
                 self.result(line)?;
             }
-            self.result(&format!("… {hidden} lines more"))?;
+            self.result(&text!("demo-more", count = hidden))?;
         }
         Ok(())
     }
 
     /// Creates the vault with TOTP, as a person with an authenticator would. Returns the TOTP secret.
     fn init(&mut self) -> Played<String> {
-        self.step(
-            "The vault is created, its agent started, and an authenticator set up",
-            "akm init",
-        )?;
+        self.step(&text!("demo-init"), "akm init")?;
         let mut command = self.stage.akm(&["init", "--passphrase-stdin"]);
         let mut running = self.stage.start(&mut command)?;
         running.write(&format!("{PASSPHRASE}\n"));
         let printed = running.read_until(&self.stage, |text| {
-            let (_, after) = text.split_once("TOTP secret: ")?;
-            let (secret, _) = after.split_once('\n')?;
-            Some(secret.trim().to_owned())
+            // Of the URI, which is the same in every language.
+            let (_, after) = text.split_once("otpauth://")?;
+            let (uri, _) = after.split_once('\n')?;
+            let (_, after) = uri.split_once("secret=")?;
+            after.split('&').next().map(str::to_owned)
         })?;
         let Some(secret) = printed else {
             let ran = running.finish(&self.stage, stage::PATIENCE)?;
-            return failed(format!("akm init printed no TOTP secret\n{}", ran.stderr));
+            return failed(format!("{}\n{}", text!("demo-no-totp"), ran.stderr));
         };
         let code = code(&secret, 0)?;
         running.write(&format!("{code}\n"));
@@ -172,11 +170,13 @@ impl Play {
             .filter(|line| line.starts_with("  "))
             .count();
         if codes == 0 {
-            return failed("akm init printed no recovery codes");
+            return failed(text!("demo-no-codes"));
         }
-        self.result(&format!(
-            "{codes} recovery codes, TOTP secret {}, confirmed with the code {code} computed from it",
-            preview(&secret)
+        self.result(&text!(
+            "demo-init-done",
+            codes = codes,
+            secret = preview(&secret),
+            code = code
         ))?;
         let status = self.stage.run(&mut self.stage.akm(&["status"]), "")?;
         expect_code(&status, 0, "akm status")?;
@@ -191,17 +191,13 @@ impl Play {
                 Role::Openai => WANTED.to_owned(),
                 Role::Anthropic | Role::Google => role.id().to_owned(),
             };
-            self.step_add(&name, role, "A key is added")?;
+            self.step_add(&name, role, &text!("demo-add"))?;
             self.add_one(role, &name, role.valid_key())?;
         }
         for role in Role::ALL {
             let id = role.id();
             let revoked = format!("{id}/revoked");
-            self.step_add(
-                &revoked,
-                role,
-                "One that the provider refuses, and one that asks too often",
-            )?;
+            self.step_add(&revoked, role, &text!("demo-add-others"))?;
             self.add_one(role, &revoked, role.invalid_key())?;
             let busy = format!("{id}/busy");
             self.command(&self.add_shown(&busy, role))?;
@@ -228,32 +224,32 @@ impl Play {
         let ran = self.stage.run(&mut command, &format!("{secret}\n"))?;
         expect_code(&ran, 0, "akm add")?;
         if ran.stdout.contains(secret) || ran.stderr.contains(secret) {
-            return failed("akm add printed the secret");
+            return failed(text!("demo-printed", command = "akm add"));
         }
         self.result(ran.stderr.trim_end())
     }
 
     fn list(&mut self) -> Played {
-        self.step("What is in the vault", "akm ls")?;
+        self.step(&text!("demo-list"), "akm ls")?;
         let ran = self.stage.run(&mut self.stage.akm(&["ls"]), "")?;
         expect_code(&ran, 0, "akm ls")?;
         for role in Role::ALL {
             for secret in [role.valid_key(), role.busy_key(), role.invalid_key()] {
                 if ran.stdout.contains(secret) {
-                    return failed("akm ls printed a secret");
+                    return failed(text!("demo-printed", command = "akm ls"));
                 }
             }
         }
         let keys = ran.stdout.lines().count().saturating_sub(1);
         if keys != Role::ALL.len() * 3 {
-            return failed(format!("akm ls shows {keys} keys"));
+            return failed(text!("demo-list-wrong", keys = keys));
         }
         self.listing(&ran.stdout, false)
     }
 
     /// Tests every key and compares each verdict with what the server knows.
     fn test(&mut self) -> Played {
-        self.step("Every key is tested against its provider", "akm test --all")?;
+        self.step(&text!("demo-test"), "akm test --all")?;
         let ran = self
             .stage
             .run(&mut self.stage.akm(&["test", "--all"]), "")?;
@@ -267,9 +263,9 @@ impl Play {
                 Role::Anthropic | Role::Google => format!("{id}/default"),
             };
             for (name, verdict) in [
-                (first, "valid"),
-                (format!("{id}/revoked"), "invalid"),
-                (format!("{id}/busy"), "rate limited"),
+                (first, of_token("outcome", "valid")),
+                (format!("{id}/revoked"), of_token("outcome", "invalid")),
+                (format!("{id}/busy"), of_token("outcome", "rate_limited")),
             ] {
                 let row = ran.stdout.lines().find_map(|line| {
                     let (key, rest) = line.split_once(' ')?;
@@ -277,21 +273,19 @@ impl Play {
                 });
                 // Two blanks end a cell, so "valid" is not found in "valid restricted".
                 if !row.is_some_and(|row| row.starts_with(&format!("{verdict}  "))) {
-                    return failed(format!("{name} should be {verdict}"));
+                    return failed(text!("demo-verdict", name = name, verdict = verdict));
                 }
             }
         }
         let answered = self.server.answered();
         if answered < Role::ALL.len() * 3 {
-            return failed(format!("the server saw {answered} requests only"));
+            return failed(text!("demo-few-requests", count = answered));
         }
-        self.result(&format!(
-            "as it should be; the providers answered {answered} requests"
-        ))
+        self.result(&text!("demo-tested", count = answered))
     }
 
     fn lock(&mut self) -> Played {
-        self.step("The agent is locked and forgets its keys", "akm lock")?;
+        self.step(&text!("demo-lock"), "akm lock")?;
         let ran = self.stage.run(&mut self.stage.akm(&["lock"]), "")?;
         expect_code(&ran, 0, "akm lock")?;
         self.result(ran.stderr.trim_end())
@@ -300,10 +294,7 @@ impl Play {
     /// The code that confirmed is used up, so this takes the authenticator's next one, which the agent accepts
     /// from a clock that is a little ahead.
     fn unlock(&mut self, totp_secret: &str) -> Played {
-        self.step(
-            "Unlocked again, with passphrase and code, to read the log",
-            "akm unlock --totp CODE",
-        )?;
+        self.step(&text!("demo-unlock"), "akm unlock --totp CODE")?;
         let code = code(totp_secret, TOTP_STEP)?;
         let mut command = self
             .stage
@@ -315,7 +306,7 @@ impl Play {
 
     /// The log must know of every fetch, by whom it was.
     fn log(&mut self, fetched: usize) -> Played {
-        self.step("Who asked for what", "akm log")?;
+        self.step(&text!("demo-log"), "akm log")?;
         let ran = self.stage.run(&mut self.stage.akm(&["log"]), "")?;
         expect_code(&ran, 0, "akm log")?;
         self.listing(&ran.stdout, true)?;
@@ -328,9 +319,7 @@ impl Play {
             })
             .count();
         if gets != fetched {
-            return failed(format!(
-                "{fetched} programs got the key and the log knows of {gets}"
-            ));
+            return failed(text!("demo-log-gets", fetched = fetched, known = gets));
         }
         for action in [
             "account.register",
@@ -341,17 +330,14 @@ impl Play {
             "agent.unlock",
         ] {
             if !ran.stdout.contains(action) {
-                return failed(format!("the log knows of no {action}"));
+                return failed(text!("demo-log-lacks", action = action));
             }
         }
-        self.result(&format!("every one of the {fetched} fetches is there"))
+        self.result(&text!("demo-log-done", count = fetched))
     }
 
     fn verify(&mut self) -> Played {
-        self.step(
-            "Nothing in the log was changed, moved or taken out",
-            "akm log verify",
-        )?;
+        self.step(&text!("demo-verify"), "akm log verify")?;
         let ran = self
             .stage
             .run(&mut self.stage.akm(&["log", "verify"]), "")?;
@@ -360,13 +346,13 @@ impl Play {
     }
 
     fn stop(&mut self) -> Played {
-        self.step("The agent is stopped", "akm agent stop")?;
+        self.step(&text!("demo-stop"), "akm agent stop")?;
         let ran = self
             .stage
             .run(&mut self.stage.akm(&["agent", "stop"]), "")?;
         expect_code(&ran, 0, "akm agent stop")?;
         let after = self.stage.run(&mut self.stage.akm(&["status"]), "")?;
-        expect_code(&after, 2, "akm status without an agent")?;
+        expect_code(&after, 2, "akm status")?;
         self.result(ran.stderr.trim_end())
     }
 }
@@ -377,15 +363,13 @@ pub(super) fn expect_code(ran: &Ran, wanted: i32, what: &str) -> Played {
         return Ok(());
     }
     let said = ran.stderr.trim_end();
-    failed(format!(
-        "{what} ended with {} and not with {wanted}\n{said}",
-        ran.code
-    ))
+    let ended = text!("demo-ended", what = what, code = ran.code, wanted = wanted);
+    failed(format!("{ended}\n{said}"))
 }
 
 /// The code of an authenticator that knows this secret, `ahead` seconds from now.
 fn code(secret: &str, ahead: u64) -> Played<String> {
-    let wrong = || End::Broken(Broken::Failed("the TOTP secret is not one".to_owned()));
+    let wrong = || End::Broken(Broken::Failed(text!("demo-bad-totp")));
     let secret = totp_rs::Secret::try_from_base32(secret).map_err(|_| wrong())?;
     let totp = Builder::new()
         .with_secret(secret)

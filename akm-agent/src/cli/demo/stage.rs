@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
+use super::super::text::{self, text};
+
 /// Longest wait for a program of the demo; a build gets [`BUILD_PATIENCE`].
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a compiler or npm on a slow machine.
@@ -63,12 +65,13 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the home and begins to listen for interruptions.
     pub(super) fn new() -> Result<Stage, Broken> {
-        let failed =
-            |what: &str, error: &dyn std::fmt::Display| Broken::Failed(format!("{what}: {error}"));
-        let akm = std::env::current_exe().map_err(|error| failed("own path", &error))?;
+        let failed = |error: &dyn std::fmt::Display| {
+            Broken::Failed(text!("demo-no-stage", error = error.to_string()))
+        };
+        let akm = std::env::current_exe().map_err(|error| failed(&error))?;
         let interrupted = Arc::new(AtomicI32::new(0));
-        listen(&interrupted).map_err(|error| failed("signals", &error))?;
-        nix::sys::prctl::set_child_subreaper(true).map_err(|error| failed("subreaper", &error))?;
+        listen(&interrupted).map_err(|error| failed(&error))?;
+        nix::sys::prctl::set_child_subreaper(true).map_err(|error| failed(&error))?;
         let mut prefix = tempfile::Builder::new();
         prefix.prefix("akm-demo-");
         let usual = std::env::temp_dir();
@@ -76,7 +79,7 @@ impl Stage {
             true => prefix.tempdir_in(usual),
             false => prefix.tempdir_in("/tmp"),
         }
-        .map_err(|error| failed("temporary directory", &error))?;
+        .map_err(|error| failed(&error))?;
         Ok(Stage {
             path: home.path().to_owned(),
             home: Some(home),
@@ -112,7 +115,10 @@ impl Stage {
                 command.env_remove(name);
             }
         }
-        command.current_dir(&self.path);
+        command
+            .current_dir(&self.path)
+            // What they say is shown, and looked at, in the language of the demo.
+            .env("AKM_LANG", text::language().code());
         command
     }
 
@@ -143,7 +149,13 @@ impl Stage {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| Broken::Failed(format!("{program} cannot be run: {error}")))?;
+            .map_err(|error| {
+                Broken::Failed(text!(
+                    "demo-cannot-run",
+                    program = program,
+                    error = error.to_string()
+                ))
+            })?;
         let stdout = child.stdout.take().map(read_in_background);
         let stderr = child.stderr.take().map(read_in_background);
         Ok(Running {
@@ -172,7 +184,7 @@ impl Stage {
         processes?;
         files?;
         match self.path.exists() {
-            true => Err("the temporary home is still there".to_owned()),
+            true => Err(text!("demo-home-stays")),
             false => Ok(()),
         }
     }
@@ -225,7 +237,7 @@ impl Running {
                 Ok(piece) => self.seen.extend_from_slice(&piece),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => self.stdout = None,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if Instant::now() > end => {
-                    return Err(Broken::Failed("a program does not answer".to_owned()));
+                    return Err(Broken::Failed(text!("demo-silent")));
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
             }
@@ -244,7 +256,7 @@ impl Running {
             if Instant::now() > end {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                return Err(Broken::Failed("a program did not end in time".to_owned()));
+                return Err(Broken::Failed(text!("demo-endless")));
             }
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -378,7 +390,7 @@ fn end_children() -> Result<(), String> {
                     }
                 }
                 if asked.elapsed() > GRACE * 3 {
-                    return Err("a process of the demo cannot be ended".to_owned());
+                    return Err(text!("demo-process-stays"));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }

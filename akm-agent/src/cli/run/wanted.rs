@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use akm_core::client::Client;
 use akm_core::name::check_env;
 use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus, ProviderList};
-use akm_core::provider::Catalogue;
+use akm_core::provider::{VARIABLES, Variables};
 use akm_core::{Error, Kind, Secret};
 
 use super::super::list;
@@ -192,8 +192,8 @@ fn variable_of(key: &Key, client: &mut Client) -> Result<String> {
     if let Some(variable) = &key.env {
         return Ok(variable.clone());
     }
-    if let Some(provider) = Catalogue::builtin().provider(&key.provider) {
-        return Ok(provider.env.primary.clone());
+    if let Some(variables) = Variables::of(&key.provider) {
+        return Ok(variables.primary.to_owned());
     }
     let known = client.call(&ProviderList {})?.providers;
     let found = known.into_iter().find(|one| one.id == key.provider);
@@ -246,12 +246,12 @@ fn addresses<'k>(
     }
     let mut wanted = Vec::new();
     for (provider, addresses) in by_provider {
-        let Some(record) = Catalogue::builtin().provider(provider) else {
+        let Some(record) = Variables::of(provider) else {
             continue;
         };
-        for variable in &record.env.base_url {
+        for variable in record.base_url {
             if inherited(variable).is_some_and(|value| value.is_empty()) {
-                environment.unset.push(variable.clone());
+                environment.unset.push((*variable).to_owned());
             }
         }
         if addresses.len() > 1 {
@@ -263,10 +263,10 @@ fn addresses<'k>(
             .into());
         }
         let address = addresses.into_iter().next().flatten();
-        if let (Some(address), Some(variable)) = (address, record.env.base_url.first()) {
+        if let (Some(address), Some(variable)) = (address, record.base_url.first()) {
             environment.unset.retain(|one| one != variable);
             wanted.push(Wanted {
-                variable: variable.clone(),
+                variable: (*variable).to_owned(),
                 source: Source::Plain(Secret::new(address.to_owned())),
             });
         }
@@ -287,8 +287,8 @@ fn check_base_urls(wanted: &mut Vec<Wanted>, environment: &mut Environment) {
 }
 
 fn is_base_url(variable: &str) -> bool {
-    let mut providers = Catalogue::builtin().providers().iter();
-    providers.any(|provider| provider.env.base_url.iter().any(|name| name == variable))
+    let mut all = VARIABLES.iter();
+    all.any(|provider| provider.base_url.contains(&variable))
 }
 
 /// With a base URL on this machine, `NO_PROXY` has this machine: Python's SDKs would ask a proxy for it otherwise.

@@ -47,9 +47,24 @@ impl Table {
         }
     }
 
+    /// What a connection test says: a sentence, the status of the answer, and maybe what to try.
+    fn verdict(&self, text: &str) -> Option<String> {
+        let (said, rest) = text.split_once(" (HTTP ")?;
+        let (status, advice) = rest.split_once(')')?;
+        let advice = match advice {
+            "" => String::new(),
+            advice => self.get(advice)?,
+        };
+        let said = self.get(said)?;
+        Some(format!("{said}（HTTP {status}）{advice}"))
+    }
+
     fn get(&self, sentence: &str) -> Option<String> {
         if let Some(chinese) = self.whole.get(sentence) {
             return Some(chinese.clone());
+        }
+        if let Some(verdict) = self.verdict(sentence) {
+            return Some(verdict);
         }
         self.patterns.iter().find_map(|(english, chinese)| {
             let filled = matched(english, sentence)?;
@@ -133,7 +148,10 @@ msgstr "{} / {} 在“这里”"
             "是不是 openai/work？"
         );
         assert_eq!(case("2 of 9 are \"there\"").unwrap(), "2 / 9 在“这里”");
+        let verdict = "the account is locked (HTTP 423)did you mean a?";
+        assert_eq!(case(verdict).unwrap(), "账户已锁定（HTTP 423）是不是 a？");
         for unknown in [
+            "something new (HTTP 200)",
             "",
             "the account is",
             "did you mean",

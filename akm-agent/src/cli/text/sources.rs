@@ -113,6 +113,10 @@ fn sentence(text: &str, in_error: bool) -> Option<String> {
     if !begins || !text.trim().contains(' ') || text.contains('\n') {
         return None;
     }
+    // Of templates: the braces are meant.
+    if text.contains("{{") {
+        return Some(text.to_owned());
+    }
     let mut out = String::new();
     let mut rest = text;
     while let Some((head, tail)) = rest.split_once('{') {

@@ -46,6 +46,8 @@ fn composed() -> BTreeSet<String> {
         ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
         ("category", &categories),
+        ("balance-of", &["account", "key", "plan"]),
+        ("balance-kind", &["prepaid", "quota", "spend"]),
         ("kind", &kinds),
         ("outcome", &outcomes),
         ("checked", doctor::CHECKS),
@@ -130,7 +132,7 @@ fn walk_inline(inline: &InlineExpression<&str>, variables: &mut Variables, words
 }
 
 /// Has a Chinese character or at least Chinese punctuation; a forgotten English text has neither.
-fn is_chinese(text: &str) -> bool {
+pub(super) fn is_chinese(text: &str) -> bool {
     text.chars().any(
         |c| matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3000}'..='\u{303f}' | '\u{ff01}'..='\u{ff5e}'),
     )
@@ -285,11 +287,29 @@ fn a_variable_cannot_move_the_cursor_and_a_missing_id_shows_itself() {
     assert_eq!(of_token("outcome", "brand_new"), "brand_new");
 }
 
+/// Beginnings of what is typed, not said, and of names that `of_token` translates.
+const TYPED: &[&str] = &[
+    "akm ", "cargo ", "curl ", "node ", "npm ", "python3 ", "export ", "set -gx ",
+];
+/// A passphrase and an answer of a server, both of the demo.
+const NOT_SAID: &[&str] = &["correct horse battery staple", "broken for this demo"];
+
+fn is_for_a_person(file: &Path, sentence: &str) -> bool {
+    let is_typed = TYPED.iter().any(|head| sentence.starts_with(head));
+    let is_this_room = file.components().any(|part| part.as_os_str() == "text");
+    !is_typed
+        && !is_this_room
+        && !NOT_SAID.contains(&sentence)
+        && !doctor::CHECKS.contains(&sentence)
+}
+
 /// Sentences that come from elsewhere: the standard library says them of a number that is none.
 const OF_OTHERS: &[&str] = &[
     "invalid digit found in string",
     "cannot parse integer from empty string",
     "number too large to fit in target type",
+    // The end of a verdict, to which an address is added.
+    "; keys are bound to a region: if this one is of the other, set its base_url to {}",
 ];
 
 #[test]
@@ -300,8 +320,8 @@ fn every_sentence_of_an_error_has_its_chinese() {
         .map(|(english, chinese)| (english.as_str(), chinese.as_str()))
         .collect();
     assert_eq!(table.len(), pairs.len(), "a msgid stands twice");
-    // Elsewhere sentences reach the table through variables, so there every one counts; the rooms of the CLI speak
-    // by `text!` and only their errors count.
+    // Sentences reach the table through variables, so every one counts; in the rooms of the CLI, which speak by `text!`,
+    // a sentence is a forgotten one, or one that becomes an error.
     let library = Sources::read(&["akm-core/src", "akm-agent/src"]);
     assert!(library.sentences.len() > 200, "the scan finds them");
     let mut missing = Vec::new();
@@ -310,7 +330,7 @@ fn every_sentence_of_an_error_has_its_chinese() {
             .file
             .components()
             .any(|part| part.as_os_str() == "cli");
-        if in_cli && !place.in_error {
+        if in_cli && !place.in_error && !is_for_a_person(&place.file, sentence) {
             continue;
         }
         match table.get(sentence.as_str()) {

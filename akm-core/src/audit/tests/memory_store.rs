@@ -92,6 +92,13 @@ impl Store for MemoryStore {
             .collect())
     }
 
+    fn keep_test(&self, _: &Id, _: &Id, _: u64, _: &[u8]) -> Result<()> {
+        Err(OTHER)
+    }
+    fn last_test(&self, _: &Id, _: &Id) -> Result<Option<(u64, Vec<u8>)>> {
+        Err(OTHER)
+    }
+
     fn vault_id(&self) -> Id {
         super::VAULT
     }

@@ -280,9 +280,35 @@ fn attempts(tx: &Transaction<'_>, tag: &Tag) -> Result<Option<Attempts>> {
     let Some(row) = rows.next().map_err(sql)? else {
         return Ok(None);
     };
-    Ok(Some(Attempts {
+    counter(row).map(Some)
+}
+
+fn counter(row: &Row<'_>) -> Result<Attempts> {
+    Ok(Attempts {
         failures: number(row, 0)?,
         blocked_until: time(row, 1)?,
         known: number::<u8>(row, 2)? != 0,
-    }))
+    })
+}
+
+/// Every counter; the table is bounded.
+pub(super) fn all_attempts(conn: &Connection) -> Result<Vec<(Tag, Attempts)>> {
+    let mut statement = conn
+        .prepare_cached("SELECT failures, blocked_until, known, tag FROM attempts")
+        .map_err(sql)?;
+    let mut rows = statement.query([]).map_err(sql)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        found.push((array(row, 3)?, counter(row)?));
+    }
+    Ok(found)
+}
+
+/// Puts these counters in place of all there are.
+pub(super) fn replace_attempts(tx: &Transaction<'_>, counters: &[(Tag, Attempts)]) -> Result<()> {
+    execute(tx, "DELETE FROM attempts", [])?;
+    for (tag, counter) in counters {
+        change_attempts(tx, tag, &mut |_| Some(*counter))?;
+    }
+    Ok(())
 }

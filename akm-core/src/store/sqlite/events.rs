@@ -60,11 +60,13 @@ pub(super) fn fold(tx: &Transaction<'_>, events: &[EventRow]) -> Result<()> {
 fn hands_out(event: &EventRow) -> bool {
     event.outcome == "ok"
         && [
-            Op::KeyGet.name(),
-            Op::KeyCopy.name(),
-            Op::ProviderTest.name(),
+            Op::KeyGet,
+            Op::KeyCopy,
+            Op::ProviderTest,
+            Op::ProviderBalance,
         ]
-        .contains(&event.action.as_str())
+        .iter()
+        .any(|op| op.name() == event.action)
 }
 
 fn at(conn: &Connection, chain: &Id, seq: u64) -> Result<Option<EventRow>> {

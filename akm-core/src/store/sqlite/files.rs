@@ -22,6 +22,8 @@ use crate::error::{Error, Kind, Result};
 
 /// SQLite's smallest page in bytes: no database is shorter.
 const MIN_DATABASE: u64 = 512;
+/// What a vault is before its first transaction: one page with a header, in bytes.
+const FIRST_PAGE: u64 = 4096;
 
 /// A vault's files, checked, and the right to be the only one who opens them.
 pub(super) struct Claim {
@@ -30,12 +32,22 @@ pub(super) struct Claim {
     /// The lock file. Closing it releases the lock; a child that inherited it by `fork` keeps it
     /// taken, where an explicit unlock in that child would have freed the parent's.
     pub(super) lock: File,
+    /// Where the vault is now that a restored one took the place of.
+    pub(super) replaced: Option<PathBuf>,
+    /// Whether there is a log with something in it: the vault was not closed.
+    pub(super) logged: bool,
 }
+
+/// What a restored vault is called until the vault is opened next.
+const RESTORED: &str = ".restored";
+/// Most vaults that restores left behind; more of them are for their owner to remove.
+const MAX_REPLACED: u32 = 1000;
 
 /// Takes the lock, checks every file of the vault, and creates the database empty if there is none.
 pub(super) fn claim(path: &Path) -> Result<Claim> {
     let (directory, path) = resolve(path)?;
     let lock = take_lock(&beside(&path, ".lock"))?;
+    let replaced = complete_restore(&directory, &path)?;
 
     let (length, created) = match open_private(&path, false)? {
         Some(file) => (file.metadata()?.len(), false),
@@ -48,20 +60,91 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
     if (1..MIN_DATABASE).contains(&length) {
         return Err(Error::corrupt("the file is not a vault"));
     }
+    let mut logged = false;
     for suffix in ["-wal", "-shm", "-journal"] {
         let Some(file) = open_private(&beside(&path, suffix), false)? else {
             continue;
         };
-        // SQLite deletes the log of an empty database. Commits that were acknowledged are in it.
-        if suffix == "-wal" && length == 0 && file.metadata()?.len() > 0 {
-            return Err(Error::corrupt("the vault is empty but its log is not"));
+        let filled = file.metadata()?.len() > 0;
+        match suffix {
+            // SQLite deletes the log of an empty database. Commits that were acknowledged are in it.
+            "-wal" if filled && length == 0 => {
+                return Err(Error::corrupt("the vault is empty but its log is not"));
+            }
+            "-wal" => logged = filled,
+            // SQLite would play it back over the vault. akm has one only while it creates the first page.
+            "-journal" if filled && length > FIRST_PAGE => {
+                return Err(Error::corrupt(
+                    "a rollback journal that is not akm's lies beside the vault",
+                ));
+            }
+            _ => {}
         }
     }
     if created {
         // The name must be durable before anything in the file is acknowledged.
         File::open(directory)?.sync_all()?;
     }
-    Ok(Claim { path, lock })
+    Ok(Claim {
+        path,
+        lock,
+        replaced,
+        logged,
+    })
+}
+
+/// Completes a restore: the vault goes aside with what belongs to it, the restored one takes its name. It can be cut off
+/// anywhere and done again: as long as the restored file has its own name, the vault is not opened without this.
+fn complete_restore(directory: &Path, path: &Path) -> Result<Option<PathBuf>> {
+    let restored = beside(path, RESTORED);
+    if open_private(&restored, false)?.is_none() {
+        return Ok(None);
+    }
+    let sync = || File::open(directory)?.sync_all().map_err(Error::from);
+    let mut free = (1..=MAX_REPLACED).map(|number| beside(path, &format!(".replaced-{number}")));
+    let aside = free
+        .find(|aside| std::fs::symlink_metadata(aside).is_err())
+        .ok_or_else(|| {
+            Error::new(Kind::Io, "there are too many replaced vaults")
+                .with_hint("remove old .replaced files beside the vault")
+        })?;
+    let moved = |from: &Path, to: &Path| match std::fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::from(error)),
+    };
+    // Its log first: the vault may not have been closed, and is nothing without it.
+    for suffix in ["-wal", "-journal"] {
+        moved(&beside(path, suffix), &beside(&aside, suffix))?;
+    }
+    let kept = moved(path, &aside)?;
+    match std::fs::remove_file(beside(path, "-shm")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    sync()?;
+    moved(&restored, path)?;
+    sync()?;
+    Ok(kept.then_some(aside))
+}
+
+/// What a restored vault is called until the vault at `path` is opened next.
+pub(super) fn restored_name(path: &Path) -> PathBuf {
+    beside(path, RESTORED)
+}
+
+/// Which files a name led to.
+#[derive(PartialEq, Eq)]
+pub(super) struct Identity([Option<(u64, u64)>; 2]);
+
+impl Identity {
+    /// Of the database at `path` and its log.
+    pub(super) fn of(path: &Path) -> Identity {
+        Identity([path.to_owned(), beside(path, "-wal")].map(|path| {
+            let meta = std::fs::symlink_metadata(path).ok()?;
+            Some((meta.dev(), meta.ino()))
+        }))
+    }
 }
 
 /// The parent with every symbolic link resolved (the caller checked it), and the file in it as named:

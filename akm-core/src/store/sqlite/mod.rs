@@ -17,7 +17,7 @@
 //! Deliberately absent: deleting, recreating or repairing a file. A damaged vault is the user's to restore.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,9 +34,11 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
+mod backup;
 mod events;
 mod files;
 mod keys;
+mod last_tests;
 mod schema;
 mod tree;
 mod values;
@@ -44,8 +46,11 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use files::Identity;
 pub(crate) use files::open_private;
 use values::sql;
+
+pub use backup::Contents;
 
 /// How long a statement waits for a checkpoint that holds it up, or for another program's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,9 +73,14 @@ pub struct SqliteStore {
     scanner: Mutex<Connection>,
     writer: Mutex<Connection>,
     vault_id: Id,
+    path: PathBuf,
+    replaced: Option<PathBuf>,
+    /// None for a copy, which nobody writes to once it has its name.
+    _lock: Option<File>,
     changes: AtomicU64,
     reads: AtomicU64,
-    _lock: File,
+    /// The files that are open, as they were found by name.
+    files: Identity,
 }
 
 impl SqliteStore {
@@ -82,19 +92,36 @@ impl SqliteStore {
     /// else that akm did not write.
     pub fn open(path: &Path, random: &dyn Random, clock: &dyn Clock) -> Result<SqliteStore> {
         let claim = files::claim(path)?;
+        // Asked before any log is read: a log is not bound to its database, SQLite would take another vault's.
+        let beneath = match claim.logged {
+            true => id_without_log(&claim.path),
+            false => None,
+        };
         let mut writer = connect(&claim.path, WRITER_CACHE)?;
+        keep_log(&writer, true)?;
         let mut id = Id::default();
         random.fill(&mut id);
         schema::prepare(&mut writer, &id, clock.now().as_millisecond())?;
         let vault_id = schema::vault_id(&writer)?;
+        if beneath.is_some_and(|beneath| beneath != vault_id) {
+            return Err(Error::corrupt(
+                "the log beside the vault is another vault's",
+            ));
+        }
+        keep_log(&writer, false)?;
+        let reader = read_only(connect(&claim.path, READER_CACHE)?)?;
+        let scanner = read_only(connect(&claim.path, SCANNER_CACHE)?)?;
         Ok(SqliteStore {
-            reader: Mutex::new(read_only(connect(&claim.path, READER_CACHE)?)?),
-            scanner: Mutex::new(read_only(connect(&claim.path, SCANNER_CACHE)?)?),
+            reader: Mutex::new(reader),
+            scanner: Mutex::new(scanner),
             writer: Mutex::new(writer),
             vault_id,
+            files: Identity::of(&claim.path),
+            path: claim.path,
+            replaced: claim.replaced,
+            _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
-            _lock: claim.lock,
         })
     }
 
@@ -105,6 +132,22 @@ impl SqliteStore {
             self.reads.load(Ordering::Relaxed),
             self.changes.load(Ordering::Relaxed),
         )
+    }
+
+    /// Whether the files still have their names. What is committed to a log that was taken away would be gone with
+    /// this process; so it is brought home at once, and nothing more is acknowledged.
+    fn check_files(&self, writer: &Connection) -> Result<()> {
+        if Identity::of(&self.path) == self.files {
+            return Ok(());
+        }
+        let _ = write_back(writer);
+        Err(Error::new(
+            Kind::Io,
+            "a file of the vault was taken away or replaced while it is open",
+        )
+        .with_hint(
+            "put it back or restart the agent, then look whether the last changes are there",
+        ))
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -127,6 +170,7 @@ impl SqliteStore {
 
     fn transact<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut writer = hold(&self.writer);
+        self.check_files(&writer)?;
         let tx = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sql)?;
@@ -192,9 +236,64 @@ fn harden(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     // Statement journals would lie in /tmp otherwise, with sealed rows in them.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "secure_delete", true)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "synchronous", durability())?;
     conn.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
     conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+/// Every commit is flushed before it is acknowledged.
+#[cfg(not(feature = "insecure-test-storage"))]
+fn durability() -> &'static str {
+    "FULL"
+}
+
+/// The same, unless a test wants to see what is lost otherwise.
+#[cfg(feature = "insecure-test-storage")]
+fn durability() -> &'static str {
+    match std::env::var("AKM_TEST_SYNCHRONOUS").as_deref() {
+        Ok("NORMAL") => "NORMAL",
+        _ => "FULL",
+    }
+}
+
+/// The id in the main file alone, if it has one: a vault that was never written back may not.
+fn id_without_log(path: &Path) -> Option<Id> {
+    let mut uri = String::from("file:");
+    for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(uri, flags).ok()?;
+    harden(&conn, SCANNER_CACHE).ok()?;
+    schema::vault_id(&conn).ok()
+}
+
+/// Whether closing leaves the log as it is: a log that is refused is not written over the vault.
+fn keep_log(conn: &Connection, keep: bool) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
+        .map(drop)
+        .map_err(sql)
+}
+
+/// Waits for the readers of this process, whose statements are short.
+fn write_back(writer: &Connection) -> Result<()> {
+    let busy: bool = writer
+        .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(sql)?;
+    if busy {
+        return Err(Error::new(Kind::Unavailable, "the vault is busy"));
+    }
+    Ok(())
 }
 
 fn read_only(conn: Connection) -> Result<Connection> {
@@ -343,6 +442,14 @@ impl Store for SqliteStore {
         keys::history(&self.scanner(), account, key)
     }
 
+    fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()> {
+        self.write(|tx| last_tests::keep(tx, account, key, secret_version, sealed))
+    }
+
+    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>> {
+        last_tests::last(&self.scanner(), account, key)
+    }
+
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
         self.transact(|tx| events::fold(tx, events))
     }
@@ -363,15 +470,6 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&self) -> Result<()> {
-        let writer = hold(&self.writer);
-        // Waits for the readers of this process, whose statements are short.
-        let busy: bool = writer
-            .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(sql)?;
-        if busy {
-            return Err(Error::new(Kind::Unavailable, "the vault is busy"));
-        }
-        Ok(())
+        write_back(&hold(&self.writer))
     }
 }

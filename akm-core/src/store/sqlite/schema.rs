@@ -90,6 +90,15 @@ CREATE TABLE history (
 ) STRICT;
 CREATE UNIQUE INDEX history_by_version ON history (account, key, version);
 
+CREATE TABLE last_tests (
+    account BLOB NOT NULL,
+    key BLOB NOT NULL,
+    secret_version INTEGER NOT NULL CHECK (secret_version > 0),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (account, key),
+    FOREIGN KEY (account, key) REFERENCES keys (account, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tree (
     account BLOB NOT NULL REFERENCES accounts (id),
     node INTEGER NOT NULL CHECK (node > 0),
@@ -124,6 +133,14 @@ enum State {
 /// A file that is newer, foreign or not as the steps leave it is refused untouched.
 pub(super) fn prepare(writer: &mut Connection, id: &Id, now: i64) -> Result<()> {
     prepare_with(writer, STEPS, id, now)
+}
+
+/// A copy is akm's, at a version that this program knows, and as the steps to it leave it.
+pub(super) fn check(conn: &Connection) -> Result<()> {
+    match inspect(conn, STEPS)? {
+        State::Empty => Err(Error::corrupt("the file is not a backup that akm made")),
+        State::Version(version) => verify(conn, &STEPS[..version]),
+    }
 }
 
 /// The id of the vault.

@@ -1,0 +1,321 @@
+//! `akm backup`: copies of the whole vault, sealed as it is.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use akm_core::Kind;
+use akm_core::client::Client;
+use akm_core::error::Error;
+use akm_core::protocol::{
+    Backup as Made, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify,
+    Operation, Request, Schedule, Verified,
+};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+
+use super::connect;
+use super::output::{self, Result};
+use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
+
+/// A vault of a million keys takes minutes on a slow disk; this is only for an agent that is gone.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// How often the bar looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Backs the vault up.
+#[derive(Args)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Copy the whole vault into the backup directory, while it is in use
+    #[command(after_help = "Example:\n  akm backup create\n  akm backup create --keep 14")]
+    Create(Keep),
+    /// List the backups
+    #[command(after_help = "Example:\n  akm backup list --json")]
+    List,
+    /// Open a backup and check it; unlocked, keys in it are decrypted as well
+    #[command(after_help = "Example:\n  akm backup verify vault-1a2b3c4d-20270115T080000Z.backup")]
+    Verify {
+        /// The backup, as akm backup list shows it
+        name: String,
+    },
+    /// Put a backup in the vault's place; asks for the passphrase that belongs to it
+    #[command(
+        after_help = "Example:\n  akm backup restore vault-1a2b3c4d-20270115T080000Z.backup --replace\n  akm backup restore /media/usb/old.backup\n\nThe passphrase is that of the account when the backup was made. The vault as it is now is kept beside the new one."
+    )]
+    Restore(Restore),
+    /// Let the agent make a backup every day
+    #[command(
+        after_help = "Example:\n  akm backup schedule --daily --keep 30\n  akm backup schedule --off"
+    )]
+    Schedule(When),
+}
+
+#[derive(Args)]
+struct Keep {
+    /// Keep this many backups of this vault, the newest
+    #[arg(long, value_name = "N")]
+    keep: Option<u32>,
+    /// Remove backups older than this, never the newest
+    #[arg(long, value_name = "DAYS")]
+    max_age_days: Option<u32>,
+}
+
+#[derive(Args)]
+struct Restore {
+    /// The backup, as akm backup list shows it, or the path of one elsewhere
+    name: String,
+    /// An account in the backup
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Take the place of a vault that has an account
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFlags,
+}
+
+#[derive(Args)]
+struct When {
+    /// Once a day while the agent runs
+    #[arg(long, required_unless_present = "off", conflicts_with = "off")]
+    daily: bool,
+    /// No more
+    #[arg(long, conflicts_with_all = ["keep", "max_age_days"])]
+    off: bool,
+    #[command(flatten)]
+    keep: Keep,
+}
+
+pub(crate) fn backup(args: Backup, json: bool) -> Result<()> {
+    match args.command {
+        Command::Create(keep) => create(&keep, json),
+        Command::List => list(json),
+        Command::Verify { name } => verify(name, json),
+        Command::Restore(args) => restore(args, json),
+        Command::Schedule(when) => schedule(&when, json),
+    }
+}
+
+fn create(keep: &Keep, json: bool) -> Result<()> {
+    let request = BackupCreate {
+        keep: keep.keep,
+        max_age_days: keep.max_age_days,
+    };
+    let created = with_bar(request, json)?;
+    if json {
+        return output::json(&created);
+    }
+    output::note(&text!("backup-made", size = size(created.backup.bytes)));
+    for name in &created.removed {
+        output::note(&text!("backup-removed", name = name.as_str()));
+    }
+    output::line(&output::clean(&created.backup.name))
+}
+
+fn list(json: bool) -> Result<()> {
+    let page = connect()?.call(&BackupList {})?;
+    if json {
+        return output::json(&page);
+    }
+    let rows: Vec<Vec<String>> = page.backups.iter().map(row).collect();
+    output::table(&["col-name", "col-made", "col-size", "col-vault"], &rows)?;
+    output::note(&text!("backup-directory", directory = page.directory));
+    output::note(&described(page.schedule.as_ref()));
+    if page.backups.is_empty() {
+        output::hint(&text!("hint-backup-create"));
+    } else if page.schedule.is_none() {
+        output::hint(&text!("hint-backup-schedule"));
+    }
+    Ok(())
+}
+
+fn row(backup: &Made) -> Vec<String> {
+    vec![
+        backup.name.clone(),
+        backup.created_at.clone(),
+        size(backup.bytes),
+        if backup.own {
+            text!("vault-this")
+        } else {
+            text!("vault-other")
+        },
+    ]
+}
+
+fn verify(name: String, json: bool) -> Result<()> {
+    let verified = with_bar(BackupVerify { name }, json)?;
+    if json {
+        return output::json(&verified);
+    }
+    output::note(&match verified.verified {
+        Verified::Decrypted => text!(
+            "backup-decrypted",
+            decrypted = verified.decrypted,
+            accounts = verified.accounts,
+            keys = verified.keys
+        ),
+        Verified::Structure => text!(
+            "backup-structure",
+            accounts = verified.accounts,
+            keys = verified.keys
+        ),
+    });
+    if verified.verified == Verified::Structure {
+        output::hint(&text!("hint-backup-unlock"));
+    }
+    Ok(())
+}
+
+fn restore(args: Restore, json: bool) -> Result<()> {
+    let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
+    asker.require_passphrase()?;
+    let name = match args.name.contains('/') {
+        true => fetch(Path::new(&args.name))?,
+        false => args.name,
+    };
+    let request = BackupRestore {
+        name,
+        account: args.account,
+        passphrase: asker.passphrase(&text!("ask-backup-passphrase"))?,
+        replace: Some(args.replace),
+    };
+    let restored = with_bar(request, json)?;
+    if json {
+        return output::json(&restored);
+    }
+    output::note(&text!(
+        "backup-restored",
+        accounts = restored.accounts,
+        keys = restored.keys
+    ));
+    if let Some(kept) = restored.kept {
+        output::note(&text!("backup-kept", name = kept));
+    }
+    output::hint(&text!("hint-after-restore"));
+    Ok(())
+}
+
+/// Copies a file from elsewhere into the backup directory, so that the agent finds it; says its name there.
+fn fetch(path: &Path) -> Result<String> {
+    let io = |error: std::io::Error| Error::from_io(&error);
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "the file has a log beside it: it is a vault in use, or was not closed",
+        )
+        .with_hint("open it once with AKM_VAULT, or take a backup that akm made")
+        .into());
+    }
+    let mut from = File::open(path).map_err(io)?;
+    let directory = PathBuf::from(connect()?.call(&BackupList {})?.directory);
+    akm_core::paths::ensure_dir(&directory)?;
+    let name = format!(
+        "from-elsewhere-{}.backup",
+        Timestamp::now().as_millisecond()
+    );
+    let mut to = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(&name))
+        .map_err(io)?;
+    std::io::copy(&mut from, &mut to).map_err(io)?;
+    to.sync_all().map_err(io)?;
+    Ok(name)
+}
+
+fn schedule(when: &When, json: bool) -> Result<()> {
+    let scheduled = connect()?.call(&BackupSchedule {
+        daily: when.daily,
+        keep: when.keep.keep,
+        max_age_days: when.keep.max_age_days,
+    })?;
+    if json {
+        return output::json(&scheduled);
+    }
+    output::note(&described(scheduled.schedule.as_ref()));
+    Ok(())
+}
+
+fn described(schedule: Option<&Schedule>) -> String {
+    match schedule {
+        None => text!("backup-no-schedule"),
+        Some(Schedule {
+            keep,
+            max_age_days: Some(days),
+            ..
+        }) => text!("backup-schedule-days", keep = *keep, days = *days),
+        Some(Schedule { keep, .. }) => text!("backup-schedule", keep = *keep),
+    }
+}
+
+/// Carries out something long and shows how far it is: the list of backups says so, to anybody who asks meanwhile.
+fn with_bar<T>(request: T, json: bool) -> Result<T::Result>
+where
+    T: Operation + Into<Request> + Send,
+    T::Result: Send,
+{
+    let socket = connect()?.socket().to_owned();
+    let bar = bar(json);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (socket, done) = (&socket, &done);
+        let work = scope.spawn(move || {
+            let answer = Client::connect_with_timeout(Some(socket), PATIENCE)
+                .and_then(|mut client| client.call(&request));
+            done.store(true, Ordering::Release);
+            answer
+        });
+        if !bar.is_hidden()
+            && let Ok(mut client) = Client::connect(Some(socket))
+        {
+            while !done.load(Ordering::Acquire) {
+                // A look that fails shows nothing; the work says what is wrong.
+                if let Ok(page) = client.call(&BackupList {})
+                    && let Some(running) = page.running
+                {
+                    bar.set_length(running.total);
+                    bar.set_position(running.done);
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        bar.finish_and_clear();
+        match work.join() {
+            Ok(answer) => Ok(answer?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn bar(json: bool) -> ProgressBar {
+    if json || !output::stderr_is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {percent}%");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}

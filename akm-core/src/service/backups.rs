@@ -1,0 +1,277 @@
+//! The arms for backups: making one, listing, checking, scheduling.
+//!
+//! A backup is of the whole vault, so its events stand in the system's chain, whoever asked and whether or not
+//! anybody is unlocked: the scheduled one runs while the vault is locked as well. No session is held while
+//! pages are copied or checked.
+//!
+//! The order of making one: copy a snapshot → check it → write the event → fold the journal and carry the
+//! events over, so that every change in the backup has its event there → flush, rename, flush the directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::audit::Caller;
+use crate::backup::{Directory, Found, schedule};
+use crate::error::{Error, Kind, Result};
+use crate::protocol::{
+    Backup, BackupCreate, BackupCreated, BackupPage, BackupSchedule, BackupScheduled,
+    BackupVerification, BackupVerify, Op, Progress, Schedule, Verified,
+};
+use crate::store::{Id, SqliteStore};
+
+use super::{Service, done, failed, shape, this_process};
+
+/// From one scheduled backup to the next.
+const DAILY_S: u64 = 24 * 60 * 60;
+/// How many a schedule keeps that does not say.
+const KEEP: u32 = 14;
+/// Bounds of what may be asked for.
+const MAX_KEEP: u32 = 10_000;
+const MAX_AGE_DAYS: u32 = 36_500;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What the service keeps for backups.
+pub(super) struct Backups {
+    directory: Directory,
+    state: PathBuf,
+    schedule: Mutex<Option<Schedule>>,
+    /// Held by the one backup that is being made or checked.
+    turn: Mutex<()>,
+    done: AtomicU64,
+    /// Zero while nothing is under way.
+    total: AtomicU64,
+}
+
+impl Backups {
+    pub(super) fn open(path: PathBuf, state: PathBuf, vault: Id) -> Result<Backups> {
+        Ok(Backups {
+            directory: Directory::new(path, vault),
+            schedule: Mutex::new(schedule::load(&state)?),
+            state,
+            turn: Mutex::default(),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        })
+    }
+
+    /// One at a time: they are long, and each takes the disk for itself.
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
+        let guard = match self.turn.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    "another backup is being made or checked",
+                )
+                .with_hint("try again when it is done"));
+            }
+        };
+        Ok(Turn {
+            backups: self,
+            _guard: guard,
+        })
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Option<Schedule>> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> Option<Progress> {
+        let total = self.total.load(Ordering::Relaxed);
+        (total > 0).then(|| Progress {
+            done: self.done.load(Ordering::Relaxed).min(total),
+            total,
+        })
+    }
+}
+
+/// The right to work on a backup; progress is shown while it lasts.
+pub(super) struct Turn<'a> {
+    backups: &'a Backups,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    pub(super) fn at(&self, done: u64, total: u64) {
+        self.backups.done.store(done, Ordering::Relaxed);
+        self.backups.total.store(total, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.at(0, 0);
+    }
+}
+
+impl Service {
+    pub(super) fn create_backup(
+        &self,
+        caller: &Caller,
+        request: &BackupCreate,
+    ) -> Result<BackupCreated> {
+        let made = bounded(request.keep, request.max_age_days)
+            .and_then(|()| self.make_backup(caller, request.keep, request.max_age_days));
+        self.noted(caller, Op::BackupCreate, made)
+    }
+
+    /// Makes the backup that is due by the schedule, also while everything is locked; nothing without a schedule.
+    pub fn scheduled_backup(&self) -> Result<()> {
+        let Some(schedule) = self.backup_schedule() else {
+            return Ok(());
+        };
+        let caller = this_process();
+        let made = self.make_backup(&caller, Some(schedule.keep), schedule.max_age_days);
+        self.noted(&caller, Op::BackupCreate, made).map(drop)
+    }
+
+    /// The schedule of backups, if there is one.
+    pub fn backup_schedule(&self) -> Option<Schedule> {
+        self.backups.schedule().clone()
+    }
+
+    pub(super) fn list_backups(&self) -> Result<BackupPage> {
+        Ok(BackupPage {
+            backups: self
+                .backups
+                .directory
+                .list()?
+                .into_iter()
+                .map(described)
+                .collect(),
+            directory: self.backups.directory.path().display().to_string(),
+            schedule: self.backup_schedule(),
+            running: self.backups.running(),
+        })
+    }
+
+    pub(super) fn verify_backup(
+        &self,
+        caller: &Caller,
+        request: &BackupVerify,
+    ) -> Result<BackupVerification> {
+        let path = self.backups.directory.find(&request.name)?;
+        let turn = self.backups.turn()?;
+        turn.at(0, 1);
+        let copy = Arc::new(SqliteStore::open_copy(&path, false)?);
+        let contents = copy.check_structure()?;
+        let copy = self.vault.over_copy(copy);
+        let opened = match self.sessions.read().live(caller.uid, &*self.host.clock) {
+            Ok(session) => self.vault.open_samples(&copy, &session.account)?,
+            Err(_) => None,
+        };
+        Ok(BackupVerification {
+            name: request.name.clone(),
+            verified: match opened {
+                Some(_) => Verified::Decrypted,
+                None => Verified::Structure,
+            },
+            accounts: contents.accounts,
+            keys: contents.keys,
+            decrypted: opened.map_or(0, u64::from),
+        })
+    }
+
+    pub(super) fn schedule_backups(
+        &self,
+        caller: &Caller,
+        request: &BackupSchedule,
+    ) -> Result<BackupScheduled> {
+        let set = || {
+            bounded(request.keep, request.max_age_days)?;
+            let schedule = request.daily.then(|| Schedule {
+                every_s: DAILY_S,
+                keep: request.keep.unwrap_or(KEEP),
+                max_age_days: request.max_age_days,
+            });
+            let mut held = self.backups.schedule();
+            self.audit
+                .append_system(&done(Op::BackupSchedule, caller))?;
+            schedule::save(&self.backups.state, schedule.as_ref())?;
+            held.clone_from(&schedule);
+            Ok(BackupScheduled { schedule })
+        };
+        self.noted(caller, Op::BackupSchedule, set())
+    }
+
+    fn make_backup(
+        &self,
+        caller: &Caller,
+        keep: Option<u32>,
+        max_age_days: Option<u32>,
+    ) -> Result<BackupCreated> {
+        let turn = self.backups.turn()?;
+        let directory = &self.backups.directory;
+        let now = self.host.clock.now();
+        let draft = directory.draft(now)?;
+        turn.at(0, 1);
+        self.file
+            .copy_into(draft.path(), &mut |done, total| turn.at(done, total))?;
+        let copy = SqliteStore::open_copy(draft.path(), true)?;
+        copy.check_structure()?;
+        self.audit.append_system(&done(Op::BackupCreate, caller))?;
+        self.audit.fold()?;
+        self.file.carry_events(&copy)?;
+        drop(copy);
+        let name = draft.name().to_owned();
+        let bytes = draft.publish()?;
+        let oldest = max_age_days.map(|days| {
+            now.as_millisecond()
+                .saturating_sub(i64::from(days).saturating_mul(DAY_MS))
+        });
+        let removed = match (keep, oldest) {
+            (None, None) => Vec::new(),
+            (keep, oldest) => directory.prune(&name, keep, oldest)?,
+        };
+        Ok(BackupCreated {
+            backup: Backup {
+                name,
+                created_at: shape::time(now),
+                bytes,
+                own: true,
+            },
+            removed,
+        })
+    }
+
+    /// A failure leaves an event of its own; a success wrote it on the way.
+    pub(super) fn noted<T>(&self, caller: &Caller, op: Op, answer: Result<T>) -> Result<T> {
+        if let Err(error) = &answer {
+            // The refusal stands whether or not its event could be written.
+            let _ = self.audit.append_system(&failed(op, caller, error.kind()));
+        }
+        answer
+    }
+}
+
+fn bounded(keep: Option<u32>, max_age_days: Option<u32>) -> Result<()> {
+    if keep.is_some_and(|keep| keep == 0 || keep > MAX_KEEP) {
+        return Err(Error::invalid("keep", "from 1 to 10000 backups are kept"));
+    }
+    if max_age_days.is_some_and(|days| days == 0 || days > MAX_AGE_DAYS) {
+        return Err(Error::invalid(
+            "max_age_days",
+            "backups are kept from 1 to 36500 days",
+        ));
+    }
+    Ok(())
+}
+
+fn described(found: Found) -> Backup {
+    Backup {
+        name: found.name,
+        created_at: shape::time_ms(found.created_at),
+        bytes: found.bytes,
+        own: found.own,
+    }
+}

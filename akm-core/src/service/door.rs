@@ -1,0 +1,198 @@
+//! A service that can be replaced: restoring a backup ends one and opens another on the same places.
+//!
+//! Invariants: a restore is prepared while the old service goes on (copied, checked, opened with the passphrase that
+//! belongs to it), and carried out only while nobody is inside: calls under way end first, later ones wait. The
+//! moment that counts is the rename in [`Service::finish_restore`]: before it the old vault stands, after it the restored one, also if
+//! the process dies in between, because opening a vault completes what was begun (see `store`). Whoever cannot
+//! wait, the thread that answers, is told so and asks again from another.
+//!
+//! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::time::Duration;
+
+use crate::audit::Caller;
+use crate::clipboard::Clipboard;
+use crate::error::{Error, Kind, Result};
+use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
+
+use super::{Options, Service};
+
+/// The way in for a program: what [`Service`] does, and restoring.
+pub struct Door {
+    /// None where a restored vault could not be opened.
+    open: RwLock<Option<Service>>,
+    options: Options,
+    clipboard: Option<Arc<dyn Clipboard>>,
+}
+
+const CLOSED: Error = Error::new(
+    Kind::Unavailable,
+    "the vault could not be opened again after a restore: restart the agent",
+);
+
+impl Door {
+    /// Opens or creates the vault and takes its ownership lock: `conflict` if another process has it.
+    pub fn open(options: Options) -> Result<Door> {
+        Ok(Door {
+            open: RwLock::new(Some(Service::open(options.clone())?)),
+            options,
+            clipboard: None,
+        })
+    }
+
+    /// As [`Service::with_clipboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
+        self.clipboard = Some(clipboard);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
+    fn equipped(&self, service: Service) -> Service {
+        match &self.clipboard {
+            Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        }
+    }
+
+    /// As [`Service::call`], and restores.
+    pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        match request {
+            Request::BackupRestore(request) => {
+                self.restore(caller, &request).map(Response::BackupRestore)
+            }
+            request => self.with(|service| service.call(caller, request)),
+        }
+    }
+
+    /// As [`Service::gate`].
+    pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
+        self.with(|service| service.gate(caller, op))
+    }
+
+    /// As [`Service::try_gate`].
+    pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
+        match &*self.try_read()? {
+            Some(service) => service.try_gate(caller, op),
+            None => Some(Err(CLOSED)),
+        }
+    }
+
+    /// As [`Service::try_call`].
+    #[allow(clippy::result_large_err)] // The error is the request itself, not a failure.
+    pub fn try_call(&self, caller: &Caller, request: Request) -> Result<Result<Response>, Request> {
+        match self.try_read().as_deref() {
+            Some(Some(service)) => service.try_call(caller, request),
+            Some(None) => Ok(Err(CLOSED)),
+            None => Err(request),
+        }
+    }
+
+    /// As [`Service::record_foreign_peer`].
+    pub fn record_foreign_peer(&self, caller: &Caller) -> Result<()> {
+        self.with(|service| service.record_foreign_peer(caller))
+    }
+
+    /// As [`Service::next_deadline`]; none during a restore, which has ended every session.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.try_read()?.as_ref()?.next_deadline()
+    }
+
+    /// As [`Service::expire`].
+    pub fn expire(&self) {
+        if let Some(service) = &*self.read() {
+            service.expire();
+        }
+    }
+
+    /// As [`Service::lock_all`].
+    pub fn lock_all(&self) {
+        if let Some(service) = &*self.read() {
+            service.lock_all();
+        }
+    }
+
+    /// As [`Service::pending_events`].
+    pub fn pending_events(&self) -> usize {
+        self.read().as_ref().map_or(0, Service::pending_events)
+    }
+
+    /// As [`Service::fold`].
+    pub fn fold(&self) -> Result<()> {
+        self.with(Service::fold)
+    }
+
+    /// As [`Service::checkpoint`].
+    pub fn checkpoint(&self) -> Result<()> {
+        self.with(Service::checkpoint)
+    }
+
+    /// As [`Service::test_due`]; none where there is no service.
+    pub fn test_due(&self, not_for: Duration) -> usize {
+        self.read()
+            .as_ref()
+            .map_or(0, |service| service.test_due(not_for))
+    }
+
+    /// As [`Service::check_pending`].
+    pub fn check_pending(&self) -> bool {
+        self.read().as_ref().is_some_and(Service::check_pending)
+    }
+
+    /// As [`Service::check_some`].
+    pub fn check_some(&self) {
+        if let Some(service) = &*self.read() {
+            service.check_some();
+        }
+    }
+
+    /// As [`Service::scheduled_backup`].
+    pub fn scheduled_backup(&self) -> Result<()> {
+        self.with(Service::scheduled_backup)
+    }
+
+    /// As [`Service::backup_schedule`]; none during a restore.
+    pub fn backup_schedule(&self) -> Option<Schedule> {
+        self.try_read()?.as_ref()?.backup_schedule()
+    }
+
+    fn restore(&self, caller: &Caller, request: &BackupRestore) -> Result<Restored> {
+        let staged = self.with(|service| service.prepare_restore(caller, request))?;
+        let contents = staged.contents();
+        // Every session ends before the wait, so that nobody has to wait for a lock.
+        self.lock_all();
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let service = open.as_ref().ok_or(CLOSED)?;
+        service.finish_restore(caller, staged)?;
+        // From here on the restored vault stands. The old one is closed first: one process, one owner.
+        *open = None;
+        let service = self.equipped(Service::open(self.options.clone())?);
+        let kept = service.replaced();
+        *open = Some(service);
+        Ok(Restored {
+            name: request.name.clone(),
+            accounts: contents.accounts,
+            keys: contents.keys,
+            kept,
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Service) -> Result<T>) -> Result<T> {
+        act(self.read().as_ref().ok_or(CLOSED)?)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Option<Service>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_read(&self) -> Option<RwLockReadGuard<'_, Option<Service>>> {
+        match self.open.try_read() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}

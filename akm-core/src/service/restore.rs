@@ -1,0 +1,203 @@
+//! Putting a backup in the vault's place.
+//!
+//! Prepared beside the vault, under a name of its own, while everything goes on: copied, checked page by page,
+//! opened with the passphrase that belongs to it, a few of its keys decrypted. A wrong passphrase, a damaged or a newer file
+//! ends it there, and the vault was not touched. Then, while nobody is inside: the event, the journal folded, the
+//! events and the counts of guesses since the backup brought along (a restore does not erase who asked for what, nor give anybody
+//! new guesses), the restore announced where the epochs are, the file flushed, and one rename. The old vault is kept
+//! beside the new one. Each account moves to a new epoch at its next unlock, and its recovery codes end there;
+//! until then they open nothing.
+//!
+//! The passphrase is the proof, so whoever is locked out of the vault can restore; guesses count as those at a
+//! sign-in do.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::audit::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::protocol::{BackupRestore, Op};
+use crate::store::{Contents, SqliteStore, Store};
+
+use crate::vault;
+
+use super::{DEFAULT_ACCOUNT, Service, done, origin};
+
+/// Copied at a time.
+const CHUNK: usize = 1024 * 1024;
+/// What the file is called until it is ready. `store` knows the name after that.
+const INCOMING: &str = ".incoming";
+
+/// A backup that is ready to take the vault's place.
+pub(super) struct Staged {
+    file: Arc<SqliteStore>,
+    contents: Contents,
+    incoming: Incoming,
+}
+
+impl Staged {
+    pub(super) fn contents(&self) -> Contents {
+        self.contents
+    }
+}
+
+impl Service {
+    pub(super) fn prepare_restore(
+        &self,
+        caller: &Caller,
+        request: &BackupRestore,
+    ) -> Result<Staged> {
+        self.noted(caller, Op::BackupRestore, self.stage(caller, request))
+    }
+
+    fn stage(&self, caller: &Caller, request: &BackupRestore) -> Result<Staged> {
+        let path = self.backups.directory().find(&request.name)?;
+        if self.file.account_count()? > 0 && !request.replace.unwrap_or(false) {
+            return Err(Error::new(
+                Kind::Conflict,
+                "this vault has an account: restoring takes its place",
+            )
+            .with_hint(
+                "say so with --replace; the vault as it is now is kept beside the new one",
+            ));
+        }
+        let turn = self.backups.turn()?;
+        let incoming = Incoming::new(&self.path)?;
+        copy(&path, incoming.path(), &mut |done, total| {
+            turn.at(done, total)
+        })?;
+        let file = Arc::new(SqliteStore::open(
+            incoming.path(),
+            &*self.host.random,
+            &*self.host.clock,
+        )?);
+        let contents = file.check_structure()?;
+        let copy = self.vault.over_copy(Arc::clone(&file) as Arc<dyn Store>);
+        let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        let device = self.keyfiles.find(account, None, origin(caller))?;
+        self.vault.prove_copy(
+            &copy,
+            account,
+            &request.passphrase,
+            device.as_ref(),
+            origin(caller),
+        )?;
+        Ok(Staged {
+            file,
+            contents,
+            incoming,
+        })
+    }
+
+    /// Puts the staged vault in place of this one. Nobody else may be inside; afterwards this service is over.
+    pub(super) fn finish_restore(&self, caller: &Caller, staged: Staged) -> Result<()> {
+        let Staged { file, incoming, .. } = staged;
+        let finished = || {
+            self.lock_all();
+            self.audit.append_system(&done(Op::BackupRestore, caller))?;
+            self.audit.fold()?;
+            if file.vault_id() == self.file.vault_id() {
+                self.file.carry_events(&file)?;
+            }
+            file.take_over(&self.file)?;
+            // Should it end here, the vault that stands is still the newest.
+            vault::announce_restore(self.backups.state(), &*file)?;
+            // Closed: its log is written back and gone, and the file stands alone.
+            let file = Arc::into_inner(file)
+                .ok_or(Error::internal("a staged vault is held by somebody else"))?;
+            file.checkpoint()?;
+            drop(file);
+            incoming.commit()
+        };
+        self.noted(caller, Op::BackupRestore, finished())
+    }
+
+    /// The file name that the vault before a restore got, if opening this one moved it.
+    pub(super) fn replaced(&self) -> Option<String> {
+        let name = self.file.replaced()?.file_name()?;
+        name.to_str().map(str::to_owned)
+    }
+}
+
+/// The file beside the vault that a backup is prepared in; removed when dropped before it is committed.
+struct Incoming {
+    vault: PathBuf,
+    path: PathBuf,
+    committed: bool,
+}
+
+impl Incoming {
+    fn new(vault: &Path) -> Result<Incoming> {
+        let incoming = Incoming {
+            path: beside(vault, INCOMING),
+            vault: vault.to_owned(),
+            committed: false,
+        };
+        // Of an attempt that did not come to its end.
+        incoming.remove()?;
+        Ok(incoming)
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file is on the disk, then it has the name under which opening the vault finds it: the moment that counts.
+    fn commit(mut self) -> Result<()> {
+        File::open(&self.path)?.sync_all()?;
+        remove(&beside(&self.path, ".lock"))?;
+        fs::rename(&self.path, SqliteStore::restored_name(&self.vault))?;
+        self.committed = true;
+        let directory = self.vault.parent().unwrap_or(Path::new("/"));
+        File::open(directory)?.sync_all()?;
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<()> {
+        for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
+            remove(&beside(&self.path, suffix))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What cannot be removed now, the next attempt removes.
+            let _ = self.remove();
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = crate::backup::private(to)?;
+    let total = from.metadata()?.len().max(1);
+    let mut chunk = vec![0; CHUNK];
+    let mut done = 0;
+    loop {
+        let count = from.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&chunk[..count])?;
+        done += count as u64;
+        progress(done.min(total), total);
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,131 @@
+//! The arm for connection tests, and the tests that the agent runs by itself once a day where its owner wants that.
+//!
+//! A secret is taken out under the session and tested without holding it. What the test showed is kept for `key.list` if
+//! the session is still the same; the answer does not wait for that to succeed.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Asked, Service, shape, this_process};
+use crate::audit::Caller;
+use crate::error::Result;
+use crate::name::KeyName;
+use crate::protocol::{KeyStatus, Op, ProviderTest, TestResult};
+use crate::provider::rules::Cost;
+use crate::provider::schema::Status;
+use crate::provider::{Catalogue, Destinations};
+use crate::vault::Record;
+
+/// Tests that the agent runs at a time by itself.
+const BY_ITSELF: usize = 8;
+/// Most keys of an account that are tested by themselves in one go.
+const MAX_DUE: u32 = 1000;
+
+impl Service {
+    pub(super) fn provider_test(
+        &self,
+        caller: &Caller,
+        request: &ProviderTest,
+    ) -> Result<TestResult> {
+        let (name, record, secret, seen) =
+            self.open_session(caller, Op::ProviderTest, |asked| {
+                let name = KeyName::parse(&request.name, "name")?;
+                let opened = self.find(asked, &name)?;
+                self.check_usable(&opened.record.terms())?;
+                let secret = self.vault.open_secret(&asked.session.account, &opened)?;
+                self.key_event(asked, &opened.record.id, &name)?;
+                Ok((name, opened.record, secret, asked.session.generation()))
+            })?;
+        let destinations = Destinations::decode(&record.destinations)?;
+        let provider = Catalogue::builtin().provider(name.provider().as_str());
+        let report = crate::provider::test(
+            &self.outbound,
+            provider,
+            &destinations,
+            record.base_url.as_deref(),
+            &secret,
+        );
+        drop(secret);
+        let table = self.sessions.read();
+        if let Ok(session) = table.live(caller.uid, &*self.host.clock)
+            && session.generation() == seen
+        {
+            // A cache: that it could not be kept is no reason to keep the answer back.
+            let _ = self
+                .vault
+                .keep_test(&session.account, &record, report.outcome);
+        }
+        Ok(TestResult {
+            name: name.to_string(),
+            outcome: report.outcome,
+            models: report.models,
+            latency_ms: report.latency_ms,
+            detail: report.detail,
+        })
+    }
+
+    /// Tests the keys of every open account that were not tested for so long, as an operation of this process; says
+    /// how many. Left out are keys that are not handed out, retired providers, and tests that may cost money.
+    pub fn test_due(&self, not_for: Duration) -> usize {
+        let mut due = VecDeque::new();
+        for uid in self.sessions.uids() {
+            let caller = Caller {
+                uid,
+                ..this_process()
+            };
+            // A session that ended meanwhile has nothing to test.
+            let names = self.open_session(&caller, Op::KeyList, |asked| self.due(asked, not_for));
+            due.extend(
+                names
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|name| (caller.clone(), name)),
+            );
+        }
+        let count = due.len();
+        let queue = Mutex::new(due);
+        std::thread::scope(|scope| {
+            for _ in 0..BY_ITSELF.min(count) {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .pop_front();
+                        let Some((caller, name)) = next else { break };
+                        // What came of it is kept beside the key; what failed is tried at the next time.
+                        let _ = self.provider_test(&caller, &ProviderTest { name });
+                        crate::memory::scrub_stack();
+                    }
+                });
+            }
+        });
+        count
+    }
+
+    fn due(&self, asked: &Asked<'_>, not_for: Duration) -> Result<Vec<String>> {
+        let now = self.now_ms();
+        let since = now.saturating_sub(i64::try_from(not_for.as_millis()).unwrap_or(i64::MAX));
+        let account = &asked.session.account;
+        let free = |record: &Record| {
+            Catalogue::builtin()
+                .provider(record.name.provider().as_str())
+                .is_none_or(|p| p.status != Status::Retired && p.test.cost == Cost::None)
+        };
+        let keep = |record: &Record| {
+            shape::status(&record.terms(), now) == KeyStatus::Active
+                && free(record)
+                // One that cannot be read is found by whoever lists it.
+                && self.vault.last_test(account, record).is_ok_and(|test| {
+                    // A clock that was set back must not mean never.
+                    test.is_none_or(|test| !(since..=now).contains(&test.at))
+                })
+        };
+        let (records, _) = self.vault.list_keys(account, None, None, MAX_DUE, &keep)?;
+        Ok(records
+            .iter()
+            .map(|record| record.name.to_string())
+            .collect())
+    }
+}

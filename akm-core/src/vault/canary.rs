@@ -1,0 +1,108 @@
+//! Whether an account's keys, or its passphrase, open what rests in a copy of its vault.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::memory::LockedKey;
+use crate::name::AccountName;
+use crate::secret::Secret;
+use crate::store::{AccountChange, SlotRow, Store};
+
+use super::limits::{Guess, Origin};
+use super::slot::PASSPHRASE;
+use super::{Device, Position, Standing, Unlocked, Vault};
+
+/// How many keys are opened.
+const SAMPLE: u32 = 16;
+
+impl Vault {
+    /// A vault over a copy of this one. It is only read: the counters of guesses are under this machine's key,
+    /// which it does not get.
+    pub fn over_copy(&self, copy: Arc<dyn Store>) -> Vault {
+        let nobodys = LockedKey::generate(&*self.host.random);
+        Vault::new(copy, self.host.clone(), nobodys, None)
+    }
+
+    /// Opens the account's state and a few of its keys in `copy`; says how many keys. `None` where the copy has no such
+    /// account, or has it under other keys, as after a rekey.
+    pub fn open_samples(&self, copy: &Vault, account: &Unlocked) -> Result<Option<u32>> {
+        let now = self.store.account(account.id())?;
+        let Some(then) = copy.store.account(account.id())? else {
+            return Ok(None);
+        };
+        // Rewritten only together with the keys in it.
+        if now.is_none_or(|now| now.keys != then.keys) {
+            return Ok(None);
+        }
+        copy.open_profile(account, &then)?;
+        let account = account.over(copy)?;
+        copy.check_manifest(&account, false)?;
+        copy.samples(&account).map(Some)
+    }
+
+    /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
+    /// and not in the copy, where whoever brought it could have set the count.
+    pub fn prove_copy(
+        &self,
+        copy: &Vault,
+        account: &str,
+        passphrase: &Secret,
+        device: Option<&Device>,
+        origin: Origin,
+    ) -> Result<()> {
+        let account = AccountName::parse(account, "account")?;
+        let known = self.store.account_by_name(account.as_str())?.is_some();
+        let counted = self.count_attempt(Guess::SignIn(origin), account.as_str(), known)?;
+        let proof = copy.confirm_passphrase(&account, passphrase, device, origin)?;
+        let unlocked = proof.open(copy)?;
+        copy.check_manifest(&unlocked, false)?;
+        copy.samples(&unlocked)?;
+        if !self.has_seen(&unlocked)? {
+            copy.void_codes(&unlocked)?;
+        }
+        self.clear_attempts(&counted)
+    }
+
+    /// Whether this machine knows how far the account had come. Then the first unlock after a restore moves the account on,
+    /// which voids its codes; else nothing would.
+    fn has_seen(&self, account: &Unlocked) -> Result<bool> {
+        let nowhere = Position {
+            epoch: 0,
+            generation: 0,
+            mark: [0; 32],
+        };
+        match &self.anchors {
+            Some(anchors) => Ok(anchors.compare(account.id(), &nowhere)? != Standing::Unknown),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes every slot that a recovery code opens.
+    fn void_codes(&self, account: &Unlocked) -> Result<()> {
+        let slots = self.store.slots(account.id())?;
+        let change = AccountChange {
+            remove_slots: recovery(&slots),
+            ..AccountChange::default()
+        };
+        self.commit_account(account, &change, &mut || Ok(()))
+    }
+
+    fn samples(&self, account: &Unlocked) -> Result<u32> {
+        let (records, _) = self.list_keys(account, None, None, SAMPLE, &|_| true)?;
+        let mut opened = 0;
+        for record in records {
+            let key = self
+                .find_key(account, &record.name)?
+                .ok_or(Error::corrupt("a key is not found under its name"))?;
+            self.open_secret(account, &key)?;
+            opened += 1;
+        }
+        Ok(opened)
+    }
+}
+
+/// The slots that recovery codes open.
+pub(super) fn recovery(slots: &[SlotRow]) -> Vec<u32> {
+    let numbers = slots.iter().map(|slot| slot.slot);
+    numbers.filter(|number| *number != PASSPHRASE).collect()
+}

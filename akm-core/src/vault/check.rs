@@ -1,0 +1,138 @@
+//! The check of all rows against the tree: what a get cannot notice, a row that is missing, and what it would notice
+//! later, one that is older or was added.
+//!
+//! It goes by slices: changes of the account wait for one slice at most, and whoever runs it may stop in between.
+
+use crate::error::{Kind, Result};
+use crate::store::{Id, KeyRow};
+
+use super::manifest::{SLICE, State, UNCHECKED};
+use super::tree::{Entry, Marks};
+use super::{Unlocked, Vault};
+
+/// Where a check has come to, and what it found. Start with the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// The last record looked at.
+    after: Option<Id>,
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// Records that ought to be there and are not.
+    pub missing: Vec<Id>,
+    /// Rows that ought not to be there.
+    pub foreign: Vec<Id>,
+    /// Rows that are another version than the newest.
+    pub stale: Vec<Id>,
+    /// Whether the tree itself could not be read to its end.
+    pub broken: bool,
+    /// Whether everything was looked at.
+    pub done: bool,
+}
+
+impl Check {
+    /// A check of what comes after a record.
+    pub fn after(after: Option<Id>) -> Check {
+        Check {
+            after,
+            ..Check::default()
+        }
+    }
+
+    /// The last record looked at, unless everything was.
+    pub fn next(&self) -> Option<Id> {
+        self.after.filter(|_| !self.done)
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.missing.is_empty() && self.foreign.is_empty() && self.stale.is_empty() && !self.broken
+    }
+}
+
+/// Most ids named in each list of a check: the rest is only more of the same.
+const NAMED: usize = 100;
+
+impl Vault {
+    /// How many records the account has by its manifest.
+    pub fn records(&self, account: &Unlocked) -> Result<u64> {
+        let state = account.shared.state();
+        state.as_ref().map(State::records).ok_or(UNCHECKED)
+    }
+
+    /// Compares the next rows with the tree: a deleted one, one put back and one added are found. Changes of the account
+    /// wait meanwhile, for a bounded number of rows. Call until `done`.
+    pub fn check_slice(&self, account: &Unlocked, check: &mut Check) -> Result<()> {
+        if check.done {
+            return Ok(());
+        }
+        let _changes = account.shared.changes();
+        let id = account.id();
+        let (row, slots) = self.stored_account(id)?;
+        let rows = self.store.rows_page(id, check.after.as_ref(), SLICE)?;
+        let full = rows.len() == SLICE as usize;
+        let mut upto = rows.last().filter(|_| full).map(|row| row.head.id);
+
+        let mut state = account.shared.state();
+        let state = state.as_mut().ok_or(UNCHECKED)?;
+        check.broken |= !state.has(&row, &slots);
+        let load = |number| self.store.tree_node(id, number);
+        let most = 8 * SLICE as usize;
+        let entries = match state
+            .nodes
+            .range(check.after.as_ref(), upto.as_ref(), most, &load)
+        {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == Kind::RolledBack => {
+                check.broken = true;
+                check.done = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if entries.len() == most {
+            upto = entries.last().map(|entry| entry.id);
+        }
+        let rows: Vec<&KeyRow> = rows
+            .iter()
+            .filter(|row| upto.is_none_or(|upto| row.head.id <= upto))
+            .collect();
+        check.seen += rows.len() as u64;
+        compare(&rows, &entries, check);
+        match upto {
+            Some(upto) => check.after = Some(upto),
+            None => check.done = true,
+        }
+        Ok(())
+    }
+}
+
+/// Both by rising id.
+fn compare(rows: &[&KeyRow], entries: &[Entry], check: &mut Check) {
+    let note = |list: &mut Vec<Id>, id: Id| {
+        if list.len() < NAMED {
+            list.push(id);
+        }
+    };
+    let (mut rows, mut entries) = (rows.iter().peekable(), entries.iter().peekable());
+    loop {
+        match (rows.peek(), entries.peek()) {
+            (None, None) => return,
+            (Some(row), entry) if entry.is_none_or(|entry| row.head.id < entry.id) => {
+                note(&mut check.foreign, row.head.id);
+                rows.next();
+            }
+            (row, Some(entry)) if row.is_none_or(|row| row.head.id > entry.id) => {
+                note(&mut check.missing, entry.id);
+                entries.next();
+            }
+            (Some(row), Some(entry)) => {
+                if Marks::of(row).ok() != Some(entry.marks) {
+                    note(&mut check.stale, entry.id);
+                }
+                rows.next();
+                entries.next();
+            }
+            _ => return,
+        }
+    }
+}

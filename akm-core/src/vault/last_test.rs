@@ -1,0 +1,84 @@
+//! What the last connection test of a key showed, kept beside its record.
+//!
+//! It is a cache: no change of the record, bound to the version of the secret that was tested, gone with a rotation.
+//! Sealed all the same, since which keys live is worth knowing to a thief of the file. An older result that is put
+//! back in its place is not noticed: nothing is decided by it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{self, Ad, Field};
+use crate::error::{Error, Kind, Result};
+use crate::protocol::Outcome;
+use crate::store::Id;
+
+use super::{Record, Unlocked, Vault};
+
+const VERSION: u8 = 1;
+const BUCKET: usize = 128;
+
+/// What a connection test showed, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastTest {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+/// The sealed form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    format: u8,
+    outcome: Outcome,
+    at: i64,
+}
+
+impl Vault {
+    /// Keeps what a test of a key showed; nothing where the key has another secret by now.
+    pub fn keep_test(&self, account: &Unlocked, tested: &Record, outcome: Outcome) -> Result<()> {
+        let kept = Kept {
+            format: VERSION,
+            outcome,
+            at: self.now_ms(),
+        };
+        let plain = crate::protocol::encode(&kept)?;
+        let ad = self.test_ad(account, &tested.id, tested.secret_version);
+        let sealed =
+            crypto::seal_padded(&*self.host.random, &account.vault_key, &ad, &plain, BUCKET)?;
+        self.store
+            .keep_test(account.id(), &tested.id, tested.secret_version, &sealed)
+    }
+
+    /// What the last test of a key showed, if it was of the secret that it has now.
+    pub fn last_test(&self, account: &Unlocked, record: &Record) -> Result<Option<LastTest>> {
+        let Some((version, sealed)) = self.store.last_test(account.id(), &record.id)? else {
+            return Ok(None);
+        };
+        if version != record.secret_version {
+            return Ok(None);
+        }
+        let ad = self.test_ad(account, &record.id, version);
+        let plain = crypto::open_padded(&account.vault_key, &ad, &sealed)?;
+        let kept: Kept = serde_json::from_slice(&plain)
+            .map_err(|_| Error::corrupt("the last test of a key has an unknown shape"))?;
+        if kept.format != VERSION {
+            return Err(Error::new(
+                Kind::UnsupportedVersion,
+                "the last test of a key has an unknown format",
+            ));
+        }
+        Ok(Some(LastTest {
+            outcome: kept.outcome,
+            at: kept.at,
+        }))
+    }
+
+    fn test_ad(&self, account: &Unlocked, id: &Id, secret_version: u64) -> Ad {
+        Ad::new(Field::LastTest)
+            .vault(&self.store.vault_id())
+            .account(account.id())
+            .record(id)
+            .version(secret_version)
+    }
+}

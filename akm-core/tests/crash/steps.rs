@@ -1,0 +1,267 @@
+//! The workload: steps through the door, and what is there after each.
+
+use std::collections::BTreeMap;
+
+use akm_core::Result;
+use akm_core::protocol::{
+    AccountPassphrase, AccountRegister, AgentLock, AgentUnlock, BackupCreate, BackupRestore,
+    BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus, KeyUpdate, TotpCodes, TotpDisable,
+    TotpEnable,
+};
+
+use crate::desk::Desk;
+use crate::support::{new_key, secret};
+
+/// What somebody asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Register,
+    Add(String),
+    Rotate(String),
+    Rename(String),
+    Disable(String),
+    Remove(String),
+    Get(String),
+    Passphrase(u32),
+    Codes,
+    Totp,
+    Lock,
+    Unlock,
+    Fold,
+    Checkpoint,
+    Schedule,
+    Backup,
+    Restore,
+}
+
+/// What must be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// None before the account exists.
+    pub(crate) passphrase: Option<String>,
+    /// Secrets by name.
+    pub(crate) keys: BTreeMap<String, String>,
+    /// What the newest backup holds.
+    pub(crate) backup: Option<Box<State>>,
+    /// How many backups there are.
+    pub(crate) backups: usize,
+}
+
+fn passphrase(number: u32) -> String {
+    format!("passphrase number {number}")
+}
+
+impl State {
+    /// After one more step.
+    pub(crate) fn after(&self, index: usize, step: &Step) -> State {
+        let mut next = self.clone();
+        let value = format!("sk-value-of-step-{index}");
+        match step {
+            Step::Register => next.passphrase = Some(passphrase(0)),
+            Step::Add(name) | Step::Rotate(name) => {
+                next.keys.insert(name.clone(), value);
+            }
+            Step::Rename(name) => {
+                let secret = next.keys.remove(name).unwrap();
+                next.keys.insert(format!("{name}-renamed"), secret);
+            }
+            Step::Remove(name) | Step::Disable(name) => {
+                next.keys.remove(name);
+            }
+            Step::Passphrase(number) => next.passphrase = Some(passphrase(*number)),
+            Step::Backup => {
+                next.backup = None;
+                next.backup = Some(Box::new(State {
+                    backup: None,
+                    ..self.clone()
+                }));
+                next.backups += 1;
+            }
+            Step::Restore => {
+                let then = self.backup.as_deref().unwrap();
+                next.passphrase.clone_from(&then.passphrase);
+                next.keys.clone_from(&then.keys);
+            }
+            Step::Get(_)
+            | Step::Codes
+            | Step::Totp
+            | Step::Lock
+            | Step::Unlock
+            | Step::Fold
+            | Step::Checkpoint
+            | Step::Schedule => {}
+        }
+        next
+    }
+}
+
+/// The states after 0, 1, 2, … steps.
+pub(crate) fn states(steps: &[Step]) -> Vec<State> {
+    let mut states = vec![State::default()];
+    for (index, step) in steps.iter().enumerate() {
+        states.push(states[index].after(index, step));
+    }
+    states
+}
+
+/// Carries a step out. `Ok` is the acknowledgement.
+pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Result<()> {
+    let now = || secret(before.passphrase.as_deref().unwrap());
+    let value = format!("sk-value-of-step-{index}");
+    match step {
+        Step::Register => desk
+            .call(AccountRegister {
+                account: "default".into(),
+                passphrase: secret(&passphrase(0)),
+                totp: Some(false),
+            })
+            .map(drop),
+        Step::Add(name) => desk.call(new_key(name, &value)).map(drop),
+        Step::Rotate(name) => desk
+            .call(KeyRotate {
+                name: name.clone(),
+                secret: secret(&value),
+            })
+            .map(drop),
+        Step::Rename(name) => update(desk, name, Some(format!("{name}-renamed")), None),
+        Step::Disable(name) => update(desk, name, None, Some(KeyStatus::Disabled)),
+        Step::Remove(name) => desk.call(KeyRemove { name: name.clone() }).map(drop),
+        Step::Get(name) => desk
+            .call(KeyGet {
+                name: name.clone(),
+                version: None,
+            })
+            .map(|got| assert_eq!(got.secret.expose(), before.keys[name])),
+        Step::Passphrase(number) => desk
+            .call(AccountPassphrase {
+                passphrase: now(),
+                new_passphrase: secret(&passphrase(*number)),
+            })
+            .map(drop),
+        Step::Codes => desk.call(TotpCodes { passphrase: now() }).map(drop),
+        Step::Totp => {
+            desk.call(TotpEnable { passphrase: now() })?;
+            desk.call(TotpDisable { passphrase: now() }).map(drop)
+        }
+        Step::Lock => desk.call(AgentLock {}).map(drop),
+        Step::Unlock => unlock(desk, before.passphrase.as_deref().unwrap()),
+        Step::Fold => desk.door.fold(),
+        Step::Checkpoint => desk.door.checkpoint(),
+        Step::Schedule => desk
+            .call(BackupSchedule {
+                daily: true,
+                keep: None,
+                max_age_days: None,
+            })
+            .map(drop),
+        Step::Backup => {
+            // Names have seconds in them, and the clock of a test stands still.
+            desk.clock.advance(std::time::Duration::from_secs(60));
+            desk.call(BackupCreate::default()).map(drop)
+        }
+        Step::Restore => {
+            let newest = desk
+                .call(akm_core::protocol::BackupList {})?
+                .backups
+                .remove(0);
+            let then = before.backup.as_deref().unwrap();
+            desk.call(BackupRestore {
+                name: newest.name,
+                account: None,
+                passphrase: secret(then.passphrase.as_deref().unwrap()),
+                replace: Some(true),
+            })
+            .map(drop)
+        }
+    }
+}
+
+/// Unlocks, and goes on with a restored vault.
+pub(crate) fn unlock(desk: &Desk, passphrase: &str) -> Result<()> {
+    desk.call(AgentUnlock {
+        account: None,
+        passphrase: secret(passphrase),
+        totp: None,
+        keyfile: None,
+        lifetime_s: None,
+        accept_rollback: None,
+    })
+    .map(drop)
+}
+
+fn update(
+    desk: &Desk,
+    name: &str,
+    new_name: Option<String>,
+    status: Option<KeyStatus>,
+) -> Result<()> {
+    let json = serde_json::json!({"name": name, "new_name": new_name, "status": status});
+    let request: KeyUpdate = serde_json::from_value(json).unwrap();
+    desk.call(request).map(drop)
+}
+
+/// Everything that changes something, mixed: the operations a vault lives by.
+pub(crate) fn mixed(rounds: usize) -> Vec<Step> {
+    let mut steps = vec![Step::Register];
+    for round in 0..rounds {
+        let key = |n: usize| format!("openai/r{round}-{n}");
+        steps.extend((0..4).map(|n| Step::Add(key(n))));
+        steps.extend([
+            Step::Get(key(0)),
+            Step::Rotate(key(0)),
+            Step::Rename(key(1)),
+            Step::Remove(key(2)),
+            Step::Fold,
+            Step::Disable(key(3)),
+            Step::Passphrase(round as u32 + 1),
+            Step::Codes,
+            Step::Totp,
+            Step::Lock,
+            Step::Unlock,
+            Step::Schedule,
+            Step::Backup,
+            Step::Add(key(5)),
+            Step::Checkpoint,
+            Step::Rotate(key(5)),
+        ]);
+    }
+    steps
+}
+
+/// A restore, with changes before and after.
+pub(crate) fn restoring() -> Vec<Step> {
+    vec![
+        Step::Register,
+        Step::Add("openai/before".into()),
+        Step::Add("openai/both".into()),
+        Step::Backup,
+        Step::Remove("openai/both".into()),
+        Step::Add("openai/after".into()),
+        Step::Passphrase(1),
+        Step::Restore,
+        Step::Unlock,
+        Step::Add("openai/restored".into()),
+    ]
+}
+
+/// Credentials, again and again.
+pub(crate) fn changing() -> Vec<Step> {
+    vec![
+        Step::Register,
+        Step::Add("openai/one".into()),
+        Step::Passphrase(1),
+        Step::Codes,
+        Step::Passphrase(2),
+        Step::Lock,
+        Step::Unlock,
+        Step::Passphrase(3),
+        Step::Add("openai/two".into()),
+    ]
+}
+
+/// Only additions: what the control loses most of.
+pub(crate) fn adding(count: usize) -> Vec<Step> {
+    let mut steps = vec![Step::Register];
+    steps.extend((0..count).map(|n| Step::Add(format!("openai/{n}"))));
+    steps
+}

@@ -1,0 +1,264 @@
+//! Restoring: what it needs, what it leaves alone, what it takes along.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
+mod support;
+
+use std::path::PathBuf;
+
+use akm_core::Kind;
+use akm_core::protocol::{
+    AccountPassphrase, AccountRecover, AuditList, AuditVerify, BackupCreate, BackupRestore,
+    BackupVerify, Restored, VaultNotice,
+};
+use support::{Bench, PASSPHRASE, kind, secret};
+
+fn create(bench: &Bench) -> String {
+    bench.call(BackupCreate::default()).unwrap().backup.name
+}
+
+fn restore(
+    bench: &Bench,
+    name: &str,
+    passphrase: &str,
+    replace: bool,
+) -> akm_core::Result<Restored> {
+    bench.call(BackupRestore {
+        name: name.into(),
+        account: None,
+        passphrase: secret(passphrase),
+        replace: Some(replace),
+    })
+}
+
+fn files(bench: &Bench) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(bench.home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("vault.db"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn h04_a_wrong_passphrase_leaves_the_live_vault_untouched() {
+    let bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    bench.service().checkpoint().unwrap();
+    let before = files(&bench);
+    for _ in 0..5 {
+        let refused = kind(restore(&bench, &name, "wrong", true));
+        assert_eq!(refused, Kind::WrongCredentials);
+    }
+    assert_eq!(
+        kind(restore(&bench, &name, PASSPHRASE, true)),
+        Kind::RateLimited,
+        "guesses count as at a sign-in"
+    );
+    assert_eq!(files(&bench), before, "nothing is left beside it");
+    assert_eq!(bench.get("openai/new").unwrap(), "sk-new", "still unlocked");
+    assert!(bench.call(AuditVerify {}).unwrap().ok);
+
+    // Control: the right one restores, and then the new key is gone.
+    bench.clock.advance(std::time::Duration::from_secs(3600));
+    restore(&bench, &name, PASSPHRASE, true).unwrap();
+    bench.unlock().unwrap();
+    assert_eq!(bench.get("openai").unwrap(), "sk-old");
+    assert_eq!(kind(bench.get("openai/new")), Kind::NotFound);
+}
+
+#[test]
+fn h04_the_passphrase_is_that_of_the_backup_and_not_of_the_live_vault() {
+    let bench = Bench::initialized();
+    let name = create(&bench);
+    bench
+        .call(AccountPassphrase {
+            passphrase: secret(PASSPHRASE),
+            new_passphrase: secret("a newer one"),
+        })
+        .unwrap();
+    assert_eq!(
+        kind(restore(&bench, &name, "a newer one", true)),
+        Kind::WrongCredentials
+    );
+    restore(&bench, &name, PASSPHRASE, true).unwrap();
+    assert_eq!(
+        kind(bench.sign_in(None, "a newer one", None)),
+        Kind::WrongCredentials
+    );
+    bench.unlock().unwrap();
+}
+
+#[test]
+fn h05_restoring_an_older_backup_needs_the_flag_and_is_logged() {
+    let mut bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    assert_eq!(bench.get("openai/new").unwrap(), "sk-new");
+
+    let error = restore(&bench, &name, PASSPHRASE, false).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.hint().unwrap().contains("--replace"));
+    assert_eq!(bench.get("openai/new").unwrap(), "sk-new", "untouched");
+
+    let restored = restore(&bench, &name, PASSPHRASE, true).unwrap();
+    assert_eq!((restored.accounts, restored.keys), (1, 1));
+    assert_eq!(restored.kept.as_deref(), Some("vault.db.replaced-1"));
+    assert_eq!(
+        kind(bench.get("openai")),
+        Kind::Locked,
+        "every session ended"
+    );
+    let notice = bench.unlock().unwrap().notice;
+    assert_eq!(notice, Some(VaultNotice::Restored));
+    assert_eq!(bench.unlock().unwrap().notice, None, "once");
+    assert_eq!(bench.get("openai").unwrap(), "sk-old");
+    assert_eq!(kind(bench.get("openai/new")), Kind::NotFound);
+    // What was done since the backup is in the log all the same, and so is the restore.
+    let actions: Vec<(String, String)> = bench
+        .call(AuditList {
+            limit: Some(1000),
+            ..AuditList::default()
+        })
+        .unwrap()
+        .events
+        .into_iter()
+        .map(|event| (event.action, event.outcome))
+        .collect();
+    let told = |action: &str, outcome: &str| {
+        let same = |told: &&(String, String)| told.0 == action && told.1 == outcome;
+        actions.iter().filter(same).count()
+    };
+    assert_eq!(told("key.add", "ok"), 2);
+    assert_eq!(told("key.get", "ok"), 3);
+    assert_eq!(told("backup.restore", "conflict"), 1);
+    assert_eq!(told("backup.restore", "ok"), 1);
+    let verdict = bench.call(AuditVerify {}).unwrap();
+    assert!(verdict.ok, "{verdict:?}");
+    bench.add("openai/after", "sk-after").unwrap();
+    bench.reopen();
+    bench.unlock().unwrap();
+    assert_eq!(bench.get("openai/after").unwrap(), "sk-after");
+    assert!(bench.call(AuditVerify {}).unwrap().ok);
+}
+
+#[test]
+fn h05_after_a_restore_the_epoch_has_moved_and_what_was_before_is_older() {
+    let mut bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    let kept = restore(&bench, &name, PASSPHRASE, true)
+        .unwrap()
+        .kept
+        .unwrap();
+    bench.unlock().unwrap();
+    bench.close();
+    // The vault that was replaced had come further once; put back by hand it is older now.
+    std::fs::copy(bench.home.path().join(&kept), bench.vault()).unwrap();
+    bench.reopen();
+    assert_eq!(kind(bench.unlock()), Kind::RolledBack);
+}
+
+#[test]
+fn the_replaced_vault_is_kept_whole_and_can_be_restored_in_turn() {
+    let bench = Bench::initialized();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    let kept = restore(&bench, &name, PASSPHRASE, true)
+        .unwrap()
+        .kept
+        .unwrap();
+    let backups: PathBuf = bench.home.path().join("backups");
+    std::fs::copy(bench.home.path().join(&kept), backups.join("back.backup")).unwrap();
+    let again = restore(&bench, "back.backup", PASSPHRASE, true).unwrap();
+    assert_eq!(again.keys, 1);
+    assert_eq!(again.kept.as_deref(), Some("vault.db.replaced-2"));
+    bench.unlock().unwrap();
+    assert_eq!(bench.get("openai/new").unwrap(), "sk-new");
+    assert!(bench.call(AuditVerify {}).unwrap().ok);
+}
+
+#[test]
+fn recovery_codes_of_before_are_void_after_a_restore() {
+    let bench = Bench::new();
+    let codes = bench.register("default", false).recovery_codes;
+    let name = create(&bench);
+    let recover = |code: &str| {
+        bench.call(AccountRecover {
+            account: None,
+            code: secret(code),
+            new_passphrase: secret(PASSPHRASE),
+        })
+    };
+    recover(codes[0].expose()).unwrap();
+    restore(&bench, &name, PASSPHRASE, true).unwrap();
+    for code in &codes[..2] {
+        assert_eq!(kind(recover(code.expose())), Kind::WrongCredentials);
+    }
+    bench.unlock().unwrap();
+    assert_eq!(kind(recover(codes[2].expose())), Kind::WrongCredentials);
+}
+
+#[test]
+fn a_machine_without_a_vault_takes_one_over_without_a_flag() {
+    let old = Bench::initialized();
+    old.add("openai", "sk-old").unwrap();
+    let name = create(&old);
+    let bench = Bench::new();
+    let backups = bench.home.path().join("backups");
+    std::fs::create_dir(&backups).unwrap();
+    std::fs::copy(
+        old.home.path().join("backups").join(&name),
+        backups.join(&name),
+    )
+    .unwrap();
+    assert_eq!(
+        kind(restore(&bench, &name, "wrong", false)),
+        Kind::WrongCredentials
+    );
+    restore(&bench, &name, PASSPHRASE, false).unwrap();
+    bench.unlock().unwrap();
+    assert_eq!(bench.get("openai").unwrap(), "sk-old");
+}
+
+#[test]
+fn a_damaged_backup_is_refused_before_anything_is_touched() {
+    let bench = Bench::initialized();
+    bench.add("openai", "sk").unwrap();
+    let name = create(&bench);
+    let path = bench.home.path().join("backups").join(&name);
+    let whole = std::fs::read(&path).unwrap();
+    let before = files(&bench);
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(
+        kind(restore(&bench, &name, PASSPHRASE, true)),
+        Kind::Corrupt
+    );
+    assert_eq!(files(&bench), before);
+    assert_eq!(bench.get("openai").unwrap(), "sk");
+    std::fs::write(&path, &whole).unwrap();
+    bench.call(BackupVerify { name: name.clone() }).unwrap();
+    restore(&bench, &name, PASSPHRASE, true).unwrap();
+}
+
+#[test]
+fn guesses_counted_before_a_restore_count_after_it() {
+    let bench = Bench::initialized();
+    let name = create(&bench);
+    bench.lock();
+    for _ in 0..5 {
+        let refused = kind(bench.sign_in(Some("nobody"), "wrong", None));
+        assert_eq!(refused, Kind::WrongCredentials);
+    }
+    restore(&bench, &name, PASSPHRASE, true).unwrap();
+    assert_eq!(
+        kind(bench.sign_in(Some("nobody"), "wrong", None)),
+        Kind::RateLimited
+    );
+    bench.unlock().unwrap();
+}
