@@ -13,6 +13,8 @@
 //! ca_file = "/etc/ssl/corp.pem"
 //! proxy = "http://proxy.corp:3128"
 //! timeout_s = 30
+//! [tests]
+//! daily = true                 # test every key once a day while its account is open; off if absent
 //! ```
 
 use std::fs::File;
@@ -42,6 +44,8 @@ pub struct Config {
     pub keys_per_account: Option<u64>,
     /// How providers are reached.
     pub outbound: Outbound,
+    /// Whether keys are tested once a day by themselves.
+    pub daily_tests: bool,
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -150,6 +154,11 @@ impl Config {
                         config.outbound.timeout_s =
                             Some(number(&value, "outbound.timeout_s", 1..=MAX_TIMEOUT_S)?);
                     }
+                    ("tests", "daily") => {
+                        config.daily_tests = value
+                            .as_bool()
+                            .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
+                    }
                     _ => return Err(unknown()),
                 }
             }
@@ -192,7 +201,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy and outbound.timeout_s",
+        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
     )
 }
 
@@ -205,7 +214,7 @@ mod tests {
     fn reads_every_key() {
         let config = Config::parse(
             "[agent]\nlifetime = \"8h\"\n[limits]\nkeys_per_account = 10\n\
-             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n",
+             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
@@ -216,6 +225,7 @@ mod tests {
         );
         assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
         assert_eq!(config.outbound.timeout_s, Some(5));
+        assert!(config.daily_tests);
         assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
@@ -237,6 +247,7 @@ mod tests {
             ("[outbound]\nproxy = [\"canary\"]", Some("outbound.proxy")),
             ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),
             ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
+            ("[tests]\ndaily = \"canary\"", Some("tests.daily")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

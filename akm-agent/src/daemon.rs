@@ -181,7 +181,9 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service)).with_jobs(jobs(&places, &service));
+            let server = Server::new(Arc::clone(&service))
+                .with_jobs(jobs(&places, &service))
+                .with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();

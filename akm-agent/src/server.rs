@@ -12,6 +12,7 @@
 //! [`crate::daemon`], so a test binds anything. Deliberately absent: TCP, which needs bearer tokens first.
 
 mod connection;
+mod daily;
 mod housekeeping;
 mod route;
 pub(crate) mod timetable;
@@ -70,6 +71,7 @@ const FOREIGN_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
+    daily_tests: bool,
     scheduler: Option<Arc<Mutex<Scheduler>>>,
 }
 
@@ -81,6 +83,8 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
+    /// Wakes the daily tests: a session may have begun.
+    sessions: Notify,
     /// Wakes the timetable: a job may have been switched on.
     jobs: Notify,
     /// Whether an operation ran since events were last folded.
@@ -107,12 +111,14 @@ impl Server {
             stopping: false,
         };
         Server {
+            daily_tests: false,
             scheduler: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
+                sessions: Notify::new(),
                 jobs: Notify::new(),
                 dirty: AtomicBool::new(false),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
@@ -120,6 +126,15 @@ impl Server {
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
             }),
+        }
+    }
+
+    /// The same, testing keys once a day.
+    #[must_use]
+    pub fn with_daily_tests(self, daily_tests: bool) -> Server {
+        Server {
+            daily_tests,
+            ..self
         }
     }
 
@@ -146,6 +161,9 @@ impl Server {
         let limit = connection_limit();
         let slots = Arc::new(Semaphore::new(limit));
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
+        let tester = self
+            .daily_tests
+            .then(|| tokio::spawn(daily::run(Arc::clone(&self.shared))));
         let timetable = self
             .scheduler
             .as_ref()
@@ -163,6 +181,9 @@ impl Server {
         // What is not answered by then is cut off by the end of the process.
         let _ = tokio::time::timeout(DRAIN, drained).await;
         housekeeper.abort();
+        if let Some(tester) = tester {
+            tester.abort();
+        }
         // A job under way ends with the process; what it was making is removed by the next.
         if let Some(timetable) = timetable {
             timetable.abort();

@@ -131,6 +131,71 @@ fn all_are_asked_at_once_and_those_that_may_cost_money_only_by_name() {
     );
 }
 
+#[test]
+fn the_agent_tests_once_a_day_by_itself_only_where_the_configuration_says_so() {
+    let (asked, requests) = std::sync::mpsc::channel();
+    let asked = Mutex::new(asked);
+    let server = ProviderServer::start(move |request| {
+        let _ = asked.lock().unwrap().send(request.path.clone());
+        Reply::json(200, r#"{"data": []}"#)
+    })
+    .unwrap();
+    let home = Home::empty();
+    let run = |arguments: &[&str], input: &str| {
+        let output = home.akm(arguments, input);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        stdout(&output)
+    };
+    let passphrase = format!("{}\n", cli_support::PASSPHRASE);
+    let unlock = || run(&["unlock", "--passphrase-stdin"], &passphrase);
+    let base_url = format!("http://127.0.0.1:{}/off", server.port());
+    run(&["init", "--no-totp", "--passphrase-stdin"], &passphrase);
+    run(
+        &["add", "openai", "--secret-stdin", "--base-url", &base_url],
+        "sk-of-a-test-0123456789\n",
+    );
+    // Off: an unlock tests nothing. What is asked by name afterwards is the first that arrives.
+    run(&["lock"], "");
+    unlock();
+    run(
+        &[
+            "add",
+            "mistral",
+            "--secret-stdin",
+            "--base-url",
+            &base_url.replace("off", "named"),
+        ],
+        "sk-of-a-test-0123456789\n",
+    );
+    run(&["test", "mistral"], "");
+    assert_eq!(requests.recv().unwrap(), "/named/models");
+    // On: the key that was never tested is, and the one that was just tested is not.
+    run(&["agent", "stop"], "");
+    std::fs::write(home.file("config.toml"), "[tests]\ndaily = true\n").unwrap();
+    run(&["agent", "start"], "");
+    unlock();
+    assert_eq!(
+        requests.recv_timeout(Duration::from_secs(60)).unwrap(),
+        "/off/models"
+    );
+    run(
+        &[
+            "add",
+            "groq",
+            "--secret-stdin",
+            "--base-url",
+            &base_url.replace("off", "next"),
+        ],
+        "sk-of-a-test-0123456789\n",
+    );
+    run(&["lock"], "");
+    unlock();
+    assert_eq!(
+        requests.recv_timeout(Duration::from_secs(60)).unwrap(),
+        "/next/models"
+    );
+}
+
 /// A figure, not a check: run it by name with `--ignored --nocapture`.
 #[test]
 #[ignore = "measures"]

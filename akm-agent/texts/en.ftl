@@ -42,14 +42,6 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
-## Keyfile
-
-keyfile-enabled = the account opens only together with { $path } from now on
-keyfile-disabled = the passphrase alone opens the account from now on
-hint-keyfile-copy = keep a copy of the file: without it only a recovery code opens the account; older copies of the vault open without it until akm vault rekey
-hint-keyfile-stays = the file stays: backups from before need it
-field-keyfile-needed = keyfile needed
-field-kept-in = kept in
 ## Backups
 
 backup-made = backup made and verified, { $size }
@@ -72,6 +64,14 @@ vault-other = other
 hint-backup-create = run akm backup create
 hint-backup-schedule = akm backup schedule --daily makes one every day
 hint-backup-unlock = after akm unlock, keys in it are decrypted as well
+## Keyfile
+
+keyfile-enabled = the account opens only together with { $path } from now on
+keyfile-disabled = the passphrase alone opens the account from now on
+hint-keyfile-copy = keep a copy of the file: without it only a recovery code opens the account; older copies of the vault open without it until akm vault rekey
+hint-keyfile-stays = the file stays: backups from before need it
+field-keyfile-needed = keyfile needed
+field-kept-in = kept in
 ## Accounts: init, account, totp
 
 ask-new-passphrase = new passphrase:{" "}

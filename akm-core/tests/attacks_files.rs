@@ -100,9 +100,9 @@ fn read(bench: &Bench, keys: usize) -> Result<Vec<bool>> {
             account: None,
             passphrase: secret(PASSPHRASE),
             totp: None,
-            keyfile: None,
             lifetime_s: None,
             accept_rollback: None,
+            keyfile: None,
         }
         .into(),
     )?;

@@ -290,6 +290,8 @@ fn fill(bench: &mut Bench, count: usize) {
                 env: None,
                 use_only: false,
                 base_url: None,
+                low_balance: None,
+                team: None,
                 destinations: Vec::new(),
             })
             .collect();

@@ -81,6 +81,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
         (Op::AuditVerify, "{}"),
+        (Op::VaultCheck, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];

@@ -120,6 +120,8 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         })
         .await;
     if op.is(Mark::EndsSession) {
+        // And it may begin one.
+        shared.sessions.notify_one();
         // Lets the other connections notice first: they are in the queue before us.
         tokio::task::yield_now().await;
         akm_core::memory::scrub_stack();

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::plan::{lists_models, other_region};
+use super::plan::lists_models;
 use super::rules::{BodyIs, Match, Means, Rule};
 use super::schema::{ModelsList, Provider};
 use crate::protocol::Outcome;
@@ -24,9 +24,15 @@ pub(super) struct Verdict {
     pub(super) detail: String,
 }
 
-/// Judges an answer. `at_home` says whether it came from the provider's own address, where another region
-/// may be worth naming.
-pub(super) fn judge(record: &Provider, at_home: bool, status: u16, body: &[u8]) -> Verdict {
+/// Judges an answer. `elsewhere` is the address of another region, where one may be worth naming: see [`other_region`].
+///
+/// [`other_region`]: super::plan::other_region
+pub(super) fn judge(
+    record: &Provider,
+    elsewhere: Option<&str>,
+    status: u16,
+    body: &[u8],
+) -> Verdict {
     let body: Option<Value> = serde_json::from_slice(body).ok();
     let rule = record
         .test
@@ -58,8 +64,7 @@ pub(super) fn judge(record: &Provider, at_home: bool, status: u16, body: &[u8]) 
     let mut detail = says(sentence, status);
     if outcome == Outcome::Invalid
         && record.test.region_bound
-        && at_home
-        && let Some(elsewhere) = other_region(record)
+        && let Some(elsewhere) = elsewhere
     {
         detail.push_str(
             "; keys are bound to a region: if this one is of the other, set its base_url to ",
@@ -203,6 +208,7 @@ fn models(record: &Provider, body: Option<&Value>) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use crate::provider::Catalogue;
+    use crate::provider::plan::other_region;
 
     /// A record of our own, with a rule of every kind.
     fn record() -> Provider {
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn every_kind_of_match_decides_and_the_first_rule_wins() {
         let record = record();
-        let outcome = |status, body: &str| judge(&record, true, status, body.as_bytes()).outcome;
+        let outcome = |status, body: &str| judge(&record, None, status, body.as_bytes()).outcome;
         for (status, body, expected) in [
             (200, r#"{"data": []}"#, Outcome::Valid),
             (200, r#"{"data": [], "ok": true}"#, Outcome::Valid),
@@ -274,12 +280,12 @@ mod tests {
             "true",
             r#"{"data": null}"#,
         ] {
-            let verdict = judge(&record, true, 200, body.as_bytes());
+            let verdict = judge(&record, None, 200, body.as_bytes());
             assert_eq!(verdict.outcome, Outcome::Unreachable, "{body}");
         }
         let deep = format!("{{\"data\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
         assert_eq!(
-            judge(&record, true, 200, deep.as_bytes()).outcome,
+            judge(&record, None, 200, deep.as_bytes()).outcome,
             Outcome::Unreachable
         );
     }
@@ -290,7 +296,7 @@ mod tests {
         for status in [
             100, 204, 206, 301, 302, 307, 308, 402, 404, 405, 407, 410, 418, 500, 502, 503, 529,
         ] {
-            let verdict = judge(&record, true, status, br#"{"data": []}"#);
+            let verdict = judge(&record, None, status, br#"{"data": []}"#);
             assert_eq!(verdict.outcome, Outcome::Unreachable, "{status}");
             assert!(verdict.detail.ends_with(&format!("(HTTP {status})")));
         }
@@ -299,32 +305,32 @@ mod tests {
     #[test]
     fn a_refusal_may_be_about_the_region() {
         let alibaba = Catalogue::builtin().provider("alibaba").unwrap();
-        let home = judge(alibaba, true, 401, b"{}");
+        let home = judge(alibaba, other_region(alibaba, None), 401, b"{}");
         assert_eq!(home.outcome, Outcome::Invalid);
         assert!(home.detail.contains("https://dashscope-intl.aliyuncs.com/"));
-        assert!(
-            !judge(alibaba, false, 401, b"{}")
-                .detail
-                .contains("https://")
-        );
+        assert!(!judge(alibaba, None, 401, b"{}").detail.contains("https://"));
         let openai = Catalogue::builtin().provider("openai").unwrap();
-        assert!(!judge(openai, true, 401, b"{}").detail.contains("region"));
+        assert!(
+            !judge(openai, Some("https://x.example"), 401, b"{}")
+                .detail
+                .contains("region")
+        );
     }
 
     #[test]
     fn a_public_endpoint_proves_nothing() {
         let mut record = record();
         record.test.proves_key = false;
-        let verdict = judge(&record, true, 200, br#"{"data": [{"id": "m"}]}"#);
+        let verdict = judge(&record, None, 200, br#"{"data": [{"id": "m"}]}"#);
         assert_eq!(verdict.outcome, Outcome::Unverifiable);
         assert_eq!(verdict.models.as_deref(), Some(&["m".to_owned()][..]));
-        assert_eq!(judge(&record, true, 401, b"").outcome, Outcome::Invalid);
+        assert_eq!(judge(&record, None, 401, b"").outcome, Outcome::Invalid);
     }
 
     #[test]
     fn model_ids_are_read_and_bounded() {
         let record = record();
-        let models = |body: &str| judge(&record, true, 200, body.as_bytes()).models;
+        let models = |body: &str| judge(&record, None, 200, body.as_bytes()).models;
         assert_eq!(
             models(
                 r#"{"data": [{"id": "models/a"}, {"id": "b"}, {"id": 7}, {"name": "c"}, "d", {"id": ""}]}"#
@@ -346,7 +352,7 @@ mod tests {
         assert_eq!(models(r#"{"data": {}}"#), None);
         // A refusal lists nothing, whatever it carries.
         assert_eq!(
-            judge(&record, true, 401, br#"{"data": [{"id": "a"}]}"#).models,
+            judge(&record, None, 401, br#"{"data": [{"id": "a"}]}"#).models,
             None
         );
     }
@@ -356,7 +362,7 @@ mod tests {
         let body = r#"{"error": {"message": "canary", "code": "canary", "type": "canary"}, "canary": "canary"}"#;
         for record in Catalogue::builtin().providers() {
             for status in [200, 302, 400, 401, 402, 403, 404, 422, 429, 432, 500, 529] {
-                let verdict = judge(record, true, status, body.as_bytes());
+                let verdict = judge(record, None, status, body.as_bytes());
                 assert!(!verdict.detail.contains("canary"), "{}", record.id);
             }
         }

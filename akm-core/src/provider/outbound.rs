@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::address::{BaseUrl, Host};
 use super::judge::{Verdict, judge};
 use super::network::is_public;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, other_region, plan};
 use super::rules::Method;
 use super::schema::Provider;
 use super::{Catalogue, Destinations, trust};
@@ -172,7 +172,12 @@ pub fn test(
         outcome,
         models,
         detail,
-    } = judge(record, base_url.is_none(), answer.status, &answer.body);
+    } = judge(
+        record,
+        other_region(record, base_url.as_ref()),
+        answer.status,
+        &answer.body,
+    );
     // A server may send back what it was sent; a model id is the one text of an answer that is handed on.
     let models = models.map(|ids| {
         ids.into_iter()

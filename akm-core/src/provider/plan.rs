@@ -110,15 +110,22 @@ fn rebase(record: &Provider, template: &str, base_url: &BaseUrl) -> String {
     }
 }
 
-/// The endpoint of another region that a region-bound key may belong to.
-pub(super) fn other_region(record: &Provider) -> Option<&str> {
-    let home = record.endpoints.first()?;
+/// The endpoint of another region that a key may belong to which is refused where it was tried: at home, or at the
+/// endpoint that its owner chose. None at an address of somebody else's: which region a gateway is for is not known.
+pub(super) fn other_region<'a>(
+    record: &'a Provider,
+    base_url: Option<&BaseUrl>,
+) -> Option<&'a str> {
+    let tried = match base_url.map(BaseUrl::to_string) {
+        None => record.endpoints.first()?,
+        Some(given) => record.endpoints.iter().find(|own| own.base_url == given)?,
+    };
     record
         .endpoints
         .iter()
         .find(|other| {
-            other.region != home.region
-                && other.protocol == home.protocol
+            other.region != tried.region
+                && other.protocol == tried.protocol
                 && other.plan.is_none()
                 && !other.legacy
                 && placeholders(&other.base_url).is_ok_and(|(found, _)| found.is_empty())
@@ -228,13 +235,24 @@ mod tests {
     fn a_region_bound_record_names_another_region() {
         for record in Catalogue::builtin().providers() {
             if record.test.region_bound {
-                assert!(other_region(record).is_some(), "{}", record.id);
+                assert!(other_region(record, None).is_some(), "{}", record.id);
             }
         }
         let alibaba = Catalogue::builtin().provider("alibaba").unwrap();
         assert_eq!(
-            other_region(alibaba),
+            other_region(alibaba, None),
             Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+        );
+        // Refused abroad, it may be of home; refused by a gateway, nobody knows.
+        let at = |text: &str| BaseUrl::read(text).unwrap();
+        let abroad = at("https://dashscope-intl.aliyuncs.com/compatible-mode/v1");
+        assert_eq!(
+            other_region(alibaba, Some(&abroad)),
+            Some("https://dashscope.aliyuncs.com/compatible-mode/v1")
+        );
+        assert_eq!(
+            other_region(alibaba, Some(&at("https://gw.example.com/v1"))),
+            None
         );
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::address::BaseUrl;
 use super::judge::judge;
-use super::plan::plan;
+use super::plan::{other_region, plan};
 use super::rules::{BodyIs, Match, Means, Method, Rule, StatusIs};
 use super::schema::{Auth, Provider, Records};
 
@@ -83,13 +83,9 @@ fn wrong(record: &Provider, script: &Script) -> Option<String> {
     if body != script.body {
         return Some("another body is sent".to_owned());
     }
+    let elsewhere = other_region(record, base.as_ref());
     script.answers.iter().find_map(|answer| {
-        let verdict = judge(
-            record,
-            script.base.is_none(),
-            answer.status,
-            answer.body.as_bytes(),
-        );
+        let verdict = judge(record, elsewhere, answer.status, answer.body.as_bytes());
         let right = answer.fits(verdict.outcome.token(), &verdict.detail);
         (!right).then(|| format!("{}: {:?} {}", answer.title, verdict.outcome, verdict.detail))
     })

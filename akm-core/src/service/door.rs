@@ -131,6 +131,7 @@ impl Door {
     }
 
     /// As [`Service::test_due`]; none where there is no service.
+    #[cfg(feature = "providers")]
     pub fn test_due(&self, not_for: Duration) -> usize {
         self.read()
             .as_ref()

@@ -76,14 +76,11 @@ impl Service {
         let contents = file.check_structure()?;
         let copy = self.vault.over_copy(Arc::clone(&file) as Arc<dyn Store>);
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
-        let device = self.keyfiles.find(account, None, origin(caller))?;
-        self.vault.prove_copy(
-            &copy,
-            account,
-            &request.passphrase,
-            device.as_ref(),
-            origin(caller),
-        )?;
+        let origin = origin(caller);
+        let device = self.keyfiles.find(account, None, origin)?;
+        let passphrase = &request.passphrase;
+        self.vault
+            .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;
         Ok(Staged {
             file,
             contents,

@@ -61,7 +61,6 @@ impl Unlocked {
             id: self.id,
             name: self.name.clone(),
             profile_version: self.profile_version,
-            device: None,
             vault_key: again(&self.vault_key)?,
             index_key: again(&self.index_key)?,
             ready: ReadyKeys::default(),
@@ -70,6 +69,7 @@ impl Unlocked {
             manifest_key: again(&self.manifest_key)?,
             shared: copy.open.of(&self.id),
             notice: Notice::None,
+            device: self.device.clone(),
         })
     }
 

@@ -8,9 +8,9 @@ use crate::name::AccountName;
 use crate::secret::Secret;
 use crate::store::{AccountChange, SlotRow, Store};
 
-use super::limits::{Guess, Origin};
+use super::limits::Guess;
 use super::slot::PASSPHRASE;
-use super::{Device, Position, Standing, Unlocked, Vault};
+use super::{Device, Origin, Position, Standing, Unlocked, Vault};
 
 /// How many keys are opened.
 const SAMPLE: u32 = 16;
@@ -54,7 +54,7 @@ impl Vault {
         let known = self.store.account_by_name(account.as_str())?.is_some();
         let counted = self.count_attempt(Guess::SignIn(origin), account.as_str(), known)?;
         let proof = copy.confirm_passphrase(&account, passphrase, device, origin)?;
-        let unlocked = proof.open(copy)?;
+        let (unlocked, _) = copy.open_stepped_up(&proof)?;
         copy.check_manifest(&unlocked, false)?;
         copy.samples(&unlocked)?;
         if !self.has_seen(&unlocked)? {

@@ -259,6 +259,9 @@ fn next(number: u64) -> Result<u64> {
         .ok_or(Error::internal("a generation overflows"))
 }
 
+/// A root, its nodes by number, and how many records they have.
+type RowTree = (Tag, Vec<(i64, Vec<u8>)>, u64);
+
 impl Vault {
     /// The first manifest of an account that is about to be stored.
     pub(super) fn first_manifest(
@@ -370,8 +373,8 @@ impl Vault {
         Ok(Ok(notice))
     }
 
-    /// Goes on with the vault as it is, in a new epoch: after a restore, or because its owner accepts it. The tree is
-    /// made again of the rows that are there. Afterwards every other copy is older.
+    /// Goes on with the vault as it is, in a new epoch: after a restore, or because its owner accepts it; then
+    /// the tree is made again of the rows that are there. Afterwards every other copy is older.
     pub fn move_on(&self, account: &Unlocked, before_commit: BeforeCommit<'_>) -> Result<()> {
         let _changes = account.shared.changes();
         let (row, mut slots) = self.stored_account(account.id())?;
@@ -385,10 +388,32 @@ impl Vault {
         }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
 
+        // A backup is whole: its tree is right, or whoever reads through it notices.
+        let whole = found.filter(|_| account.notice() == Notice::Restored);
+        let (root, nodes, records) = match whole {
+            Some(manifest) => (manifest.root, Vec::new(), manifest.records),
+            None => self.tree_of_rows(id)?,
+        };
+        let anew = whole.is_none();
+        let manifest = Manifest {
+            epoch: self.next_epoch(id, found)?,
+            generation: next(found.map_or(0, |manifest| manifest.generation))?,
+            records,
+            root,
+            account: account_mark(&row, &slots),
+            mac: [0; 32],
+        };
+        self.write_manifest(account, &row.manifest, manifest, anew, nodes, |tree| {
+            self.store.change_account(id, &change, tree, before_commit)
+        })
+    }
+
+    /// A tree of the rows that are there: its root, its nodes, and how many records it has.
+    fn tree_of_rows(&self, account: &Id) -> Result<RowTree> {
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
         let mut after = None;
         loop {
-            let rows = self.store.rows_page(id, after.as_ref(), SLICE)?;
+            let rows = self.store.rows_page(account, after.as_ref(), SLICE)?;
             for row in &rows {
                 let marks = Some(Marks::of(row)?);
                 draft.put(&mut empty, &|_| Ok(None), &row.head.id, None, marks)?;
@@ -400,17 +425,7 @@ impl Vault {
             }
         }
         let (root, nodes) = draft.finish(&empty);
-        let manifest = Manifest {
-            epoch: self.next_epoch(id, found)?,
-            generation: next(found.map_or(0, |manifest| manifest.generation))?,
-            records,
-            root,
-            account: account_mark(&row, &slots),
-            mac: [0; 32],
-        };
-        self.write_manifest(account, &row.manifest, manifest, true, nodes, |tree| {
-            self.store.change_account(id, &change, tree, before_commit)
-        })
+        Ok((root, nodes, records))
     }
 
     /// Whether the account is as a restore announced it and nobody has signed in since.

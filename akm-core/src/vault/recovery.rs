@@ -45,6 +45,10 @@ impl Vault {
         let (Some(row), (used, root)) = (found.account(), opened) else {
             return Err(Error::wrong_credentials());
         };
+        // A code that was used since the backup would be good again.
+        if self.is_restored(&row)? {
+            return Err(Error::wrong_credentials());
+        }
 
         // A code that was used since the backup would be good again.
         if self.is_restored(&row)? {

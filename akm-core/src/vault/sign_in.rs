@@ -47,12 +47,6 @@ impl StepUp {
         &self.row.id
     }
 
-    /// The keys of the account that confirmed, for a look at its records. Its sealed state opens as well.
-    pub(super) fn open(&self, vault: &Vault) -> Result<Unlocked> {
-        let (unlocked, _) = vault.open_stepped_up(self)?;
-        Ok(unlocked)
-    }
-
     /// Whether the passphrase opens the account only together with a device secret.
     pub fn has_device(&self) -> bool {
         self.device.is_some()

@@ -182,9 +182,9 @@ pub(crate) fn unlock(desk: &Desk, passphrase: &str) -> Result<()> {
         account: None,
         passphrase: secret(passphrase),
         totp: None,
-        keyfile: None,
         lifetime_s: None,
         accept_rollback: None,
+        keyfile: None,
     })
     .map(drop)
 }

@@ -66,9 +66,9 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
+    service: Option<Door>,
     /// What a passphrase slot costs; counts from the next `reopen`.
     pub kdf_cost: KdfCost,
-    service: Option<Door>,
 }
 
 impl Bench {

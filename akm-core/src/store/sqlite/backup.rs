@@ -10,7 +10,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -49,6 +49,15 @@ impl SqliteStore {
     ///
     /// The copy is not on the disk yet when this returns.
     pub fn copy_into(&self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.copies.fetch_add(1, Ordering::AcqRel);
+        let copied = self.copy_held(to, progress);
+        self.copies.fetch_sub(1, Ordering::AcqRel);
+        // What was removed meanwhile goes from the log; if that fails now, with the next checkpoint.
+        let _ = self.checkpoint();
+        copied
+    }
+
+    fn copy_held(&self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let source = read_only(connect(&self.path, SCANNER_CACHE)?)?;
         let snapshot = source.unchecked_transaction().map_err(sql)?;
         // A transaction begins to hold its moment with its first read.
@@ -132,6 +141,7 @@ impl SqliteStore {
             replaced: None,
             _lock: None,
             changes: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
         })
     }
 

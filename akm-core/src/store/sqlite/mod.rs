@@ -79,6 +79,8 @@ pub struct SqliteStore {
     _lock: Option<File>,
     changes: AtomicU64,
     reads: AtomicU64,
+    /// How many copies are being taken: each keeps the log from being emptied.
+    copies: AtomicU64,
     /// The files that are open, as they were found by name.
     files: Identity,
 }
@@ -122,6 +124,7 @@ impl SqliteStore {
             _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
         })
     }
 
@@ -470,6 +473,10 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        // Waiting for a copy would keep every writer waiting; whoever takes it does this afterwards.
+        if self.copies.load(Ordering::Acquire) > 0 {
+            return Err(Error::new(Kind::Unavailable, "the vault is busy"));
+        }
         write_back(&hold(&self.writer))
     }
 }
