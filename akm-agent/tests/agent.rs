@@ -38,7 +38,7 @@ fn a_key_goes_in_and_comes_out_until_it_is_locked() {
     agent.unlock(None).unwrap();
     assert_eq!(agent.get("openai").unwrap(), "sk-one");
     let mut client = agent.client();
-    assert!(client.call(&AuditVerify {}).unwrap().ok);
+    assert!(client.call(&AuditVerify::default()).unwrap().ok);
     let events = client.call(&AuditList::default()).unwrap().events;
     let exe = std::env::current_exe().unwrap();
     let get = events

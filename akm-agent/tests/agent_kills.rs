@@ -141,6 +141,6 @@ fn i08_h07_what_was_acknowledged_survives_a_kill() {
     for name in &acknowledged {
         assert_eq!(agent.get(name).unwrap(), format!("sk-{name}"));
     }
-    let verified = client.call(&AuditVerify {}).unwrap();
+    let verified = client.call(&AuditVerify::default()).unwrap();
     assert!(verified.ok, "{verified:?}");
 }

@@ -251,7 +251,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 
 /// Names and notes cannot carry control characters; what an agent sends is escaped all the same (unit tests).
 #[test]
-fn no_name_forges_a_line() {
+fn i06_no_name_forges_a_line() {
     let home = Home::ready();
     for name in [
         "openai/a\nb",
@@ -404,7 +404,7 @@ fn every_page_is_listed_sorted_and_harmless() {
 }
 
 #[test]
-fn whatever_an_agent_answers_is_shown_harmless() {
+fn i06_whatever_an_agent_answers_is_shown_harmless() {
     let event = serde_json::json!({
         "seq": 1, "time": "t\n", "action": "key.get\u{1b}[1A", "account": "a\rb", "key": "k\u{202e}",
         "caller": { "uid": 0, "pid": 1, "exe": "/bin/\u{1b}]0;x\u{7}sh\nforged" }, "outcome": "ok\u{85}",

@@ -42,6 +42,47 @@ field-agent = agent
 field-vault = vault
 field-code-asked = code asked for
 
+## Export and import
+
+ask-file-passphrase = passphrase of the file:{" "}
+export-json-needs-file = with --json an export goes to a file
+export-not-to-terminal = a sealed file is not for a terminal
+exported-sealed = { $count ->
+    [one] { $count } key is exported, sealed
+   *[other] { $count } keys are exported, sealed
+}
+exported-in-clear = { $count ->
+    [one] { $count } key is exported, in clear
+   *[other] { $count } keys are exported, in clear
+}
+export-left-out = left out, because they are use-only or burned: { $names }
+hint-left-out = use-only keys leave with --use-only, sealed
+imported = { $count ->
+    [one] { $count } key is stored
+   *[other] { $count } keys are stored
+}
+import-would = { $count ->
+    [one] { $count } key would be stored
+   *[other] { $count } keys would be stored
+}
+import-ignored = { $count ->
+    [one] { $count } thing in the file is no key and was passed over
+   *[other] { $count } things in the file are no keys and were passed over
+}
+import-refused = { $count ->
+    [one] { $count } key cannot be stored, so none was
+   *[other] { $count } keys cannot be stored, so none was
+}
+hint-import-refused = mend the file, or leave existing keys alone with --skip-existing
+hint-import-in-clear = the file still holds the secrets in clear: remove it
+import-stdin-twice = stdin cannot be the file and the passphrase
+import-added = added
+import-unchanged = unchanged
+import-skipped = skipped
+import-conflict = conflict
+import-invalid = invalid
+col-import-outcome = OUTCOME
+col-import-detail = WHY
 ## Backups
 
 backup-made = backup made and verified, { $size }
@@ -161,6 +202,11 @@ log-whole =
 log-bad-event = event { $event } of the { $chain } chain is not what was written
 log-bad-chain = the { $chain } chain is not what was written
 hint-log-bad = the vault or its journal was changed outside akm: compare with a backup
+hint-log-more = there is more: akm log --after { $cursor }
+checkpoint-holds = everything of the checkpoint of { $time } is there
+checkpoint-truncated = events are missing that were there at the checkpoint of { $time }
+checkpoint-forked = the log is another one than at the checkpoint of { $time }
+checkpoint-unknown = whether the checkpoint of { $time } holds cannot be told: the log breaks before it
 since-forms = give 2026-01-31, an RFC 3339 time, 30m, 8h or 7d
 
 ## Connection tests
@@ -426,6 +472,19 @@ models-as-of = { $count } models; prices for a million tokens, as of { $date }
 models-installed = { $count } models installed
 models-reset = the built-in models count again
 
+## Providers of one's own
+
+no-terminal-to-ask = there is no terminal to ask on
+provider-needs-name = a provider needs a name
+provider-added = { $name } is added; akm add { $name } stores a key of it
+provider-removed = { $name } is removed; its keys stay, sealed for the hosts they were added for
+ask-provider-rm = remove the provider { $name }? [y/N]{" "}
+ask-provider-name = name, as in names of keys (my-gateway):{" "}
+ask-provider-address = address (https://gw.example.com/v1, or http://127.0.0.1:PORT):{" "}
+ask-provider-auth = how a request carries the key: bearer, or header:NAME [bearer]:{" "}
+ask-provider-test-path = what a test asks for, from the root of the host [models below the address]:{" "}
+ask-provider-proves = does that answer a valid key only? [y/N]{" "}
+ask-provider-variable = variable that akm run sets [{ $standard }]:{" "}
 ## Tests
 
 col-tested = TESTED

@@ -48,6 +48,29 @@ field-agent = agent
 field-vault = 保险库
 field-code-asked = 需要验证码
 
+## 导出与导入：export、import
+
+ask-file-passphrase = 文件的口令：
+export-json-needs-file = 使用 --json 时，导出须写入文件
+export-not-to-terminal = 加密文件不输出到终端
+exported-sealed = 已导出 { $count } 个密钥（已加密）
+exported-in-clear = 已导出 { $count } 个密钥（明文）
+export-left-out = 未导出（仅供使用或已泄露）：{ $names }
+hint-left-out = 仅供使用的密钥可用 --use-only 加密导出
+imported = 已保存 { $count } 个密钥
+import-would = 将保存 { $count } 个密钥
+import-ignored = 文件中有 { $count } 项不是密钥，已略过
+import-refused = { $count } 个密钥无法保存，因此一个也没有保存
+hint-import-refused = 请修正文件，或用 --skip-existing 保留已有密钥
+hint-import-in-clear = 该文件仍含明文密钥值，请将其删除
+import-stdin-twice = 标准输入不能同时是文件和口令
+import-added = 新增
+import-unchanged = 未变
+import-skipped = 跳过
+import-conflict = 冲突
+import-invalid = 无效
+col-import-outcome = 结果
+col-import-detail = 原因
 ## 备份
 
 backup-made = 备份已完成并通过验证，{ $size }
@@ -159,6 +182,11 @@ log-whole = 共 { $events } 个事件，全部真实且顺序正确
 log-bad-event = { $chain }链的第 { $event } 个事件与写入时不符
 log-bad-chain = { $chain }链与写入时不符
 hint-log-bad = 保险库或其日志被 akm 以外的程序改动：请与备份比对
+hint-log-more = 还有更多：akm log --after { $cursor }
+checkpoint-holds = { $time } 检查点中的事件全部都在
+checkpoint-truncated = { $time } 检查点时已有的事件现已缺失
+checkpoint-forked = 日志与 { $time } 检查点时的不是同一份
+checkpoint-unknown = 无法判断 { $time } 的检查点是否成立：日志在此之前已损坏
 since-forms = 请写成 2026-01-31、RFC 3339 时间、30m、8h 或 7d
 
 ## 连接测试
@@ -421,6 +449,19 @@ models-as-of = 共 { $count } 个模型；价格按每百万 token 计，截至 
 models-installed = 已安装 { $count } 个模型
 models-reset = 已恢复内置模型目录
 
+## 自定义服务商
+
+no-terminal-to-ask = 没有可以提问的终端
+provider-needs-name = 服务商需要一个名称
+provider-added = 已添加 { $name }；用 akm add { $name } 存入它的密钥
+provider-removed = 已移除 { $name }；它的密钥保留，仍只发往添加时绑定的主机
+ask-provider-rm = 移除服务商 { $name }？[y/N]{" "}
+ask-provider-name = 名称，用于密钥名（my-gateway）：
+ask-provider-address = 地址（https://gw.example.com/v1 或 http://127.0.0.1:PORT）：
+ask-provider-auth = 请求如何携带密钥：bearer 或 header:NAME [bearer]：
+ask-provider-test-path = 测试请求的路径，从主机根目录起 [地址下的 models]：
+ask-provider-proves = 是否只有有效密钥才会得到成功应答？[y/N]{" "}
+ask-provider-variable = akm run 设置的变量 [{ $standard }]：
 ## 测试
 
 col-tested = 上次测试

@@ -7,13 +7,15 @@
 //! ceilings before any memory is allocated; keys live in [`LockedKey`]s.
 //!
 //! Deliberately absent: choices. One cipher, one hash, one way to stretch a passphrase; a second one would
-//! come with a number of its own. Cipher crates are named in `primitives` alone.
+//! come with a number of its own. (`age` is another program's format, with the ciphers that it names; nothing at rest in a vault uses them.) Cipher crates are named in `primitives` alone.
 
 mod ad;
+pub mod age;
 mod blob;
 mod kdf;
 mod primitives;
 mod series;
+mod sign;
 
 #[cfg(test)]
 mod attacks;
@@ -27,6 +29,7 @@ pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap}
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
 pub use series::{Series, open_series};
+pub use sign::{sign, verify, verifying_key};
 
 use crate::host::Random;
 use crate::memory::LockedKey;

@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `clipboard`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -33,6 +33,8 @@ pub mod provider;
 pub mod service;
 #[cfg(feature = "vault")]
 pub mod store;
+#[cfg(feature = "vault")]
+pub mod transfer;
 #[cfg(feature = "vault")]
 pub mod vault;
 

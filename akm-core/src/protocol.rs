@@ -21,12 +21,14 @@ mod balance;
 mod catalogue;
 mod codec;
 mod copy;
+mod custom;
 mod key;
 mod keyfile;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
 mod test;
+mod transfer;
 mod vault;
 
 pub use account::*;
@@ -37,9 +39,11 @@ pub use balance::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
+pub use custom::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
+pub use transfer::*;
 pub use vault::*;
 
 /// Largest request body in bytes.
@@ -235,16 +239,28 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Hands out all keys of the account as a file, a piece at a time.
+    VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
+    /// Brings keys in, all or none.
+    VaultImport, "vault.import" => ImportReport, Session, Audited, Store, [Credential];
     /// Lists the providers that are known.
     ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
     /// Lists the models that are known, with their prices.
     ModelList, "model.list" => ModelPage, Anyone, Unaudited, Store, [Repeatable];
+    /// Adds a provider of the account's own.
+    ProviderAdd, "provider.add" => ProviderResult, Session, Audited, Store, [];
+    /// Shows the record of a provider.
+    ProviderShow, "provider.show" => ProviderResult, Session, Unaudited, Store, [Repeatable];
+    /// Removes a provider of the account's own; its keys stay.
+    ProviderRemove, "provider.remove" => ProviderResult, Session, Audited, Store, [];
     /// Tests a key against its provider.
     ProviderTest, "provider.test" => TestResult, Session, Audited, Outbound, [Repeatable];
     /// Asks a key's provider what is left.
     ProviderBalance, "provider.balance" => BalanceResult, Session, Audited, Outbound, [Repeatable];
     /// Lists audit events, newest last.
     AuditList, "audit.list" => EventPage, Session, Unaudited, Store, [Repeatable];
+    /// Signs where the audit chains stand.
+    AuditCheckpoint, "audit.checkpoint" => Checkpoint, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
     /// Copies the whole vault into the backup directory.

@@ -612,6 +612,6 @@ fn i08_a_secret_that_was_handed_out_has_its_event() {
     bench.unlock().unwrap();
     let events = bench.raw(Op::AuditList, r#"{"action":"key.get"}"#).unwrap();
     assert_eq!(events["events"].as_array().unwrap().len(), 5);
-    assert!(bench.call(AuditVerify {}).unwrap().ok);
+    assert!(bench.call(AuditVerify::default()).unwrap().ok);
     assert!(bench.call(AgentStatus {}).unwrap().initialized);
 }

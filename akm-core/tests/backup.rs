@@ -52,7 +52,7 @@ fn a_backup_opens_as_a_vault_and_its_audit_verifies() {
     restored.unlock().unwrap();
     assert_eq!(restored.get("openai").unwrap(), "sk-before");
     assert_eq!(kind(restored.get("openai/after")), Kind::NotFound);
-    let verdict = restored.call(AuditVerify {}).unwrap();
+    let verdict = restored.call(AuditVerify::default()).unwrap();
     assert!(verdict.ok, "{verdict:?}");
 }
 
@@ -93,7 +93,7 @@ fn a_backup_made_amid_writes_is_of_one_moment_with_every_event() {
     for name in &names {
         let restored = opened(&bench, name);
         restored.unlock().unwrap();
-        let verdict = restored.call(AuditVerify {}).unwrap();
+        let verdict = restored.call(AuditVerify::default()).unwrap();
         assert!(verdict.ok, "{verdict:?}");
         let hand = restored.hand();
         let count = |sql: &str| -> i64 { hand.query_row(sql, [], |row| row.get(0)).unwrap() };

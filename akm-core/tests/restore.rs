@@ -60,7 +60,7 @@ fn h04_a_wrong_passphrase_leaves_the_live_vault_untouched() {
     );
     assert_eq!(files(&bench), before, "nothing is left beside it");
     assert_eq!(bench.get("openai/new").unwrap(), "sk-new", "still unlocked");
-    assert!(bench.call(AuditVerify {}).unwrap().ok);
+    assert!(bench.call(AuditVerify::default()).unwrap().ok);
 
     // Control: the right one restores, and then the new key is gone.
     bench.clock.advance(std::time::Duration::from_secs(3600));
@@ -137,13 +137,13 @@ fn h05_restoring_an_older_backup_needs_the_flag_and_is_logged() {
     assert_eq!(told("key.get", "ok"), 3);
     assert_eq!(told("backup.restore", "conflict"), 1);
     assert_eq!(told("backup.restore", "ok"), 1);
-    let verdict = bench.call(AuditVerify {}).unwrap();
+    let verdict = bench.call(AuditVerify::default()).unwrap();
     assert!(verdict.ok, "{verdict:?}");
     bench.add("openai/after", "sk-after").unwrap();
     bench.reopen();
     bench.unlock().unwrap();
     assert_eq!(bench.get("openai/after").unwrap(), "sk-after");
-    assert!(bench.call(AuditVerify {}).unwrap().ok);
+    assert!(bench.call(AuditVerify::default()).unwrap().ok);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_replaced_vault_is_kept_whole_and_can_be_restored_in_turn() {
     assert_eq!(again.kept.as_deref(), Some("vault.db.replaced-2"));
     bench.unlock().unwrap();
     assert_eq!(bench.get("openai/new").unwrap(), "sk-new");
-    assert!(bench.call(AuditVerify {}).unwrap().ok);
+    assert!(bench.call(AuditVerify::default()).unwrap().ok);
 }
 
 #[test]

@@ -76,10 +76,19 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::KeyRotate, r#"{"name":"openai","secret":"x"}"#),
         (Op::KeyRemove, r#"{"name":"openai"}"#),
         (Op::KeyHistory, r#"{"name":"openai"}"#),
+        (Op::ProviderAdd, r#"{"record":{}}"#),
+        (Op::ProviderShow, r#"{"name":"openai"}"#),
+        (Op::ProviderRemove, r#"{"name":"mine"}"#),
+        (Op::VaultExport, r#"{"seal":"a"}"#),
+        (
+            Op::VaultImport,
+            r#"{"keys":[{"name":"openai","secret":"x"}]}"#,
+        ),
         (Op::KeyCopy, r#"{"name":"openai","display":":0"}"#),
         (Op::ProviderTest, r#"{"name":"openai"}"#),
         (Op::ProviderBalance, r#"{"name":"openai"}"#),
         (Op::AuditList, "{}"),
+        (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
         (Op::BackupCreate, "{}"),
@@ -811,7 +820,7 @@ fn what_happened_is_listed_and_verifies() {
         ..AuditList::default()
     };
     assert_eq!(bench.call(only).unwrap().events.len(), 1);
-    let verified = bench.call(AuditVerify {}).unwrap();
+    let verified = bench.call(AuditVerify::default()).unwrap();
     assert!(verified.ok && verified.entries >= 7 && verified.first_bad.is_none());
     let shown = bench
         .call(KeyShow {

@@ -1,7 +1,15 @@
 //! `akm log`: who asked for what, and whether the record of it is whole.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use akm_core::Error;
 use akm_core::client::Client;
-use akm_core::protocol::{AuditEvent, AuditList, AuditVerify, EventPage, MAX_PAGE};
+use akm_core::protocol::{
+    AuditCheckpoint, AuditEvent, AuditList, AuditVerify, Checkpoint, CheckpointVerdict, EventPage,
+    MAX_PAGE,
+};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,11 +17,16 @@ use super::output::{self, Fail, Result};
 use super::text::{of_token, text};
 use super::{agent, connect};
 
+/// How long `--follow` waits before it looks again. A look costs the agent less than a get, and holds nothing open.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// Longest checkpoint that is read: they have about 600 bytes.
+const MAX_CHECKPOINT: u64 = 16 * 1024;
+
 /// Shows the audit.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Example:\n  akm log --since 1d --action key.get --key openai/work\n  akm log verify"
+    after_help = "Example:\n  akm log --since 1d --action key.get --key openai/work\n  akm log --follow\n  akm log verify"
 )]
 pub(crate) struct Log {
     /// Only events since this RFC 3339 time or date (UTC), or this long ago: 30m, 8h, 7d
@@ -25,6 +38,15 @@ pub(crate) struct Log {
     /// Only this key
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
+    /// At most this many, from the oldest on, and where the next page begins
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: Option<u32>,
+    /// The page behind this one: what the page before named
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// Go on: wait for new events and show each; with --json one object to a line
+    #[arg(short, long, conflicts_with = "limit")]
+    follow: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -32,28 +54,46 @@ pub(crate) struct Log {
 #[derive(Subcommand)]
 enum Command {
     /// Check that no event was changed, moved or taken out; exit 1 if one was
-    #[command(after_help = "Example:\n  akm log verify")]
-    Verify,
+    #[command(
+        after_help = "Example:\n  akm log verify\n  ssh backup cat akm.checkpoint | akm log verify --checkpoint /dev/stdin"
+    )]
+    Verify {
+        /// Compare with this checkpoint: finds events that were cut off at the end
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Print where the log stands now, signed; keep it on another machine
+    #[command(after_help = "Example:\n  akm log checkpoint | ssh backup 'cat > akm.checkpoint'")]
+    Checkpoint,
 }
 
 pub(crate) fn log(args: Log, json: bool) -> Result<()> {
     let mut client = connect()?;
-    if let Some(Command::Verify) = args.command {
-        return verify(&mut client, json);
+    match args.command {
+        Some(Command::Verify { checkpoint }) => {
+            return verify(&mut client, checkpoint.as_deref(), json);
+        }
+        Some(Command::Checkpoint) => return output::json(&client.call(&AuditCheckpoint {})?),
+        None => {}
     }
-    let events = all(
-        &mut client,
-        AuditList {
-            since: args.since,
-            action: args.action,
-            key: args.key,
-            ..AuditList::default()
-        },
-    )?;
+    let request = AuditList {
+        since: args.since,
+        action: args.action,
+        key: args.key,
+        limit: Some(args.limit.unwrap_or(MAX_PAGE)),
+        after: args.after,
+    };
+    if args.follow {
+        return follow(&mut client, request, json);
+    }
+    let page = match args.limit {
+        Some(limit) => page(&mut client, request, limit as usize)?,
+        None => page(&mut client, request, usize::MAX)?,
+    };
     if json {
-        return output::json(&EventPage { events, next: None });
+        return output::json(&page);
     }
-    let rows: Vec<Vec<String>> = events.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = page.events.iter().map(row).collect();
     output::table(
         &[
             "col-chain",
@@ -66,11 +106,40 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
             "col-caller",
         ],
         &rows,
-    )
+    )?;
+    if let Some(next) = page.next {
+        output::hint(&text!("hint-log-more", cursor = next));
+    }
+    Ok(())
 }
 
-fn verify(client: &mut Client, json: bool) -> Result<()> {
-    let found = client.call(&AuditVerify {})?;
+/// Shows what there is and then what comes, until somebody ends it or the account is locked.
+fn follow(client: &mut Client, mut request: AuditList, json: bool) -> Result<()> {
+    loop {
+        let page = client.call(&request)?;
+        for event in &page.events {
+            match json {
+                true => output::json(event)?,
+                false => output::line(&output::clean(&row(event).join("  ")))?,
+            }
+        }
+        // An agent that gives no end cannot be followed: it would tell the same again.
+        request.after = Some(page.end.ok_or(Error::new(
+            akm_core::Kind::Unavailable,
+            "the agent is too old to be followed",
+        ))?);
+        if page.next.is_none() {
+            std::thread::sleep(FOLLOW_EVERY);
+        }
+    }
+}
+
+fn verify(client: &mut Client, checkpoint: Option<&Path>, json: bool) -> Result<()> {
+    let checkpoint = checkpoint.map(read_checkpoint).transpose()?;
+    let time = checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.time.clone());
+    let found = client.call(&AuditVerify { checkpoint })?;
     if json {
         output::json(&found)?;
     } else if found.ok {
@@ -82,6 +151,14 @@ fn verify(client: &mut Client, json: bool) -> Result<()> {
             None => text!("log-bad-chain", chain = chain),
         })?;
     }
+    if let (false, Some(time)) = (json, time) {
+        output::line(&match found.checkpoint {
+            Some(CheckpointVerdict::Holds) => text!("checkpoint-holds", time = time),
+            Some(CheckpointVerdict::Truncated) => text!("checkpoint-truncated", time = time),
+            Some(CheckpointVerdict::Forked) => text!("checkpoint-forked", time = time),
+            None => text!("checkpoint-unknown", time = time),
+        })?;
+    }
     if found.ok {
         return Ok(());
     }
@@ -89,6 +166,17 @@ fn verify(client: &mut Client, json: bool) -> Result<()> {
         output::hint(&text!("hint-log-bad"));
     }
     Err(Fail::Exit(1))
+}
+
+fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_CHECKPOINT), &mut text)
+        })
+        .map_err(|error| Error::from_io(&error))?;
+    Ok(serde_json::from_slice(&text)
+        .map_err(|_| Error::invalid("checkpoint", "the file is not a checkpoint"))?)
 }
 
 fn row(event: &AuditEvent) -> Vec<String> {
@@ -111,15 +199,25 @@ fn row(event: &AuditEvent) -> Vec<String> {
     ]
 }
 
-fn all(client: &mut Client, mut request: AuditList) -> Result<Vec<AuditEvent>> {
+/// Up to this many events; a page of the agent may be short.
+fn page(client: &mut Client, mut request: AuditList, most: usize) -> Result<EventPage> {
     let mut events = Vec::new();
-    request.limit = Some(MAX_PAGE);
     loop {
+        let left = most - events.len();
+        request.limit = Some(u32::try_from(left).map_or(MAX_PAGE, |left| left.min(MAX_PAGE)));
         let page = client.call(&request)?;
         events.extend(page.events);
         match page.next {
-            Some(next) if request.after.as_ref() != Some(&next) => request.after = Some(next),
-            _ => return Ok(events),
+            Some(next) if request.after.as_ref() != Some(&next) && events.len() < most => {
+                request.after = Some(next);
+            }
+            next => {
+                return Ok(EventPage {
+                    events,
+                    next: next.filter(|_| most != usize::MAX),
+                    end: page.end,
+                });
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ mod copy;
 mod demo;
 mod doctor;
 mod env;
+mod export;
+mod import;
 mod init;
 mod inject;
 mod key;
@@ -28,6 +30,7 @@ mod list;
 mod log;
 mod output;
 mod prompt;
+mod provider;
 mod reference;
 mod run;
 mod session;
@@ -108,6 +111,8 @@ enum Command {
     /// List the providers that akm knows
     #[command(after_help = "Example:\n  akm providers\n  akm providers --json")]
     Providers,
+    /// Providers of your own
+    Provider(provider::Provider),
     /// List models with their windows and prices, or replace the list
     Models(catalogue::Models),
     /// Run a command with keys in its environment
@@ -122,6 +127,10 @@ enum Command {
     Env(env::Env),
     /// Show who asked for what, or verify that nothing was changed
     Log(log::Log),
+    /// Write all keys to a file, sealed with a passphrase or in clear
+    Export(export::Export),
+    /// Store the keys of a file, all or none
+    Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
     /// Two-factor codes for unlocking
@@ -259,6 +268,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Test(args) => check::test(args, json),
         Command::Balance(args) => balance::balance(args, json),
         Command::Providers => catalogue::providers(json),
+        Command::Provider(args) => provider::provider(args, json),
         Command::Models(args) => catalogue::models(args, json),
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Check(args) => run::needs::check(&args, json),
@@ -266,6 +276,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Inject(args) => inject::inject(&args),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
+        Command::Export(args) => export::export(&args, json),
+        Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),

@@ -336,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_moves_a_cursor_gets_through() {
+    fn i06_nothing_that_moves_a_cursor_gets_through() {
         for bad in [
             "a\nb",
             "a\u{1b}[31mb",

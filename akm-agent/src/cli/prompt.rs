@@ -33,6 +33,8 @@ use super::text::text;
 
 /// Longest code that is read: recovery codes are longer than TOTP codes.
 const MAX_CODE: usize = 128;
+/// Longest answer to a question that is no secret.
+const MAX_ANSWER: usize = 2048;
 
 /// Where the passphrase comes from.
 #[derive(Args, Debug, Default)]
@@ -222,6 +224,23 @@ pub(crate) fn confirm(question: &str) -> Result<bool> {
     let answer = read_line(&tty, 64, "answer")?;
     Ok(answer
         .is_some_and(|line| line.eq_ignore_ascii_case(b"y") || line.eq_ignore_ascii_case(b"yes")))
+}
+
+/// Asks on the terminal for something that may be seen. Where stdin is no terminal it is a matter for flags.
+pub(crate) fn answer(question: &str) -> Result<String> {
+    if !io::stdin().is_terminal() {
+        return Err(Fail::usage(
+            text!("no-terminal-to-ask"),
+            "akm provider add my-gateway --base-url https://gw.example.com/v1",
+        ));
+    }
+    let mut tty = terminal().map_err(|error| Error::from_io(&error))?;
+    let _ = tty.write_all(question.as_bytes());
+    let line = read_line(&tty, MAX_ANSWER, "answer")?
+        .ok_or_else(|| Error::new(Kind::Denied, "the question was not answered"))?;
+    let text = std::str::from_utf8(&line)
+        .map_err(|_| Error::invalid("answer", "the line is not UTF-8"))?;
+    Ok(text.trim().to_owned())
 }
 
 fn terminal() -> io::Result<File> {

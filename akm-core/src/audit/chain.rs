@@ -13,6 +13,7 @@ use crate::crypto::{self, Ad, Field, Series};
 use crate::error::{Error, Kind, Result};
 use crate::host::Random;
 use crate::memory::LockedKey;
+use crate::protocol::CheckpointVerdict;
 use crate::store::{EventRow, Id, Store, Tag};
 
 use super::event::{self, Detail};
@@ -160,28 +161,43 @@ pub(super) struct Walk {
     pub(super) entries: u64,
     /// The first position that holds no authentic event and should.
     pub(super) bad: Option<u64>,
+    /// How the chain stands to the anchor, if there was one and nothing else is wrong.
+    pub(super) anchor: Option<CheckpointVerdict>,
 }
 
-/// Checks a chain in the store from its first event up to `head`, where this process knows it must end.
-pub(super) fn walk(store: &dyn Store, keys: &ChainKeys, head: &Head) -> Result<Walk> {
-    walk_from(store, keys, keys.first(), head)
+/// How far a walk came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// To the end of the chain, or to where it breaks.
+    Done(Walk),
+    /// Not yet to the end; this is the last event that is good.
+    More(Head),
 }
 
-/// The same from behind an event that is known to be good.
-pub(super) fn walk_from(
+/// Checks a chain in the store from behind the event `at`, which is known to be good, for about `budget` events or up to
+/// `head`, where this process knows it must end. The event at the position of `anchor`, which somebody kept elsewhere,
+/// has to be that one.
+pub(super) fn walk(
     store: &dyn Store,
     keys: &ChainKeys,
     mut at: Head,
     head: &Head,
-) -> Result<Walk> {
+    anchor: Option<&Head>,
+    budget: u64,
+) -> Result<Walked> {
     let mut page = PAGE;
-    let end = |at: &Head, bad| {
-        Ok(Walk {
+    let budget_end = at.seq.saturating_add(budget);
+    let end = |at: &Head, bad, anchor| {
+        Ok(Walked::Done(Walk {
             entries: at.seq,
             bad,
-        })
+            anchor,
+        }))
     };
     loop {
+        if at.seq >= budget_end {
+            return Ok(Walked::More(at));
+        }
         let rows = match store.events(keys.id(), at.seq, None, None, page) {
             Ok(rows) => rows,
             // A row that the store cannot read is a bad entry, not the end of the check: find out which.
@@ -189,7 +205,7 @@ pub(super) fn walk_from(
                 page = 1;
                 continue;
             }
-            Err(error) if error.kind() == Kind::Corrupt => return end(&at, Some(at.seq + 1)),
+            Err(error) if error.kind() == Kind::Corrupt => return end(&at, Some(at.seq + 1), None),
             Err(error) => return Err(error),
         };
         if rows.is_empty() {
@@ -197,7 +213,11 @@ pub(super) fn walk_from(
         }
         for row in &rows {
             if !keys.follows(row, &at) {
-                return end(&at, Some(at.seq + 1));
+                return end(&at, Some(at.seq + 1), None);
+            }
+            let is_anchor = anchor.is_some_and(|anchor| anchor.seq == row.seq);
+            if is_anchor && anchor.is_some_and(|anchor| !crypto::equal(&anchor.mac, &row.mac)) {
+                return end(&at, Some(row.seq), Some(CheckpointVerdict::Forked));
             }
             at = Head {
                 seq: row.seq,
@@ -213,7 +233,13 @@ pub(super) fn walk_from(
         std::cmp::Ordering::Greater => Some(head.seq + 1),
         std::cmp::Ordering::Equal => None,
     };
-    end(&at, bad)
+    match anchor {
+        Some(anchor) if anchor.seq > at.seq => {
+            let verdict = Some(CheckpointVerdict::Truncated);
+            end(&at, bad.or(Some(at.seq + 1)), verdict)
+        }
+        _ => end(&at, bad, anchor.map(|_| CheckpointVerdict::Holds)),
+    }
 }
 
 impl std::fmt::Debug for ChainKeys {

@@ -28,6 +28,7 @@ pub(super) struct Paths {
     live: PathBuf,
     folding: PathBuf,
     fresh: PathBuf,
+    vault: Id,
 }
 
 /// What was wrong in a segment: per chain the first bad position, and the first record that belongs to none.
@@ -81,8 +82,9 @@ pub(super) struct Folded {
 }
 
 impl Paths {
-    pub(super) fn new(live: &Path) -> Self {
+    pub(super) fn new(live: &Path, vault: Id) -> Self {
         Paths {
+            vault,
             live: live.to_owned(),
             folding: with_suffix(live, ".folding"),
             fresh: with_suffix(live, ".new"),
@@ -93,7 +95,7 @@ impl Paths {
     pub(super) fn recover(&self, store: &dyn Store) -> Result<(Segment, Folded)> {
         let mut left = Vec::new();
         for path in [&self.folding, &self.live, &self.fresh] {
-            if let Some(segment) = Segment::open(path)? {
+            if let Some(segment) = Segment::open(path, &self.vault)? {
                 left.push((segment, path));
             }
         }
@@ -107,14 +109,14 @@ impl Paths {
             sum.torn |= folded.torn;
             sum.findings.merge(folded.findings);
         }
-        let live = Segment::create(&self.live, number.wrapping_add(1))?;
+        let live = Segment::create(&self.live, number.wrapping_add(1), &self.vault)?;
         Ok((live, sum))
     }
 
     /// Creates the segment that the next [`Paths::rotate`] makes live.
     pub(super) fn prepare(&self, number: u64) -> Result<Segment> {
         remove(&self.fresh)?;
-        Segment::create(&self.fresh, number)
+        Segment::create(&self.fresh, number, &self.vault)
     }
 
     /// Gives the segment that was live the name of the one being folded, and the prepared one the live name. If it
@@ -187,7 +189,7 @@ impl Paths {
             seen += 1;
             let mut here = Findings::default();
             if seen <= MAX_EVIDENCE
-                && let Ok(Some(segment)) = Segment::open(&entry.path())
+                && let Ok(Some(segment)) = Segment::open(&entry.path(), &self.vault)
             {
                 compare(&segment, store, &mut here)?;
             }

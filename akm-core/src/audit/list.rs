@@ -19,8 +19,8 @@ use super::{AccountChain, Audit, DAMAGED, UNCLEAN};
 const DEFAULT_PAGE: u32 = 100;
 /// How many events are read from the store at a time.
 const BATCH: u32 = 256;
-/// Most events that one call looks at when a filter passes few: then the page is short and has a `next`.
-const MAX_SCAN: u32 = 50_000;
+/// Most events that one slice looks at, some tens of milliseconds: then the page is short and has a `next`.
+const SLICE: u32 = 2_000;
 const CURSOR_VERSION: u8 = 1;
 
 /// What to list, parsed.
@@ -52,6 +52,18 @@ impl Filter {
             limit: limit as usize,
             after: after.unwrap_or_default(),
         })
+    }
+
+    /// Goes on behind a page that was short. False where nothing is to be had any more.
+    pub fn advance(&mut self, page: &EventPage) -> bool {
+        self.limit = self.limit.saturating_sub(page.events.len());
+        match page.next.as_deref().and_then(Cursor::decode) {
+            Some(after) if self.limit > 0 => {
+                self.after = after;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -143,7 +155,7 @@ impl<'a> Source<'a> {
 impl Audit {
     /// Lists the events of an account, called `name`, and with `with_system` those of the system among them, oldest
     /// first. Folds first, so that everything up to now is there. A page may be short, even empty, and still
-    /// have a `next`, where the filter passes few of very many events.
+    /// have a `next`: a slice ends after a number of events that were looked at, passed or not.
     pub fn list(
         &self,
         account: &AccountChain,
@@ -158,11 +170,17 @@ impl Audit {
         let mut system = Source::new(store, &self.system, filter, at.system);
         system.ended = !with_system;
         let mut events = Vec::new();
-        for _ in 0..MAX_SCAN {
+        for _ in 0..SLICE {
             let my_time = mine.peek()?.map(|row| row.time);
             let system_time = system.peek()?.map(|row| row.time);
             let is_mine = match (my_time, system_time) {
-                (None, None) => return Ok(EventPage { events, next: None }),
+                (None, None) => {
+                    return Ok(EventPage {
+                        events,
+                        next: None,
+                        end: Some(at.encode()),
+                    });
+                }
                 (Some(mine), Some(system)) => mine <= system,
                 (mine, _) => mine.is_some(),
             };
@@ -183,6 +201,7 @@ impl Audit {
         Ok(EventPage {
             events,
             next: Some(at.encode()),
+            end: Some(at.encode()),
         })
     }
 }

@@ -10,9 +10,11 @@
 //! * Names and paths rest sealed; chain, position, time, operation, outcome and record id rest in clear.
 //! * Events reach the store in batches ([`Audit::fold`]), each exactly once, and leave the journal only then.
 //!
-//! Deliberately absent: an anchor. A tail that is cut off while this process runs is found, because the
-//! process knows where each of its chains ends; cut off between two runs it leaves a shorter chain that is whole. (The state
-//! directory will hold the ends; a later issue.) Nor is an event durable against power loss until it is
+//! * A read of the log holds nothing for long: it goes in slices, and its caller looks between them whether it may go on.
+//!
+//! Deliberately absent: an anchor on this machine. A tail that is cut off while this process runs is found, because the
+//! process knows where each of its chains ends; cut off between two runs it leaves a shorter chain that is whole, which only a
+//! checkpoint shows that was kept elsewhere ([`Audit::checkpoint`]). Nor is an event durable against power loss until it is
 //! folded: what power loss takes from the end of the journal is reported as an unclean shutdown, not as tampering.
 
 use std::collections::HashMap;
@@ -20,14 +22,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::crypto;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::memory::LockedKey;
 use crate::name::KeyName;
-use crate::protocol::Verification;
 use crate::store::{Id, Store};
 
 mod chain;
+mod checkpoint;
 mod event;
 mod journal;
 mod list;
@@ -35,13 +38,15 @@ mod record;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use chain::SYSTEM;
 pub use event::{Caller, Event, MAX_EXE, Outcome};
 pub use list::Filter;
+pub use verify::Verifying;
 
-use chain::{ChainKeys, Entry, Head, Walk};
-use journal::{Findings, Folded, Paths};
+use chain::{ChainKeys, Entry, Head};
+use journal::{Folded, Paths};
 use segment::Segment;
 
 /// The system event of a journal whose last write was cut off.
@@ -68,6 +73,8 @@ pub struct Audit {
 #[derive(Debug)]
 pub struct AccountChain {
     keys: ChainKeys,
+    /// Signs checkpoints.
+    signer: LockedKey,
 }
 
 struct State {
@@ -104,7 +111,7 @@ impl Audit {
         vault: Id,
     ) -> Result<Audit> {
         let system = ChainKeys::new(host_key, SYSTEM, vault);
-        let paths = Paths::new(path);
+        let paths = Paths::new(path, vault);
         let (live, found) = paths.recover(store.as_ref())?;
         let head = system.stored_head(store.as_ref())?;
         let audit = Audit {
@@ -139,7 +146,10 @@ impl Audit {
             let head = keys.stored_head(self.store.as_ref())?;
             self.state()?.heads.entry(account).or_insert(head);
         }
-        Ok(AccountChain { keys })
+        Ok(AccountChain {
+            keys,
+            signer: crypto::derive(audit_key, "audit/checkpoint"),
+        })
     }
 
     /// Writes an event to an account's chain. Returns after the kernel has it, or fails and has written nothing.
@@ -173,30 +183,6 @@ impl Audit {
     pub fn fold(&self) -> Result<usize> {
         let mut folder = self.folder()?;
         self.fold_held(&mut folder, &[]).map(|(events, _)| events)
-    }
-
-    /// Checks the account's chain and the system's from their first events to their last, and the evidence kept of
-    /// damaged journals. `chain` in the answer is `account`, `system` or `journal`; for the last, `first_bad` counts the
-    /// records of a damaged journal.
-    pub fn verify(&self, account: &AccountChain) -> Result<Verification> {
-        let mut folder = self.folder()?;
-        let chains = [&account.keys, &self.system];
-        let (_, heads) = self.fold_held(&mut folder, &chains)?;
-        let evidence = self.paths.examine_evidence(self.store.as_ref())?;
-        let mut entries = 0;
-        let mut bad = None;
-        for ((keys, head), name) in chains.iter().zip(&heads).zip(["account", "system"]) {
-            let walk = chain::walk(self.store.as_ref(), keys, head)?;
-            entries += walk.entries;
-            bad = bad.or(first_bad(&walk, &evidence, keys.id()).map(|seq| (seq, name)));
-        }
-        let bad = bad.or(evidence.unclaimed.map(|ordinal| (ordinal, "journal")));
-        Ok(Verification {
-            ok: bad.is_none(),
-            entries,
-            first_bad: bad.map(|(seq, _)| seq),
-            chain: bad.map(|(_, name)| name.to_owned()),
-        })
     }
 
     fn write_event(&self, keys: &ChainKeys, event: &Event<'_>) -> Result<()> {
@@ -353,11 +339,6 @@ impl Audit {
             .lock()
             .map_err(|_| Error::internal("a thread failed while it folded the audit"))
     }
-}
-
-/// The earlier of what the walk along a chain and the evidence show.
-fn first_bad(walk: &Walk, evidence: &Findings, chain: &Id) -> Option<u64> {
-    [walk.bad, evidence.of(chain)].into_iter().flatten().min()
 }
 
 /// Where a test lets the process die; nothing otherwise.

@@ -1,7 +1,7 @@
 //! The layout of the journal's bytes: a header, then one record per event.
 //!
 //! ```text
-//! header  "akm-jrnl" ‖ version u32 ‖ segment u64 ‖ crc32 of these
+//! header  "akm-jrnl" ‖ version u32 ‖ segment u64 ‖ vault 16 ‖ crc32 of these
 //! record  "\xa4KMe" ‖ length u32 ‖ crc32 of length and payload ‖ payload
 //! payload chain 16 ‖ seq u64 ‖ time i64 ‖ action u8+text ‖ outcome u8+text ‖ record u8(0|1)+16 ‖ sealed u32+bytes ‖ mac 32
 //! ```
@@ -19,7 +19,9 @@ use super::event;
 const FILE_MAGIC: &[u8; 8] = b"akm-jrnl";
 const VERSION: u32 = 1;
 /// Length of a segment's header.
-pub(super) const HEADER: usize = 8 + 4 + 8 + 4;
+pub(super) const HEADER: usize = 8 + 4 + 8 + 16 + 4;
+/// Where the header's checksum stands.
+const HEADER_CHECK: usize = HEADER - 4;
 
 /// Opens every record, so that reading can go on behind a damaged one.
 pub(super) const MAGIC: [u8; 4] = *b"\xa4KMe";
@@ -37,19 +39,20 @@ const MAX_PAYLOAD: usize = MIN_PAYLOAD + 2 * MAX_TOKEN + 16 + MAX_SEALED;
 pub(super) const MAX_RECORD: usize = PREFIX + MAX_PAYLOAD;
 
 /// A segment's header.
-pub(super) fn encode_header(segment: u64) -> [u8; HEADER] {
+pub(super) fn encode_header(segment: u64, vault: &Id) -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(FILE_MAGIC);
     out[8..12].copy_from_slice(&VERSION.to_le_bytes());
     out[12..20].copy_from_slice(&segment.to_le_bytes());
-    let check = crc32(&out[..20]);
-    out[20..].copy_from_slice(&check.to_le_bytes());
+    out[20..HEADER_CHECK].copy_from_slice(vault);
+    let check = crc32(&out[..HEADER_CHECK]);
+    out[HEADER_CHECK..].copy_from_slice(&check.to_le_bytes());
     out
 }
 
-/// The segment number in a header, or `None` if these bytes are none. A version that this program does not
-/// know is refused: its records may mean something else.
-pub(super) fn decode_header(bytes: &[u8; HEADER]) -> Result<Option<u64>> {
+/// The segment number and the vault in a header, or `None` if these bytes are none. A version that this program does
+/// not know is refused: its records may mean something else.
+pub(super) fn decode_header(bytes: &[u8; HEADER]) -> Result<Option<(u64, Id)>> {
     let (magic, rest) = bytes.split_at(8);
     if magic != FILE_MAGIC {
         return Ok(None);
@@ -61,12 +64,13 @@ pub(super) fn decode_header(bytes: &[u8; HEADER]) -> Result<Option<u64>> {
             "the audit journal has a version that this program does not know",
         ));
     }
-    if u32::from_le_bytes(word(12)) != crc32(&bytes[..20]) {
+    if u32::from_le_bytes(word(HEADER_CHECK - 8)) != crc32(&bytes[..HEADER_CHECK]) {
         return Ok(None);
     }
     let low = u64::from(u32::from_le_bytes(word(4)));
     let high = u64::from(u32::from_le_bytes(word(8)));
-    Ok(Some(high << 32 | low))
+    let vault = rest[12..].first_chunk().copied().unwrap_or_default();
+    Ok(Some((high << 32 | low, vault)))
 }
 
 /// Writes one record into `out`, replacing what is there.
@@ -259,8 +263,9 @@ mod tests {
 
     #[test]
     fn a_header_comes_back_and_another_version_is_refused() {
-        let header = encode_header(u64::MAX - 7);
-        assert_eq!(decode_header(&header).unwrap(), Some(u64::MAX - 7));
+        let vault = [3; 16];
+        let header = encode_header(u64::MAX - 7, &vault);
+        assert_eq!(decode_header(&header).unwrap(), Some((u64::MAX - 7, vault)));
         let mut newer = header;
         newer[8] = 2;
         assert_eq!(

@@ -53,8 +53,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Creates a file that must not exist yet.
-    pub(super) fn create(path: &Path, number: u64) -> Result<Segment> {
+    /// Creates a file of this vault that must not exist yet.
+    pub(super) fn create(path: &Path, number: u64, vault: &Id) -> Result<Segment> {
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -70,7 +70,7 @@ impl Segment {
             ours: true,
             torn: false,
         };
-        match segment.append(&record::encode_header(number)) {
+        match segment.append(&record::encode_header(number, vault)) {
             Ok(()) => Ok(segment),
             Err(failed) => {
                 // Empty or torn, it would be harmless; it would only be in the way of the next try.
@@ -80,8 +80,9 @@ impl Segment {
         }
     }
 
-    /// Opens a file that a previous process left, if there is one.
-    pub(super) fn open(path: &Path) -> Result<Option<Segment>> {
+    /// Opens a file that a previous process left, if there is one. One of another vault is refused: its events would
+    /// stand among those of this one, and nothing of either may be lost.
+    pub(super) fn open(path: &Path, vault: &Id) -> Result<Option<Segment>> {
         let opened = OpenOptions::new()
             .read(true)
             .append(true)
@@ -104,6 +105,16 @@ impl Segment {
             Ok(()) => record::decode_header(&header)?,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(error.into()),
+        };
+        let number = match number {
+            Some((_, other)) if other != *vault => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    "the audit journal belongs to another vault",
+                )
+                .with_hint("move the journal to where its vault is"));
+            }
+            number => number.map(|(number, _)| number),
         };
         Ok(Some(Segment {
             file,

@@ -33,6 +33,8 @@ pub enum Field {
     VaultKey = 11,
     /// What a key's last connection test showed.
     LastTest = 12,
+    /// The record of a provider that an account added.
+    Provider = 13,
 }
 
 /// What every encoding begins with.

@@ -269,6 +269,14 @@ pub fn stretch(kdf: &Kdf, input: &[u8]) -> Result<LockedKey> {
     }
 }
 
+/// Runs a derivation of another format in turn with those of sign-ins, and leaves nothing of it on the stack.
+pub(super) fn in_turn<T>(derive: impl FnOnce() -> T) -> T {
+    let _place = CORES.enter();
+    let derived = derive();
+    scrub_stack();
+    derived
+}
+
 /// How many Argon2 derivations this process has started. A test seam: equal work is counted, not timed.
 #[doc(hidden)]
 pub fn derivations() -> u64 {

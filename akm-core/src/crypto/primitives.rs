@@ -4,6 +4,8 @@
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use chacha20poly1305::ChaCha20Poly1305;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Digest;
@@ -150,4 +152,64 @@ pub fn x25519(private: &LockedKey, public: &[u8; 32]) -> Result<LockedKey> {
 /// The public key of a private one: `X25519(private, 9)`.
 pub(super) fn x25519_public(private: &LockedKey) -> [u8; 32] {
     PublicKey::from(&StaticSecret::from(*private.expose())).to_bytes()
+}
+
+/// ChaCha20-Poly1305 encryption in place (RFC 8439 §2.8) without associated data: 256-bit key, 96-bit nonce; returns
+/// the 128-bit tag. For age files alone, whose format names this cipher.
+pub(super) fn chacha_seal(key: &LockedKey, nonce: &[u8; 12], data: &mut [u8]) -> Result<[u8; TAG]> {
+    ChaCha20Poly1305::new(key.expose().into())
+        .encrypt_inout_detached(nonce.into(), &[], data.into())
+        .map(Into::into)
+        .map_err(|_| Error::internal("data is too long for the cipher"))
+}
+
+/// ChaCha20-Poly1305 decryption in place (RFC 8439 §2.8). Data that fails its authentication stays as it is.
+pub(super) fn chacha_open(
+    key: &LockedKey,
+    nonce: &[u8; 12],
+    data: &mut [u8],
+    tag: &[u8; TAG],
+) -> Result<()> {
+    ChaCha20Poly1305::new(key.expose().into())
+        .decrypt_inout_detached(nonce.into(), &[], data.into(), tag.into())
+        .map_err(|_| Error::corrupt("encrypted data fails its authentication"))
+}
+
+/// scrypt (RFC 7914) with `N = 2^log_n, r = 8, p = 1` and 32 bytes of output, as age files use it. Takes
+/// `2^log_n` KiB, which the crate allocates itself: it is wiped where the allocator wipes. Costs are not judged.
+pub(super) fn scrypt(password: &[u8], salt: &[u8], log_n: u8, out: &mut [u8; 32]) -> Result<()> {
+    const REFUSED: Error = Error::internal("scrypt refused its parameters");
+    let params = ::scrypt::Params::new(log_n, 8, 1).map_err(|_| REFUSED)?;
+    // The crate would end the process where there is no memory; here is the last chance to say so instead.
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(1024 << log_n).map_err(|_| {
+        Error::new(
+            Kind::Unavailable,
+            "there is no memory to stretch the passphrase with",
+        )
+    })?;
+    drop(probe);
+    ::scrypt::scrypt(password, salt, &params, out).map_err(|_| REFUSED)
+}
+
+/// An Ed25519 signature (RFC 8032 §5.1.6) by the key of this seed.
+pub(super) fn ed25519_sign(seed: &LockedKey, message: &[u8]) -> [u8; 64] {
+    SigningKey::from_bytes(seed.expose())
+        .sign(message)
+        .to_bytes()
+}
+
+/// The public key of a seed (RFC 8032 §5.1.5).
+pub(super) fn ed25519_public(seed: &LockedKey) -> [u8; 32] {
+    SigningKey::from_bytes(seed.expose())
+        .verifying_key()
+        .to_bytes()
+}
+
+/// Whether a signature is one of this key, in its one canonical form; a key of small order signs nothing
+/// (RFC 8032 §5.1.7, with the checks of `verify_strict`).
+pub(super) fn ed25519_verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(public)
+        .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+        .is_ok()
 }

@@ -329,7 +329,7 @@ prop_compose! {
 }
 
 /// Every field with its number, so that a change of one fails here.
-const FIELDS: [Field; 12] = [
+const FIELDS: [Field; 13] = [
     Field::SlotRoot,
     Field::AccountKeys,
     Field::Profile,
@@ -342,6 +342,7 @@ const FIELDS: [Field; 12] = [
     Field::ExchangeKey,
     Field::VaultKey,
     Field::LastTest,
+    Field::Provider,
 ];
 
 #[test]

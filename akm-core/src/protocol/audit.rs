@@ -34,6 +34,9 @@ wire! {
         /// Where the next page starts, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
+        /// `after` for what comes behind the last event that was looked at, also where there is no next page yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<String>,
     }
 }
 
@@ -73,9 +76,66 @@ wire! {
 }
 
 wire! {
+    /// Asks for a checkpoint: where the chains stand, signed, to be kept on another machine.
+    #[derive(Default)]
+    request AuditCheckpoint {}
+}
+
+wire! {
+    /// Where the chains stood at a time, signed by the account.
+    #[derive(Clone, PartialEq, Eq)]
+    request Checkpoint {
+        /// 1.
+        version: u32,
+        /// The vault's id.
+        vault: String,
+        /// The account's id.
+        account: String,
+        /// RFC 3339 UTC.
+        time: String,
+        /// The account's chain.
+        account_chain: ChainHead,
+        /// The system's chain.
+        system_chain: ChainHead,
+        /// Ed25519, in hex.
+        public_key: String,
+        /// Ed25519, in hex, over all of this but the key.
+        signature: String,
+    }
+}
+
+wire! {
+    /// The last event of a chain.
+    #[derive(Clone, PartialEq, Eq)]
+    request ChainHead {
+        /// Its position; 0 where there is none.
+        seq: u64,
+        /// Its MAC, in hex.
+        mac: String,
+    }
+}
+
+/// How the log stands to a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointVerdict {
+    /// Everything that was there is there.
+    Holds,
+    /// Events are missing that were there.
+    Truncated,
+    /// At the place of an event that was there stands another one.
+    Forked,
+}
+
+wire! {
     /// Checks the chains.
     #[derive(Default)]
-    request AuditVerify {}
+    request AuditVerify {
+        /// What was kept elsewhere, to be compared with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Checkpoint>,
+    }
 }
 
 wire! {
@@ -91,5 +151,8 @@ wire! {
         /// `account` or `system`: the chain of `first_bad`; `journal` for a damaged journal file, whose records it counts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         chain: Option<String>,
+        /// How the log stands to the checkpoint, if there was one and it could be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<CheckpointVerdict>,
     }
 }

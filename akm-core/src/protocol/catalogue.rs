@@ -50,6 +50,9 @@ wire! {
         docs_url: Option<String>,
         /// Whether base address, auth and test were all read in a named source.
         verified: bool,
+        /// Whether the account that asks added it itself.
+        #[serde(default)]
+        own: bool,
     }
 }
 

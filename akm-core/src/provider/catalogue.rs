@@ -9,7 +9,10 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use serde_json::{Map, Value};
+
 use super::check::Problem;
+use super::rules::Rule;
 use super::schema::{Provider, Records};
 
 /// The facts, as committed; the build script has checked them.
@@ -67,6 +70,32 @@ impl Catalogue {
     /// What is assumed of a provider nobody listed, when its owner gives a `base_url`.
     pub fn unlisted(&self) -> &Provider {
         &self.records.unlisted
+    }
+
+    /// How to read an answer that no record says anything about.
+    pub fn common(&self) -> &[Rule] {
+        &self.records.common
+    }
+
+    /// The record of an id as it stands in the built-in file.
+    pub fn builtin_text(id: &str) -> Option<Map<String, Value>> {
+        let Value::Object(mut file) = serde_json::from_str(BUILTIN).ok()? else {
+            return None;
+        };
+        let Some(Value::Array(records)) = file.remove("providers") else {
+            return None;
+        };
+        records.into_iter().find_map(|record| match record {
+            Value::Object(fields) if fields.get("id").is_some_and(|own| own == id) => Some(fields),
+            _ => None,
+        })
+    }
+
+    /// Whether a text is a field's name in the built-in file, and so ours to repeat.
+    pub(super) fn is_word(text: &str) -> bool {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            && BUILTIN.contains(&format!("\"{text}\":"))
     }
 
     /// The day the facts were gathered.

@@ -124,9 +124,12 @@ impl Provider {
             ("docs_url", &self.docs_url),
         ] {
             let fits = |url: &String| {
-                url.strip_prefix("https://").is_some_and(|rest| {
-                    rest.contains('.') && printable(rest) && !rest.contains(' ')
-                })
+                let address = url.split(['?', '#']).next().unwrap_or_default();
+                let rest = &url[address.len()..];
+                address.starts_with("https://")
+                    && BaseUrl::read(address).is_ok()
+                    && printable(rest)
+                    && !rest.contains([' ', '@', '\\'])
             };
             if !url.as_ref().is_none_or(fits) {
                 return self.wrong(field, "it is not an https address");

@@ -253,12 +253,25 @@ fn model(row: &Model, all: &Models) -> ModelInfo {
     }
 }
 
+/// What is known of a provider that an account added. No model of it is.
+pub fn own_info(provider: &Provider) -> ProviderInfo {
+    ProviderInfo {
+        own: true,
+        ..describe(provider, None, 0)
+    }
+}
+
 fn info(provider: &Provider, all: &Models) -> ProviderInfo {
     let known = all
         .models
         .iter()
         .filter(|row| row.provider == provider.id)
         .count();
+    let default_model = all.defaults.get(&provider.id).cloned();
+    describe(provider, default_model, known)
+}
+
+fn describe(provider: &Provider, default_model: Option<String>, known: usize) -> ProviderInfo {
     ProviderInfo {
         id: provider.id.clone(),
         aliases: provider.aliases.clone(),
@@ -281,11 +294,12 @@ fn info(provider: &Provider, all: &Models) -> ProviderInfo {
             cost: word(&provider.test.cost),
             region_bound: provider.test.region_bound,
         },
-        default_model: all.defaults.get(&provider.id).cloned(),
+        default_model,
         models: u32::try_from(known).unwrap_or(u32::MAX),
         console_url: provider.console_url.clone(),
         docs_url: provider.docs_url.clone(),
         verified: provider.verified,
+        own: false,
     }
 }
 

@@ -14,6 +14,7 @@ mod balance;
 pub mod balance_rules;
 mod catalogue;
 mod check;
+mod custom;
 pub mod decimal;
 mod destinations;
 #[cfg(feature = "providers")]
@@ -38,8 +39,9 @@ pub use address::{BaseUrl, Refusal};
 pub use balance::{BalanceOf, BalanceReport, balance};
 pub use catalogue::Catalogue;
 pub use check::Problem;
+pub use custom::{MAX_RECORD, read_own};
 pub use destinations::Destinations;
-pub use listing::{install_models, list_models, list_providers, reset_models};
+pub use listing::{install_models, list_models, list_providers, own_info, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 pub use schema::Provider;

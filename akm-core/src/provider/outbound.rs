@@ -66,6 +66,9 @@ pub struct Outbound {
     /// An HTTP proxy for https, `http://host:port`. It resolves the names then, so their addresses
     /// cannot be checked here; TLS still ends at the provider.
     pub proxy: Option<String>,
+    /// Whether plain http to this machine, by number and with a port, is allowed. On a machine of one's own it
+    /// is; a hosted service says no.
+    pub loopback: bool,
     /// The longest a test takes in all.
     pub timeout: Duration,
     /// How names are resolved.
@@ -77,6 +80,7 @@ impl Default for Outbound {
         Outbound {
             ca_file: None,
             proxy: None,
+            loopback: true,
             timeout: Duration::from_secs(15),
             resolver: Arc::new(SystemResolver),
         }
@@ -144,7 +148,7 @@ pub fn test(
     };
     if !destinations.allow(&plan.address.origin(), &plan.header) {
         return unverifiable(
-            "the key was not sealed for the address of this test: rotate it to seal it anew",
+            "the key was not sealed for the address of this test: remove it and add it again",
         );
     }
     let body = match &record.test.body {
@@ -278,6 +282,9 @@ pub(super) fn exchange(
     headers: HeaderMap,
     body: Option<Vec<u8>>,
 ) -> Result<Answer, Failure> {
+    if !plan.address.is_secure() && !outbound.loopback {
+        return Err(Failure::NotPublic);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

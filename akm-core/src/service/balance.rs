@@ -102,23 +102,25 @@ impl Service {
         caller: &crate::audit::Caller,
         request: &ProviderBalance,
     ) -> Result<BalanceResult> {
+        use super::custom::Known;
         use crate::name::KeyName;
-        use crate::provider::{BalanceOf, Catalogue, Destinations};
-        let (name, record, secret) =
+        use crate::provider::{BalanceOf, Destinations};
+        let (name, record, secret, known) =
             self.open_session(caller, crate::protocol::Op::ProviderBalance, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
                 self.check_usable(&opened.record.terms())?;
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
+                let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;
-                Ok((name, opened.record, secret))
+                Ok((name, opened.record, secret, known))
             })?;
         let destinations = Destinations::decode(&record.destinations)?;
         let now = self.host.clock.now();
         let report = crate::provider::balance(
             &self.outbound,
             &BalanceOf {
-                provider: Catalogue::builtin().provider(name.provider().as_str()),
+                provider: known.as_ref().map(Known::record),
                 destinations: &destinations,
                 base_url: record.base_url.as_deref(),
                 team: record.team.as_deref(),

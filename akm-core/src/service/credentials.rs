@@ -188,7 +188,7 @@ impl Service {
 
     /// Confirms the passphrase and prepares the change without holding the session, then runs `act` if the session is
     /// still the same.
-    fn stepped_up<P, T>(
+    pub(super) fn stepped_up<P, T>(
         &self,
         caller: &Caller,
         op: Op,

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::audit::{Caller, Event, Filter};
+use crate::audit::{Caller, Event};
 use crate::error::{Error, Result};
 use crate::name::KeyName;
 use crate::protocol::{self, Cost, Op, Request, Response};
@@ -50,6 +50,18 @@ impl Service {
             Request::KeyUpdate(request) => self
                 .update_key_stepped_up(caller, request)
                 .map(Response::KeyUpdate),
+            Request::AuditList(request) => {
+                self.list_events(caller, &request).map(Response::AuditList)
+            }
+            Request::AuditVerify(request) => self
+                .verify_events(caller, &request)
+                .map(Response::AuditVerify),
+            Request::VaultExport(request) => {
+                self.export(caller, request).map(Response::VaultExport)
+            }
+            Request::VaultImport(request) => {
+                self.import(caller, request).map(Response::VaultImport)
+            }
             Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)
@@ -99,27 +111,27 @@ impl Service {
             Request::KeyRemove(request) => {
                 self.remove_key(asked, &request).map(Response::KeyRemove)
             }
+            Request::ProviderAdd(request) => self
+                .add_provider(asked, &request)
+                .map(Response::ProviderAdd),
+            Request::ProviderShow(request) => self
+                .show_provider(asked, &request)
+                .map(Response::ProviderShow),
+            Request::ProviderRemove(request) => {
+                let removed = self.remove_provider(asked, &request)?;
+                self.leave_no_trace();
+                Ok(Response::ProviderRemove(removed))
+            }
             Request::KeyHistory(request) => {
                 self.key_history(asked, &request).map(Response::KeyHistory)
-            }
-            Request::AuditList(request) => {
-                let filter = Filter::parse(&request)?;
-                self.audit
-                    .list(
-                        &asked.session.chain,
-                        asked.session.account.name(),
-                        true,
-                        &filter,
-                    )
-                    .map(Response::AuditList)
             }
             Request::VaultCheck(request) => {
                 self.check_vault(asked, &request).map(Response::VaultCheck)
             }
-            Request::AuditVerify(_) => self
+            Request::AuditCheckpoint(_) => self
                 .audit
-                .verify(&asked.session.chain)
-                .map(Response::AuditVerify),
+                .checkpoint(&asked.session.chain)
+                .map(Response::AuditCheckpoint),
             _ => Err(Error::internal(
                 "the table and the service disagree about an operation",
             )),

@@ -10,6 +10,7 @@ use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms};
 
 use super::balance::Threshold;
+use super::custom::Known;
 use super::{Asked, Service, shape};
 
 /// How many existing keys a `not_found` hint names.
@@ -19,31 +20,8 @@ const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
-        let name = KeyName::parse(&request.name, "name")?;
-        check_secret(&request.secret, "secret")?;
-        let base_url = request
-            .base_url
-            .as_deref()
-            .map(|text| BaseUrl::parse(text, "base_url"))
-            .transpose()?;
-        let key = NewKey {
-            destinations: destinations(name.provider(), base_url.as_ref()).encode(),
-            name: name.clone(),
-            secret: request.secret,
-            model: line(request.model, MAX_MODEL, "model")?,
-            categories: shape::parse_categories(request.categories)?,
-            notes: notes(request.notes)?,
-            expires_at: request
-                .expires_at
-                .as_deref()
-                .map(shape::parse_expiry)
-                .transpose()?,
-            env: variable(request.env)?,
-            low_balance: threshold(request.low_balance.as_deref())?,
-            team: team(request.team)?,
-            use_only: request.use_only.unwrap_or(false),
-            base_url: base_url.map(|url| url.to_string()),
-        };
+        let key = self.new_key(asked, request)?;
+        let name = key.name.clone();
         let mut event = |records: &[Record]| {
             records
                 .iter()
@@ -61,7 +39,38 @@ impl Service {
         let record = records
             .first()
             .ok_or(Error::internal("a stored key is missing"))?;
-        self.key_result(record)
+        self.key_result(asked, record)
+    }
+
+    /// Checks every field of a key that is to be stored.
+    pub(super) fn new_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<NewKey> {
+        let name = KeyName::parse(&request.name, "name")?;
+        check_secret(&request.secret, "secret")?;
+        let base_url = request
+            .base_url
+            .as_deref()
+            .map(|text| BaseUrl::parse(text, "base_url"))
+            .transpose()?;
+        Ok(NewKey {
+            destinations: self
+                .destinations(asked, name.provider(), base_url.as_ref())?
+                .encode(),
+            name,
+            secret: request.secret,
+            model: line(request.model, MAX_MODEL, "model")?,
+            categories: shape::parse_categories(request.categories)?,
+            notes: notes(request.notes)?,
+            expires_at: request
+                .expires_at
+                .as_deref()
+                .map(shape::parse_expiry)
+                .transpose()?,
+            env: variable(request.env)?,
+            low_balance: threshold(request.low_balance.as_deref())?,
+            team: team(request.team)?,
+            use_only: request.use_only.unwrap_or(false),
+            base_url: base_url.map(|url| url.to_string()),
+        })
     }
 
     pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
@@ -112,7 +121,7 @@ impl Service {
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(asked, &name)?;
-        let mut result = self.key_result(&opened.record)?;
+        let mut result = self.key_result(asked, &opened.record)?;
         result.key.last_test = self.described_test(asked, &opened.record)?;
         Ok(result)
     }
@@ -142,12 +151,25 @@ impl Service {
             limit,
             &keep,
         )?;
+        let own = if records.iter().any(|record| !is_builtin(record)) {
+            self.own_variables(&asked.session.account)?
+        } else {
+            Vec::new()
+        };
         let keys = records
             .iter()
             .map(|record| {
+                let provider = record.name.provider();
+                let standard = match Catalogue::builtin().provider(provider.as_str()) {
+                    Some(known) => Some(known.env.primary.clone()),
+                    None => own
+                        .iter()
+                        .find(|(id, _)| id == provider)
+                        .map(|(_, variable)| variable.clone()),
+                };
                 Ok(protocol::Key {
                     last_test: self.described_test(asked, record)?,
-                    ..shape::key(record, now)?
+                    ..shape::key(record, now, standard)?
                 })
             })
             .collect::<Result<_>>()?;
@@ -236,7 +258,9 @@ impl Service {
                 )
                 .with_field("secret"));
             }
-            record.destinations = destinations(record.name.provider(), base_url.as_ref()).encode();
+            record.destinations = self
+                .destinations(asked, record.name.provider(), base_url.as_ref())?
+                .encode();
         }
         let secret = request.secret.as_ref().filter(|_| moved);
         let mut event = || self.key_event(asked, &record.id, &name);
@@ -247,7 +271,7 @@ impl Service {
             secret,
             &mut event,
         )?;
-        self.key_result(&record)
+        self.key_result(asked, &record)
     }
 
     pub(super) fn rotate_key(&self, asked: &Asked<'_>, request: &KeyRotate) -> Result<KeyResult> {
@@ -267,7 +291,7 @@ impl Service {
             Some(&request.secret),
             &mut event,
         )?;
-        self.key_result(&record)
+        self.key_result(asked, &record)
     }
 
     pub(super) fn remove_key(&self, asked: &Asked<'_>, request: &KeyRemove) -> Result<KeyResult> {
@@ -276,7 +300,7 @@ impl Service {
         let mut event = || self.key_event(asked, &opened.record.id, &name);
         self.vault
             .remove_key(&asked.session.account, &opened, &mut event)?;
-        self.key_result(&opened.record)
+        self.key_result(asked, &opened.record)
     }
 
     pub(super) fn key_history(&self, asked: &Asked<'_>, request: &KeyHistory) -> Result<History> {
@@ -390,10 +414,28 @@ impl Service {
         }))
     }
 
-    fn key_result(&self, record: &Record) -> Result<KeyResult> {
+    fn key_result(&self, asked: &Asked<'_>, record: &Record) -> Result<KeyResult> {
+        let standard = match record.env {
+            Some(_) => None,
+            None => self
+                .known(&asked.session.account, record.name.provider())?
+                .map(|known| known.record().env.primary.clone()),
+        };
         Ok(KeyResult {
-            key: shape::key(record, self.now_ms())?,
+            key: shape::key(record, self.now_ms(), standard)?,
         })
+    }
+
+    /// Where a key of this provider may be sent, as of now.
+    fn destinations(
+        &self,
+        asked: &Asked<'_>,
+        provider: &ProviderId,
+        base_url: Option<&BaseUrl>,
+    ) -> Result<Destinations> {
+        let known = self.known(&asked.session.account, provider)?;
+        let record = known.as_ref().map(Known::record);
+        Ok(Destinations::of(record, base_url))
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -401,9 +443,9 @@ impl Service {
     }
 }
 
-/// Where a key of this provider may be sent, as of now.
-fn destinations(provider: &ProviderId, base_url: Option<&BaseUrl>) -> Destinations {
-    Destinations::of(Catalogue::builtin().provider(provider.as_str()), base_url)
+fn is_builtin(record: &Record) -> bool {
+    let id = record.name.provider().as_str();
+    Catalogue::builtin().provider(id).is_some()
 }
 
 fn next_status(now: KeyStatus, wanted: KeyStatus) -> Result<KeyStatus> {

@@ -15,8 +15,10 @@ mod catalogue;
 mod checks;
 mod copy;
 mod credentials;
+mod custom;
 mod dispatch;
 mod door;
+mod events;
 mod keyfile;
 mod keys;
 mod restore;
@@ -24,6 +26,7 @@ mod session;
 mod shape;
 #[cfg(feature = "providers")]
 mod testing;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -257,7 +260,9 @@ impl Service {
                     .status(&self.sessions.read(), caller)
                     .map(Response::AgentStatus);
             }
-            Request::ProviderList(_) => return self.list_providers().map(Response::ProviderList),
+            Request::ProviderList(_) => {
+                return self.list_providers(caller).map(Response::ProviderList);
+            }
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }

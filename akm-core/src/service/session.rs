@@ -18,10 +18,14 @@ use crate::error::{Error, Result};
 use crate::host::Clock;
 use crate::vault::Unlocked;
 
+use super::transfer::Transfers;
+
 /// One open account.
 pub(super) struct Session {
     pub(super) account: Unlocked,
     pub(super) chain: AccountChain,
+    /// What is on its way out of or into the account; wiped with the session.
+    pub(super) transfers: Transfers,
     /// Boot time at which it ends by itself.
     deadline: Option<Duration>,
     /// The same for people.
@@ -168,6 +172,7 @@ impl Sessions {
             Session {
                 account,
                 chain,
+                transfers: Transfers::default(),
                 deadline,
                 expires_at,
                 generation,

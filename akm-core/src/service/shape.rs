@@ -5,7 +5,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use crate::error::{Error, Result};
 use crate::name::{MAX_CATEGORIES, MAX_CATEGORY, check_text};
 use crate::protocol::{Key, KeyStatus};
-use crate::provider::{Catalogue, Destinations};
+use crate::provider::Destinations;
 use crate::vault::{Record, Terms};
 
 /// RFC 3339 UTC, to the millisecond, so that texts sort as times do.
@@ -63,15 +63,10 @@ pub(super) fn status(terms: &Terms, now_ms: i64) -> KeyStatus {
     }
 }
 
-/// A record as everybody sees it.
-pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
+/// A record as everybody sees it. `standard` is the variable of its provider.
+pub(super) fn key(record: &Record, now_ms: i64, standard: Option<String>) -> Result<Key> {
     let provider = record.name.provider().as_str();
     let destinations = Destinations::decode(&record.destinations)?;
-    let standard = || {
-        Catalogue::builtin()
-            .provider(provider)
-            .map(|provider| provider.env.primary.clone())
-    };
     Ok(Key {
         name: record.name.to_string(),
         provider: provider.to_owned(),
@@ -80,7 +75,7 @@ pub(super) fn key(record: &Record, now_ms: i64) -> Result<Key> {
         categories: record.categories.clone(),
         status: status(&record.terms(), now_ms),
         preview: record.preview.clone(),
-        env: record.env.clone().or_else(standard),
+        env: record.env.clone().or(standard),
         use_only: record.use_only,
         low_balance: record.low_balance.clone(),
         team: record.team.clone(),

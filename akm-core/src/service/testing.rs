@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::custom::Known;
 use super::{Asked, Service, shape, this_process};
 use crate::audit::Caller;
 use crate::error::Result;
 use crate::name::KeyName;
 use crate::protocol::{KeyStatus, Op, ProviderTest, TestResult};
+use crate::provider::Destinations;
 use crate::provider::rules::Cost;
 use crate::provider::schema::Status;
-use crate::provider::{Catalogue, Destinations};
 use crate::vault::Record;
 
 /// Tests that the agent runs at a time by itself.
@@ -28,17 +29,19 @@ impl Service {
         caller: &Caller,
         request: &ProviderTest,
     ) -> Result<TestResult> {
-        let (name, record, secret, seen) =
+        let (name, record, secret, seen, known) =
             self.open_session(caller, Op::ProviderTest, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
                 self.check_usable(&opened.record.terms())?;
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
+                let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;
-                Ok((name, opened.record, secret, asked.session.generation()))
+                let seen = asked.session.generation();
+                Ok((name, opened.record, secret, seen, known))
             })?;
         let destinations = Destinations::decode(&record.destinations)?;
-        let provider = Catalogue::builtin().provider(name.provider().as_str());
+        let provider = known.as_ref().map(Known::record);
         let report = crate::provider::test(
             &self.outbound,
             provider,
@@ -109,9 +112,12 @@ impl Service {
         let since = now.saturating_sub(i64::try_from(not_for.as_millis()).unwrap_or(i64::MAX));
         let account = &asked.session.account;
         let free = |record: &Record| {
-            Catalogue::builtin()
-                .provider(record.name.provider().as_str())
-                .is_none_or(|p| p.status != Status::Retired && p.test.cost == Cost::None)
+            self.known(account, record.name.provider())
+                .is_ok_and(|known| {
+                    known.as_ref().map(Known::record).is_none_or(|record| {
+                        record.status != Status::Retired && record.test.cost == Cost::None
+                    })
+                })
         };
         let keep = |record: &Record| {
             shape::status(&record.terms(), now) == KeyStatus::Active

@@ -144,6 +144,17 @@ pub struct HistoryRow {
     pub secret: Vec<u8>,
 }
 
+/// The record of a provider that an account added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderRow {
+    /// Keyed tag of the id, unique per account.
+    pub tag: Tag,
+    /// Random.
+    pub id: Id,
+    /// The sealed record.
+    pub record: Vec<u8>,
+}
+
 /// The count of failed attempts under one tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
@@ -270,6 +281,27 @@ pub trait Store: Send + Sync {
     fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()>;
     /// The last connection test of a key: the version of the secret, and what is sealed.
     fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>>;
+
+    /// A provider that an account added, by its tag: one indexed read.
+    fn provider_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<ProviderRow>>;
+    /// All of them; more than `most` are `corrupt`.
+    fn providers(&self, account: &Id, most: u32) -> Result<Vec<ProviderRow>>;
+    /// Adds one: `conflict` if the tag is taken, `limit_reached` past `most`.
+    fn insert_provider(
+        &self,
+        account: &Id,
+        row: &ProviderRow,
+        most: u32,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Removes one that has this tag and id.
+    fn remove_provider(
+        &self,
+        account: &Id,
+        tag: &Tag,
+        id: &Id,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
 
     /// Takes events from the journal: an event that is there already is skipped, a different one in its place is
     /// `corrupt`. Moves `last_used_at` of the records that `key.get`, `provider.test` and `provider.balance` handed out.

@@ -52,6 +52,20 @@ pub struct NewKey {
     pub destinations: Vec<u8>,
 }
 
+/// New keys in their sealed form, on their way into the store.
+#[derive(Default)]
+pub struct SealedKeys {
+    rows: Vec<KeyRow>,
+    records: Vec<Record>,
+}
+
+impl SealedKeys {
+    /// What is known of them, in the order in which they were sealed.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+}
+
 /// A key's metadata, opened and authenticated.
 #[derive(Clone)]
 pub struct Record {
@@ -148,56 +162,83 @@ impl Vault {
         limit: Option<u64>,
         audit: &mut dyn FnMut(&[Record]) -> Result<()>,
     ) -> Result<Vec<Record>> {
-        let mut rows = Vec::with_capacity(keys.len());
-        let mut records = Vec::with_capacity(keys.len());
+        let mut sealed = SealedKeys::default();
         for new in keys {
-            let now = self.now_ms();
-            let record = Record {
-                id: self.new_id(),
-                name: new.name.clone(),
-                model: new.model.clone(),
-                categories: new.categories.clone(),
-                notes: new.notes.clone(),
-                expires_at: new.expires_at,
-                env: new.env.clone(),
-                low_balance: new.low_balance.clone(),
-                team: new.team.clone(),
-                use_only: new.use_only,
-                base_url: new.base_url.clone(),
-                destinations: new.destinations.clone(),
-                status: KeyStatus::Active,
-                preview: preview(&new.secret),
-                secret_version: 1,
-                created_at: now,
-                updated_at: now,
-                secret_at: now,
-                last_used_at: None,
-            };
-            let random = &*self.host.random;
-            let key = LockedKey::generate(random);
-            let wrapped = self.wrap_record_key(account, &record.id, &key)?;
-            let secret = self.seal_secret(account, &record, &key, &new.secret)?;
-            rows.push(KeyRow {
-                head: self.seal_head(account, &record, &key, wrapped, 1)?,
-                secret,
-            });
-            records.push(record);
+            self.seal_key(account, new, KeyStatus::Active, &mut sealed)?;
         }
+        self.add_sealed_keys(account, &sealed, limit, audit)?;
+        Ok(sealed.records)
+    }
+
+    /// Seals a new key beside others; nothing is stored yet.
+    pub fn seal_key(
+        &self,
+        account: &Unlocked,
+        new: &NewKey,
+        status: KeyStatus,
+        beside: &mut SealedKeys,
+    ) -> Result<()> {
+        let now = self.now_ms();
+        let record = Record {
+            id: self.new_id(),
+            name: new.name.clone(),
+            model: new.model.clone(),
+            categories: new.categories.clone(),
+            notes: new.notes.clone(),
+            expires_at: new.expires_at,
+            env: new.env.clone(),
+            low_balance: new.low_balance.clone(),
+            team: new.team.clone(),
+            use_only: new.use_only,
+            base_url: new.base_url.clone(),
+            destinations: new.destinations.clone(),
+            status,
+            preview: preview(&new.secret),
+            secret_version: 1,
+            created_at: now,
+            updated_at: now,
+            secret_at: now,
+            last_used_at: None,
+        };
+        let random = &*self.host.random;
+        let key = LockedKey::generate(random);
+        let wrapped = self.wrap_record_key(account, &record.id, &key)?;
+        let secret = self.seal_secret(account, &record, &key, &new.secret)?;
+        beside.rows.push(KeyRow {
+            head: self.seal_head(account, &record, &key, wrapped, 1)?,
+            secret,
+        });
+        beside.records.push(record);
+        Ok(())
+    }
+
+    /// Stores keys that were sealed, all or none.
+    pub fn add_sealed_keys(
+        &self,
+        account: &Unlocked,
+        sealed: &SealedKeys,
+        limit: Option<u64>,
+        audit: &mut dyn FnMut(&[Record]) -> Result<()>,
+    ) -> Result<()> {
         let mut edit = self.edit(account)?;
-        for row in &rows {
+        for row in &sealed.rows {
             edit.put(&row.head.id, None, Some(row))?;
         }
         let stored = edit.commit(|tree| {
             self.store
-                .insert_keys(&rows, limit, tree, &mut || audit(&records))
+                .insert_keys(&sealed.rows, limit, tree, &mut || audit(&sealed.records))
         });
         stored.map_err(|error| match error.kind() {
             Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
                 .with_field("name")
                 .with_hint("run akm rotate to replace its secret"),
             _ => error,
-        })?;
-        Ok(records)
+        })
+    }
+
+    /// How many keys the account has.
+    pub fn count_keys(&self, account: &Unlocked) -> Result<u64> {
+        self.store.key_count(account.id())
     }
 
     /// Finds a key by name: one indexed read. `None` if there is none; `rolled_back` if what is there is not the newest

@@ -53,7 +53,7 @@ pub(crate) fn check(home: &Path, last: &State, next: Option<&State>) -> Result<F
         ));
     };
     let audit = desk
-        .call(AuditVerify {})
+        .call(AuditVerify::default())
         .map_err(|error| format!("the audit cannot be read: {error:?}"))?;
     // It goes on from here.
     desk.call(crate::support::new_key("openai/goes-on", "sk-goes-on"))

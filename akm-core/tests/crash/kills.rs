@@ -123,7 +123,9 @@ fn killed_in_writes(cycles: usize, look_every: usize) {
                 "cycle {cycle}: {name} was acknowledged: {got:?}"
             );
         }
-        let verdict = desk.call(akm_core::protocol::AuditVerify {}).unwrap();
+        let verdict = desk
+            .call(akm_core::protocol::AuditVerify::default())
+            .unwrap();
         assert!(verdict.ok, "cycle {cycle}: {verdict:?}");
         drop(desk);
         let hand = rusqlite::Connection::open(home.path().join("vault.db")).unwrap();

@@ -94,5 +94,5 @@ fn h11_writers_checkpoints_and_backups_at_once_leave_a_whole_vault() {
             .unwrap();
         assert_eq!(got.secret.expose(), format!("sk-{name}"));
     }
-    assert!(desk.call(AuditVerify {}).unwrap().ok);
+    assert!(desk.call(AuditVerify::default()).unwrap().ok);
 }

@@ -115,11 +115,23 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
-        Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
+        Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
+        Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
+        Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
             &[Locked, InvalidInput, NotFound]
         }
+        Op::VaultExport => &[
+            Locked,
+            InvalidInput,
+            NotFound,
+            Denied,
+            RateLimited,
+            WrongCredentials,
+        ],
+        Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
         Op::KeyList
         | Op::AuditList
+        | Op::AuditCheckpoint
         | Op::AuditVerify
         | Op::BackupCreate
         | Op::BackupSchedule

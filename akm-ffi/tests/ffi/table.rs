@@ -86,6 +86,26 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "unheard-of/work"}),
             json!({"versions": [{"version": 2}, {"version": 1}]}),
         ),
+        Op::ProviderAdd => (
+            json!({"record": own_provider()}),
+            json!({"name": "mine", "own": true, "record": {"id": "mine"}}),
+        ),
+        Op::ProviderShow => (
+            json!({"name": "mine"}),
+            json!({"name": "mine", "own": true, "record": {"id": "mine"}}),
+        ),
+        Op::ProviderRemove => (
+            json!({"name": "mine"}),
+            json!({"name": "mine", "own": true}),
+        ),
+        Op::VaultExport => (
+            json!({"seal": PASSPHRASE}),
+            json!({"content": "$text", "keys": 1, "total": 1, "left_out": [], "next": "$absent"}),
+        ),
+        Op::VaultImport => (
+            json!({"keys": [{"name": "unheard-of/more", "secret": "sk-more"}], "finish": true}),
+            json!({"rows": [{"outcome": "added"}], "added": 1, "import": "$absent"}),
+        ),
         Op::KeyCopy => (
             json!({"name": "unheard-of/work", "display": ":65000"}),
             json!({}),
@@ -102,6 +122,10 @@ fn minimal(op: Op) -> (Value, Value) {
         Op::AuditList => (
             json!({"action": "key.remove"}),
             json!({"events": [{"action": "key.remove", "key": "unheard-of/new"}]}),
+        ),
+        Op::AuditCheckpoint => (
+            json!({}),
+            json!({"version": 1, "time": "$time", "account_chain": {"seq": "$number", "mac": "$text"}, "signature": "$text"}),
         ),
         Op::AuditVerify => (json!({}), json!({"ok": true, "entries": "$number"})),
         Op::BackupCreate => (
@@ -126,6 +150,14 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
         ),
     }
+}
+
+/// The smallest record of a provider.
+fn own_provider() -> Value {
+    json!({"id": "mine", "display_name": "Mine", "display_name_zh": "Mine", "status": "active", "kind": "gateway",
+        "auth": {"style": "bearer"}, "env": {"primary": "MINE_API_KEY"}, "verified": false,
+        "test": {"method": "GET", "url": "https://gw.example.com/v1/models", "proves_key": false, "cost": "none",
+            "verified": false}})
 }
 
 fn kind(answer: &Answer) -> Option<&str> {

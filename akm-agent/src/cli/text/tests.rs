@@ -46,6 +46,10 @@ fn composed() -> BTreeSet<String> {
         ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
         ("category", &categories),
+        (
+            "import",
+            &["added", "unchanged", "skipped", "conflict", "invalid"],
+        ),
         ("balance-of", &["account", "key", "plan"]),
         ("balance-kind", &["prepaid", "quota", "spend"]),
         ("kind", &kinds),

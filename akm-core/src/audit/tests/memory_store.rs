@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Kind, Result};
 use crate::store::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    SlotRow, Store, Tag, TreeChange,
+    ProviderRow, SlotRow, Store, Tag, TreeChange,
 };
 
 #[derive(Default)]
@@ -188,6 +188,18 @@ impl Store for MemoryStore {
         Err(OTHER)
     }
     fn history(&self, _: &Id, _: &Id) -> Result<Vec<HistoryRow>> {
+        Err(OTHER)
+    }
+    fn provider_by_tag(&self, _: &Id, _: &Tag) -> Result<Option<ProviderRow>> {
+        Err(OTHER)
+    }
+    fn providers(&self, _: &Id, _: u32) -> Result<Vec<ProviderRow>> {
+        Err(OTHER)
+    }
+    fn insert_provider(&self, _: &Id, _: &ProviderRow, _: u32, _: BeforeCommit<'_>) -> Result<()> {
+        Err(OTHER)
+    }
+    fn remove_provider(&self, _: &Id, _: &Tag, _: &Id, _: BeforeCommit<'_>) -> Result<()> {
         Err(OTHER)
     }
     fn checkpoint(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Tests of the audit as a whole. Attacks and faults are in files of their own.
 
 mod attacks;
+mod checkpoint;
 mod concurrency;
 mod faults;
 mod listing;
@@ -163,7 +164,7 @@ fn append_system(audit: &Audit) {
 
 /// What `verify` says: how many events are good, or the chain and position of the first bad one.
 fn verdict(audit: &Audit, chain: &AccountChain) -> Result<u64, (String, u64)> {
-    let found = audit.verify(chain).unwrap();
+    let found = audit.verify(chain, None).unwrap();
     assert_eq!(found.ok, found.first_bad.is_none());
     match found.first_bad {
         None => Ok(found.entries),
@@ -245,7 +246,10 @@ fn names_and_paths_rest_sealed() {
     for sealed in ["openai", "k1", "python3", "/usr"] {
         assert!(!holds(sealed), "{sealed}");
     }
-    assert_eq!(format!("{chain:?}"), "AccountChain { keys: ChainKeys(..) }");
+    assert_eq!(
+        format!("{chain:?}"),
+        "AccountChain { keys: ChainKeys(..), signer: LockedKey(..) }"
+    );
 }
 
 #[test]

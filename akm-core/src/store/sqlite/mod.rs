@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    SlotRow, Store, Tag, TreeChange,
+    ProviderRow, SlotRow, Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -39,6 +39,7 @@ mod events;
 mod files;
 mod keys;
 mod last_tests;
+mod providers;
 mod schema;
 mod tree;
 mod values;
@@ -443,6 +444,36 @@ impl Store for SqliteStore {
 
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>> {
         keys::history(&self.scanner(), account, key)
+    }
+
+    fn provider_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<ProviderRow>> {
+        providers::by_tag(&self.reader(), account, tag)
+    }
+
+    fn providers(&self, account: &Id, most: u32) -> Result<Vec<ProviderRow>> {
+        providers::all(&self.scanner(), account, most)
+    }
+
+    fn insert_provider(
+        &self,
+        account: &Id,
+        row: &ProviderRow,
+        most: u32,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            providers::insert(tx, account, row, most)
+        })
+    }
+
+    fn remove_provider(
+        &self,
+        account: &Id,
+        tag: &Tag,
+        id: &Id,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| providers::remove(tx, account, tag, id))
     }
 
     fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()> {

@@ -90,6 +90,14 @@ CREATE TABLE history (
 ) STRICT;
 CREATE UNIQUE INDEX history_by_version ON history (account, key, version);
 
+CREATE TABLE providers (
+    account BLOB NOT NULL REFERENCES accounts (id),
+    tag BLOB NOT NULL CHECK (length(tag) = 32),
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    record BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX providers_by_tag ON providers (account, tag);
+
 CREATE TABLE last_tests (
     account BLOB NOT NULL,
     key BLOB NOT NULL,

@@ -1,0 +1,257 @@
+//! `akm export`: all keys as a file, sealed unless plaintext is asked for.
+//!
+//! The agent makes the file and seals it; this command asks for the passphrases and puts the pieces where they belong. A file
+//! appears under its name only when it is whole and on the disk, readable by its owner alone.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use akm_core::protocol::{ExportFormat, VaultExport};
+use akm_core::{Error, Kind};
+use clap::{Args, ValueEnum};
+use data_encoding::BASE64;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::connect;
+use super::output::{self, Fail, Result};
+use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::text::text;
+
+/// Exports.
+#[derive(Args)]
+#[command(
+    after_help = "Sealed files are in the age format: age -d opens them too. With --use-only, the account's passphrase is asked for first, then the one of the file.\n\nExample:\n  akm export -o keys.age\n  akm export --format env --plaintext -o .env"
+)]
+pub(crate) struct Export {
+    /// What it looks like inside
+    #[arg(long, value_enum, value_name = "F", default_value = "json")]
+    format: Format,
+    /// In clear: asks for the account's passphrase
+    #[arg(long)]
+    plaintext: bool,
+    /// Use-only keys too: sealed only, and asks for the account's passphrase
+    #[arg(long, conflicts_with = "plaintext")]
+    use_only: bool,
+    /// The file, instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if there is one
+    #[arg(long, requires = "output")]
+    force: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFlags,
+}
+
+/// The formats, as they are typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// akm's own, with everything that is known of a key
+    Json,
+    /// FIDO Credential Exchange Format
+    Cxf,
+    /// Lines of NAME='secret'; holds names, secrets and base URLs only
+    Env,
+}
+
+/// What `--json` tells of a file that was written.
+#[derive(Serialize)]
+struct Written {
+    file: PathBuf,
+    sealed: bool,
+    keys: u64,
+    left_out: Vec<String>,
+}
+
+pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
+    if args.output.is_none() {
+        if json {
+            return Err(Fail::usage(
+                text!("export-json-needs-file"),
+                "akm export --json -o FILE",
+            ));
+        }
+        if !args.plaintext && output::stdout_is_terminal() {
+            return Err(Fail::usage(
+                text!("export-not-to-terminal"),
+                "akm export -o keys.age",
+            ));
+        }
+    }
+    let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
+    asker.require_passphrase()?;
+    let mut target = match &args.output {
+        Some(path) => Target::file(path, args.force)?,
+        None => Target::Stdout,
+    };
+    let mut client = connect()?;
+    let passphrase = match args.plaintext || args.use_only {
+        true => Some(asker.passphrase(&text!("ask-passphrase"))?),
+        false => None,
+    };
+    let seal = match args.plaintext {
+        true => None,
+        false => Some(asker.new_passphrase(&text!("ask-file-passphrase"))?),
+    };
+    let mut request = VaultExport {
+        format: Some(match args.format {
+            Format::Json => ExportFormat::Json,
+            Format::Cxf => ExportFormat::Cxf,
+            Format::Env => ExportFormat::Env,
+        }),
+        seal,
+        passphrase,
+        use_only: args.use_only.then_some(true),
+        after: None,
+    };
+    let sealed = request.seal.is_some();
+    let mut left_out = Vec::new();
+    let mut bar = None;
+    let keys = loop {
+        let page = client.call(&request)?;
+        let bar = bar.get_or_insert_with(|| progress(page.total, json));
+        target.write(page.content.expose().as_bytes(), sealed)?;
+        bar.set_position(page.keys);
+        left_out.extend(page.left_out);
+        match page.next {
+            Some(next) => {
+                request = VaultExport {
+                    after: Some(next),
+                    ..VaultExport::default()
+                };
+            }
+            None => break page.keys,
+        }
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    target.finish()?;
+    if json && let Some(file) = &args.output {
+        return output::json(&Written {
+            file: file.clone(),
+            sealed,
+            keys,
+            left_out,
+        });
+    }
+    output::note(&match sealed {
+        true => text!("exported-sealed", count = keys),
+        false => text!("exported-in-clear", count = keys),
+    });
+    if !left_out.is_empty() {
+        left_out.sort();
+        output::note(&text!("export-left-out", names = left_out.join(", ")));
+        output::hint(&text!("hint-left-out"));
+    }
+    Ok(())
+}
+
+/// A bar on stderr for work on this many keys; none where nobody looks or there is little to do.
+pub(crate) fn progress(count: u64, json: bool) -> ProgressBar {
+    const FEW: u64 = 200;
+    if json || count < FEW || !output::stderr_is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar.tick();
+    bar
+}
+
+/// Where an export goes.
+enum Target {
+    Stdout,
+    /// A file without its name yet, beside the one it becomes.
+    File {
+        file: tempfile::NamedTempFile,
+        path: PathBuf,
+        force: bool,
+    },
+}
+
+impl Target {
+    fn file(path: &Path, force: bool) -> Result<Target> {
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(exists());
+        }
+        let dir = directory(path);
+        // Readable by its owner alone from the start, whatever the umask.
+        let file = tempfile::Builder::new()
+            .prefix(".akm-export-")
+            .tempfile_in(dir)
+            .map_err(|error| Error::from_io(&error))?;
+        Ok(Target::File {
+            file,
+            path: path.to_owned(),
+            force,
+        })
+    }
+
+    fn write(&mut self, content: &[u8], sealed: bool) -> Result<()> {
+        let decoded;
+        let bytes = if sealed {
+            decoded = BASE64.decode(content).map_err(|_| {
+                Error::new(Kind::Unavailable, "the answer is not one of an akm agent")
+            })?;
+            &decoded[..]
+        } else {
+            content
+        };
+        match self {
+            Target::Stdout => output::raw(bytes),
+            // Straight to the kernel: no buffer keeps a copy.
+            Target::File { file, .. } => Ok(file
+                .as_file_mut()
+                .write_all(bytes)
+                .map_err(|error| Error::from_io(&error))?),
+        }
+    }
+
+    /// Gives the file its name, after its content is on the disk, and sees that the name is.
+    fn finish(self) -> Result<()> {
+        let Target::File { file, path, force } = self else {
+            return Ok(());
+        };
+        let io = |error: std::io::Error| Fail::from(Error::from_io(&error));
+        file.as_file().sync_all().map_err(io)?;
+        let named = match force {
+            true => file.persist(&path),
+            false => file.persist_noclobber(&path),
+        };
+        named.map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(),
+            _ => io(error.error),
+        })?;
+        let dir = File::open(directory(&path)).map_err(io)?;
+        dir.sync_all().map_err(io)
+    }
+}
+
+fn exists() -> Fail {
+    Error::new(Kind::Conflict, "the file exists")
+        .with_hint("give --force to replace it")
+        .into()
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Bytes of a file, wiped when dropped, at most `max` of them.
+pub(crate) fn read_bounded(from: &mut impl Read, max: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    from.take(max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::from_io(&error))?;
+    if bytes.len() > max {
+        return Err(Error::invalid("file", "the file is longer than 64 MiB").into());
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,80 @@
+//! The arms for the log: listing and checking it, in slices.
+//!
+//! Invariant: a long log is never read under one guard of the session. Between two slices a lock gets its turn, and whoever
+//! finds another session than the one that began is locked.
+
+use crate::audit::{Caller, Filter};
+use crate::error::{Error, Result};
+use crate::protocol::{AuditList, AuditVerify, EventPage, Op, Verification};
+
+use super::session::Generation;
+use super::{Asked, Service};
+
+/// Most slices that one request looks through when a filter passes few events: then the page is short and has a `next`.
+const MAX_SLICES: u32 = 25;
+
+impl Service {
+    pub(super) fn list_events(&self, caller: &Caller, request: &AuditList) -> Result<EventPage> {
+        let mut filter = Filter::parse(request)?;
+        let mut seen = None;
+        let mut all = EventPage {
+            events: Vec::new(),
+            next: None,
+            end: None,
+        };
+        for _ in 0..MAX_SLICES {
+            let mut page = self.slice(caller, Op::AuditList, &mut seen, |asked| {
+                let account = asked.session.account.name();
+                self.audit
+                    .list(&asked.session.chain, account, true, &filter)
+            })?;
+            let more = filter.advance(&page);
+            all.events.append(&mut page.events);
+            all.next = page.next;
+            all.end = page.end;
+            if !more {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn verify_events(
+        &self,
+        caller: &Caller,
+        request: &AuditVerify,
+    ) -> Result<Verification> {
+        const OP: Op = Op::AuditVerify;
+        let mut seen = None;
+        let mut under_way = self.slice(caller, OP, &mut seen, |asked| {
+            self.audit
+                .begin_verify(&asked.session.chain, request.checkpoint.as_ref())
+        })?;
+        loop {
+            let done = self.slice(caller, OP, &mut seen, |asked| {
+                self.audit
+                    .verify_slice(&asked.session.chain, &mut under_way)
+            })?;
+            if let Some(verification) = done {
+                return Ok(verification);
+            }
+        }
+    }
+
+    /// Runs `act` on the session that the slices before ran on.
+    fn slice<T>(
+        &self,
+        caller: &Caller,
+        op: Op,
+        seen: &mut Option<Generation>,
+        act: impl FnOnce(&Asked<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.open_session(caller, op, |asked| {
+            let now = asked.session.generation();
+            if *seen.get_or_insert(now) != now {
+                return Err(Error::locked());
+            }
+            act(asked)
+        })
+    }
+}
