@@ -200,6 +200,8 @@ pub trait Store: Send + Sync {
     fn account_count(&self) -> Result<u64>;
     /// An account by its folded name.
     fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>>;
+    /// An account by its folded name or, so that a name nobody has costs the same, some other; `None` in an empty vault.
+    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>>;
     /// An account by id.
     fn account(&self, id: &Id) -> Result<Option<AccountRow>>;
     /// Accounts in the order of their ids, after `after`.

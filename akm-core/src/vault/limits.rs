@@ -6,7 +6,8 @@
 //!
 //! Passphrases and recovery codes have a counter each, and each of them one per origin: whoever guesses from
 //! elsewhere never keeps the owner's own uid waiting. The wait grows to a minute for the owner and to 15 minutes for
-//! others, and no further. A program of the owner's own that guesses without end can keep the owner waiting; it could
+//! others, and no further. Waits are measured in boot time, so that no jump of the clock ends or stretches one; over a
+//! restart the wall clock counts, and one that was set back costs the longest wait at most. A program of the owner's own that guesses without end can keep the owner waiting; it could
 //! as well end the agent.
 
 use crate::crypto;
@@ -37,6 +38,8 @@ pub enum Origin {
 pub(super) enum Guess {
     /// A passphrase.
     SignIn(Origin),
+    /// A TOTP code, by somebody who has the passphrase. One for all origins: it bounds a day of guesses.
+    Totp,
     /// A recovery code.
     Recovery(Origin),
     /// The first code of a new TOTP secret, by somebody whose session is open.
@@ -48,6 +51,7 @@ impl Guess {
         match self {
             Guess::SignIn(Origin::Owner) => b"sign-in by the owner",
             Guess::SignIn(Origin::Other) => b"sign-in",
+            Guess::Totp => b"code",
             Guess::Recovery(Origin::Owner) => b"recovery by the owner",
             Guess::Recovery(Origin::Other) => b"recovery",
             Guess::Confirmation => b"confirmation",
@@ -57,9 +61,10 @@ impl Guess {
     const fn longest_wait_ms(self) -> i64 {
         match self {
             Guess::SignIn(Origin::Owner) | Guess::Recovery(Origin::Owner) => OWNER_WAIT_MS,
-            Guess::SignIn(Origin::Other) | Guess::Recovery(Origin::Other) | Guess::Confirmation => {
-                LONGEST_WAIT_MS
-            }
+            Guess::SignIn(Origin::Other)
+            | Guess::Recovery(Origin::Other)
+            | Guess::Totp
+            | Guess::Confirmation => LONGEST_WAIT_MS,
         }
     }
 }
@@ -75,7 +80,7 @@ impl Vault {
             &self.host_key,
             &[b"attempts", guess.label(), who.as_bytes()],
         );
-        let now = self.now_ms();
+        let now = self.steady_ms();
         let mut wait_ms = 0;
         self.store.change_attempts(&tag, &mut |before| {
             let (after, wait) = decide(before, now, guess.longest_wait_ms());
@@ -90,6 +95,27 @@ impl Vault {
             );
         }
         Ok(Counted(tag))
+    }
+
+    /// Writes as an attempt does and counts nothing: so that a wrong passphrase is not told from a right one with a wrong
+    /// code by the time that the second counter takes.
+    pub(super) fn count_nothing(&self) -> Result<()> {
+        let tag = crypto::tag(&self.host_key, &[b"attempts", b"nothing"]);
+        self.store.change_attempts(&tag, &mut |before| {
+            Some(Attempts {
+                failures: 1 + before.failures % 2,
+                blocked_until: 0,
+                known: true,
+            })
+        })
+    }
+
+    /// Unix milliseconds that only run forward: the wall clock when the vault was opened, and boot time since. A wall
+    /// clock that jumps while the process runs neither ends a wait nor makes one longer.
+    fn steady_ms(&self) -> i64 {
+        let (wall_ms, boot) = self.opened_at;
+        let since = self.host.clock.boot().saturating_sub(boot);
+        wall_ms.saturating_add(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Forgets the attempts that led to a success.

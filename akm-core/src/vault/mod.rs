@@ -31,6 +31,7 @@ mod tree;
 mod ways;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use account::{Device, NewAccount, Unlocked};
 pub use anchor::{Anchors, Position, Standing};
@@ -58,6 +59,8 @@ pub struct Vault {
     /// How far this machine has seen each account come.
     anchors: Option<Anchors>,
     open: manifest::Registry,
+    /// Unix milliseconds and boot time when this was made.
+    opened_at: (i64, Duration),
 }
 
 impl Vault {
@@ -69,7 +72,9 @@ impl Vault {
         host_key: LockedKey,
         anchors: Option<Anchors>,
     ) -> Self {
+        let opened_at = (host.clock.now().as_millisecond(), host.clock.boot());
         Vault {
+            opened_at,
             store,
             host,
             host_key,

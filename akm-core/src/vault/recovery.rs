@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
-use crate::store::{AccountChange, Id};
+use crate::store::AccountChange;
 
 use super::account::{Profile, Wiped};
 use super::limits::{Guess, Origin};
@@ -34,16 +34,22 @@ impl Vault {
         audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
     ) -> Result<RecoveredAccount> {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
-        let (folded, row) = self.find_account(account)?;
-        let counted = self.count_attempt(Guess::Recovery(origin), &folded, row.is_some())?;
-        let id = row.as_ref().map_or_else(Id::default, |row| row.id);
+        let found = self.find_account(account)?;
+        let counted = self.count_attempt(Guess::Recovery(origin), &found.typed, found.known())?;
+        let id = found.id();
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
         let code = RecoveryCode::parse(code).unwrap_or_else(RecoveryCode::misfit);
         let opened = self.open_recovery_slot(&id, &slots, &code)?;
-        let (Some(row), (used, root)) = (row, opened) else {
+        // What opens a slot of somebody else opens nothing.
+        let (Some(row), (used, root)) = (found.account(), opened) else {
             return Err(Error::wrong_credentials());
         };
+        // A code that was used since the backup would be good again.
+        if self.is_restored(&row)? {
+            return Err(Error::wrong_credentials());
+        }
+
         // A code that was used since the backup would be good again.
         if self.is_restored(&row)? {
             return Err(Error::wrong_credentials());

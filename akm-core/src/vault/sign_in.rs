@@ -1,6 +1,6 @@
 //! Signing in, and the passphrase given again.
 //!
-//! Order: count the attempt durably → derive → unwrap → TOTP → use up its step → clear the count. Any failure
+//! Order: count the attempt durably → derive → unwrap → count the code durably → TOTP → use up its step → clear the counts. Any failure
 //! wipes what was derived and answers `wrong_credentials`, for unknown names after the same reads and the same
 //! derivation. Who asks on the owner's own socket is told one thing more: that the keyfile is missing.
 
@@ -81,17 +81,8 @@ impl Vault {
         let profile = self.open_profile(&unlocked, &row)?;
         check_device(&profile, device.as_ref())?;
         if let Some(secret) = &profile.totp {
-            let step = match with.totp {
-                Some(code) => totp::matching_step(&secret.0, code, self.now_ms().div_euclid(1000))?,
-                None => None,
-            };
-            let fresh = match step {
-                Some(step) => self.store.use_totp_step(&row.id, step)?,
-                None => false,
-            };
-            if !fresh {
-                return Err(Error::wrong_credentials());
-            }
+            let counted = self.check_code(&row, &secret.0, with.totp)?;
+            self.clear_attempts(&counted)?;
         }
         self.clear_attempts(&counted)?;
         // Last, so that nobody without the credentials learns how the file stands.
@@ -149,6 +140,38 @@ impl Vault {
         Ok((unlocked, profile))
     }
 
+    /// Checks a code under a counter of its own, and uses up its step. Every failure is the same answer as to a wrong
+    /// passphrase, after the same writes: that the passphrase was right, or that codes have to wait, is not told.
+    fn check_code(
+        &self,
+        row: &AccountRow,
+        secret: &[u8],
+        code: Option<&Secret>,
+    ) -> Result<Counted> {
+        let Some(code) = code else {
+            self.count_nothing()?;
+            return Err(Error::wrong_credentials());
+        };
+        let counted = match self.count_attempt(Guess::Totp, &row.name, true) {
+            Ok(counted) => counted,
+            Err(error) if error.kind() == Kind::RateLimited => {
+                self.count_nothing()?;
+                return Err(Error::wrong_credentials());
+            }
+            Err(error) => return Err(error),
+        };
+        let step = totp::matching_step(secret, code, self.now_ms().div_euclid(1000))?;
+        let fresh = match step {
+            Some(step) => self.store.use_totp_step(&row.id, step)?,
+            None => false,
+        };
+        if fresh {
+            Ok(counted)
+        } else {
+            Err(Error::wrong_credentials())
+        }
+    }
+
     /// Counts the attempt, then opens the passphrase slot; the same work whether the account exists or not.
     fn check_passphrase(
         &self,
@@ -157,16 +180,26 @@ impl Vault {
         device: Option<&Device>,
         origin: Origin,
     ) -> Result<Opened> {
-        let (folded, row) = self.find_account(typed)?;
-        let id = row.as_ref().map_or_else(Id::default, |row| row.id);
-        let slots = self.store.slots(&id)?;
-        if origin == Origin::Owner && device.is_none() && slots.iter().any(needs_device) {
+        let found = self.find_account(typed)?;
+        let slots = self.store.slots(&found.id())?;
+        if origin == Origin::Owner
+            && device.is_none()
+            && found.known()
+            && slots.iter().any(needs_device)
+        {
             // Nothing was guessed, so nothing is counted. The owner's own socket may be told.
             return Err(keyfile_missing());
         }
-        let counted = self.count_attempt(Guess::SignIn(origin), &folded, row.is_some())?;
-        let (root, slot) = self.open_passphrase_slot(&id, &slots, &folded, passphrase, device)?;
-        let Some(row) = row else {
+        let counted = self.count_attempt(Guess::SignIn(origin), &found.typed, found.known())?;
+        let opened = self.open_passphrase_slot(&found, &slots, passphrase, device);
+        let (root, slot) = match opened {
+            Err(error) if error.kind() == Kind::WrongCredentials => {
+                self.count_nothing()?;
+                return Err(error);
+            }
+            opened => opened?,
+        };
+        let Some(row) = found.account() else {
             return Err(Error::wrong_credentials());
         };
         Ok(Opened {
@@ -178,20 +211,48 @@ impl Vault {
         })
     }
 
-    /// The one place where a typed account name becomes a row: the folded name (or what was typed, for
-    /// counting), and the account if there is one. A name that cannot exist costs the same read.
-    pub(super) fn find_account(&self, typed: &str) -> Result<(String, Option<AccountRow>)> {
-        match AccountName::parse(typed, "account") {
-            Ok(name) => Ok((
-                name.as_str().to_owned(),
-                self.store.account_by_name(name.as_str())?,
-            )),
-            Err(_) => {
-                // No account has an empty name.
-                self.store.account_by_name("")?;
-                Ok((typed.to_owned(), None))
-            }
-        }
+    /// The one place where a typed account name becomes a row. A name that nobody has, or that cannot exist, costs the
+    /// same reads, of somebody else's rows.
+    pub(super) fn find_account(&self, typed: &str) -> Result<Found> {
+        let name = AccountName::parse(typed, "account").ok();
+        // No account has an empty name.
+        let wanted = name.as_ref().map_or("", AccountName::as_str);
+        let row = self.store.account_or_other(wanted)?;
+        Ok(Found {
+            typed: match &name {
+                Some(name) => name.as_str().to_owned(),
+                None => typed.to_owned(),
+            },
+            wanted: wanted.to_owned(),
+            row,
+        })
+    }
+}
+
+/// What was found under a typed name.
+pub(super) struct Found {
+    /// The folded name, or what was typed: what is counted.
+    pub(super) typed: String,
+    /// The folded name, or none.
+    wanted: String,
+    /// The account of that name or, so that the work is the same, another one.
+    row: Option<AccountRow>,
+}
+
+impl Found {
+    /// Whether the account is the one that was asked for.
+    pub(super) fn known(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.name == self.wanted)
+    }
+
+    /// The id of whatever was found.
+    pub(super) fn id(&self) -> Id {
+        self.row.as_ref().map_or_else(Id::default, |row| row.id)
+    }
+
+    /// The account, if it is the one that was asked for.
+    pub(super) fn account(self) -> Option<AccountRow> {
+        if self.known() { self.row } else { None }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::store::{Id, SlotRow};
 
 use super::Vault;
 use super::account::Device;
+use super::sign_in::Found;
 
 /// The number of the passphrase's slot.
 pub(super) const PASSPHRASE: u32 = 0;
@@ -170,27 +171,34 @@ impl Vault {
         })
     }
 
-    /// Opens the passphrase slot among `slots`, or does the same work for an account that does not exist.
+    /// Opens the passphrase slot among `slots`, or does the same work on somebody else's for an account that does not
+    /// exist: at the same cost, with a salt of its own, and always in vain.
     pub(super) fn open_passphrase_slot<'a>(
         &self,
-        account: &Id,
+        found: &Found,
         slots: &'a [SlotRow],
-        typed_name: &str,
         passphrase: &Passphrase,
         device: Option<&Device>,
     ) -> Result<(LockedKey, &'a SlotRow)> {
-        match slots.iter().find(|row| row.slot == PASSPHRASE) {
+        let salt = crypto::tag(&self.host_key, &[b"fake slot", found.typed.as_bytes()]);
+        let mut half = [0; 16];
+        half.copy_from_slice(&salt[..16]);
+        let slot = slots.iter().find(|row| row.slot == PASSPHRASE);
+        match slot.filter(|_| found.known()) {
             Some(row) => self
-                .open_slot(account, row, passphrase.bytes(), device)
+                .open_slot(&found.id(), row, passphrase.bytes(), device)
                 .map(|root| (root, row)),
             None => {
-                let salt = crypto::tag(&self.host_key, &[b"fake slot", typed_name.as_bytes()]);
-                let mut half = [0; 16];
-                half.copy_from_slice(&salt[..16]);
-                let kdf = Kdf::with_salt(&self.host.kdf_cost, half);
+                let cost = slot
+                    .and_then(|row| Kdf::decode(&row.kdf).ok()?.cost())
+                    .unwrap_or(self.host.kdf_cost);
+                let kdf = Kdf::with_salt(&cost, half);
                 let stretched = crypto::stretch(&kdf, passphrase.bytes())?;
                 let vault = self.store.vault_id();
-                crypto::slot_keys(&stretched, None, &vault, account, PASSPHRASE, &kdf, 0)?;
+                let (_, commit) =
+                    crypto::slot_keys(&stretched, None, &vault, &found.id(), PASSPHRASE, &kdf, 0)?;
+                // Compared as well, and whatever comes of it, nothing opens.
+                let _ = slot.is_some_and(|row| crypto::equal(&commit, &row.commit));
                 Err(Error::wrong_credentials())
             }
         }

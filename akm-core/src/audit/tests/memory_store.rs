@@ -109,6 +109,9 @@ impl Store for MemoryStore {
     fn account_by_name(&self, _: &str) -> Result<Option<AccountRow>> {
         Err(OTHER)
     }
+    fn account_or_other(&self, _: &str) -> Result<Option<AccountRow>> {
+        Err(OTHER)
+    }
     fn account(&self, _: &Id) -> Result<Option<AccountRow>> {
         Err(OTHER)
     }

@@ -27,6 +27,18 @@ pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow
     )
 }
 
+/// Both sub-selects run whether the name is there or not: the look-up of a name must not tell.
+pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
+    one(
+        conn,
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+         FROM accounts WHERE rowid = max(
+             ifnull((SELECT rowid FROM accounts WHERE name = ?1), -1),
+             (SELECT min(rowid) FROM accounts))",
+        name,
+    )
+}
+
 pub(super) fn by_id(conn: &Connection, id: &Id) -> Result<Option<AccountRow>> {
     one(
         conn,

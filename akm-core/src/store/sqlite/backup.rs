@@ -131,6 +131,7 @@ impl SqliteStore {
         let writer = open(&path, WRITER_CACHE)?;
         schema::check(&writer)?;
         Ok(SqliteStore {
+            reads: AtomicU64::new(0),
             vault_id: schema::vault_id(&writer)?,
             reader: Mutex::new(read_only(open(&path, READER_CACHE)?)?),
             scanner: Mutex::new(read_only(open(&path, SCANNER_CACHE)?)?),

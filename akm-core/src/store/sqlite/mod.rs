@@ -79,6 +79,7 @@ pub struct SqliteStore {
     /// None for a copy, which nobody writes to once it has its name.
     _lock: Option<File>,
     changes: AtomicU64,
+    reads: AtomicU64,
     /// How many copies are being taken: each keeps the log from being emptied.
     copies: AtomicU64,
     /// The files that are open, as they were found by name.
@@ -123,8 +124,18 @@ impl SqliteStore {
             replaced: claim.replaced,
             _lock: Some(claim.lock),
             changes: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             copies: AtomicU64::new(0),
         })
+    }
+
+    /// How often this store was read and written. A test seam: equal work is counted, not timed.
+    #[doc(hidden)]
+    pub fn accesses(&self) -> (u64, u64) {
+        (
+            self.reads.load(Ordering::Relaxed),
+            self.changes.load(Ordering::Relaxed),
+        )
     }
 
     /// Whether the files still have their names. What is committed to a log that was taken away would be gone with
@@ -144,10 +155,12 @@ impl SqliteStore {
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         hold(&self.reader)
     }
 
     fn scanner(&self) -> MutexGuard<'_, Connection> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         hold(&self.scanner)
     }
 
@@ -307,6 +320,10 @@ impl Store for SqliteStore {
 
     fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>> {
         accounts::by_name(&self.reader(), name)
+    }
+
+    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>> {
+        accounts::by_name_or_first(&self.reader(), name)
     }
 
     fn account(&self, id: &Id) -> Result<Option<AccountRow>> {

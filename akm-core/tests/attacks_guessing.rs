@@ -1,0 +1,717 @@
+//! Group B of the attack programme: guessing, clocks that jump, counters under kills, and accounts among each other.
+//! Each case has its positive control: the same without the attack, or the attack's foothold shown to be real.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use akm_core::audit::Caller;
+use akm_core::crypto::{self, KdfCost};
+use akm_core::host::{Clock, Host};
+use akm_core::protocol::{
+    AccountPassphrase, AccountRecover, AccountRegister, AgentUnlock, KeyAdd, KeyList, Op, Request,
+};
+use akm_core::store::SqliteStore;
+use akm_core::vault::{Origin, SignIn, Vault, load_host_key};
+use akm_core::{Error, Kind};
+use support::{Bench, ManualClock, PASSPHRASE, kind, me, new_key, secret, totp_code, with_totp};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR_MS: i64 = 366 * 86_400_000;
+
+/// Somebody else than the owner.
+fn stranger(number: u32) -> Caller {
+    Caller {
+        uid: me().uid + number,
+        ..me()
+    }
+}
+
+fn unlock(account: &str, passphrase: &str) -> AgentUnlock {
+    AgentUnlock {
+        account: Some(account.into()),
+        passphrase: secret(passphrase),
+        totp: None,
+        keyfile: None,
+        lifetime_s: None,
+        accept_rollback: None,
+    }
+}
+
+#[test]
+fn b03_an_unknown_name_is_locked_out_as_a_known_one_is() {
+    let bench = Bench::initialized();
+    bench.lock();
+    for caller in [me as fn() -> Caller, || stranger(1)] {
+        let answers = |account: &str| -> Vec<String> {
+            (0..12)
+                .map(|_| {
+                    let error = bench.call_as(caller(), unlock(account, "wrong"));
+                    serde_json::to_string(&error.unwrap_err()).unwrap()
+                })
+                .collect()
+        };
+        let known = answers("default");
+        assert_eq!(answers("nobody"), known);
+        let limited = known.iter().filter(|text| text.contains("rate_limited"));
+        assert_eq!(limited.count(), 7, "control: the lockout is reached");
+    }
+}
+
+#[test]
+fn b06_an_attempt_counts_though_what_it_was_for_is_rolled_back() {
+    let mut bench = Bench::new();
+    let codes = bench.register("default", false).recovery_codes;
+    bench.close();
+    let vault = bench.bare_vault();
+    let recover = |audit: &mut dyn FnMut() -> akm_core::Result<()>| {
+        vault
+            .recover(
+                "default",
+                &codes[0],
+                &secret("new"),
+                Origin::Owner,
+                &mut |_| audit(),
+            )
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    // The code is right each time; the transaction that would use it up aborts.
+    for _ in 0..5 {
+        let aborted = recover(&mut || Err(Error::new(Kind::Io, "no space is left on the device")));
+        assert_eq!(
+            aborted,
+            Err(Kind::Io),
+            "control: it came as far as the commit"
+        );
+    }
+    assert_eq!(recover(&mut || Ok(())), Err(Kind::RateLimited));
+    bench.clock.advance(MINUTE);
+    assert_eq!(
+        recover(&mut || Ok(())),
+        Ok(()),
+        "control: the code is not used up"
+    );
+}
+
+/// Kills this process as soon as a passphrase was tried and before its code is looked at.
+struct KillingClock(Arc<ManualClock>);
+
+impl Clock for KillingClock {
+    fn now(&self) -> jiff::Timestamp {
+        if crypto::derivations() > 0 {
+            let me = std::process::id().to_string();
+            let _ = Command::new("kill").args(["-9", &me]).status();
+        }
+        self.0.now()
+    }
+
+    fn boot(&self) -> Duration {
+        self.0.boot()
+    }
+}
+
+const B06_HOME: &str = "AKM_TEST_B06_HOME";
+
+fn vault_with(home: &Path, clock: Arc<dyn Clock>) -> Vault {
+    let host = Host {
+        clock,
+        kdf_cost: KdfCost::insecure_test(),
+        ..Host::real()
+    };
+    let store = SqliteStore::open(&home.join("vault.db"), &*host.random, &*host.clock).unwrap();
+    let host_key = load_host_key(&home.join("state"), &*host.random).unwrap();
+    Vault::new(Arc::new(store), host, host_key, None)
+}
+
+#[test]
+#[ignore = "a child process of b06_a_kill_between_check_and_answer_is_counted"]
+fn b06_child() {
+    let Some(home) = std::env::var_os(B06_HOME) else {
+        return;
+    };
+    let clock = Arc::new(KillingClock(ManualClock::at(1_800_000_060_000)));
+    let vault = vault_with(&PathBuf::from(home), clock);
+    let error = vault
+        .sign_in(&SignIn {
+            account: "default",
+            passphrase: &secret(PASSPHRASE),
+            totp: Some(&secret("000000")),
+            device: None,
+            origin: Origin::Owner,
+            accept_rollback: false,
+        })
+        .err()
+        .unwrap();
+    assert_eq!(error.kind(), Kind::RateLimited);
+}
+
+#[test]
+fn b06_a_kill_between_check_and_answer_is_counted() {
+    let (mut bench, base32) = with_totp();
+    bench.close();
+    let child = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "b06_child"])
+            .env(B06_HOME, bench.home.path())
+            .output()
+            .unwrap()
+            .status
+    };
+    for _ in 0..5 {
+        assert_eq!(
+            child().signal(),
+            Some(9),
+            "control: killed after the passphrase was tried"
+        );
+    }
+    assert!(child().success(), "the sixth is not tried any more");
+    bench.clock.advance(2 * MINUTE);
+    bench.reopen();
+    let code = totp_code(&base32, bench.clock.unix_s());
+    bench
+        .sign_in(None, PASSPHRASE, Some(&code))
+        .expect("control: who waited gets in");
+}
+
+/// A code that is not valid now.
+fn wrong_code(base32: &str, unix_s: i64, guess: u32) -> String {
+    let valid: Vec<String> = (-1..=1)
+        .map(|step| totp_code(base32, unix_s + 30 * step))
+        .collect();
+    (guess..)
+        .map(|guess| format!("{:06}", guess % 1_000_000))
+        .find(|code| !valid.contains(code))
+        .unwrap()
+}
+
+/// Guesses at the code of somebody whose passphrase is known, all day long.
+fn guess_for_a_day(guesses: u32) {
+    let (mut bench, base32) = with_totp();
+    bench.close();
+    let mut vault = Some(vault_with(bench.home.path(), bench.clock.clone()));
+    let pause = Duration::from_secs(86_400) / guesses;
+    let mut tried = 0;
+    for guess in 0..guesses {
+        bench.clock.advance(pause);
+        if guess % (guesses / 8) == 0 {
+            // A restart in between, as an attacker who can kill the agent has.
+            drop(vault.take());
+            vault = Some(vault_with(bench.home.path(), bench.clock.clone()));
+        }
+        let code = wrong_code(&base32, bench.clock.unix_s(), guess.wrapping_mul(7919));
+        let error = vault
+            .as_ref()
+            .unwrap()
+            .sign_in(&SignIn {
+                account: "default",
+                passphrase: &secret(PASSPHRASE),
+                totp: Some(&secret(&code)),
+                device: None,
+                origin: Origin::Owner,
+                accept_rollback: false,
+            })
+            .err()
+            .unwrap();
+        match error.kind() {
+            Kind::WrongCredentials => tried += 1,
+            Kind::RateLimited => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(vault);
+    let hand = bench.hand();
+    let mut statement = hand
+        .prepare("SELECT failures FROM attempts ORDER BY failures")
+        .unwrap();
+    let failures: Vec<u32> = statement
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let [_, codes, passphrases] = failures[..] else {
+        panic!("{failures:?}");
+    };
+    let chance = f64::from(codes) * 3.0 / 1_000_000.0;
+    eprintln!(
+        "{guesses} guesses in 24 h: {tried} answered, {codes} codes compared, chance {:.4} %",
+        chance * 100.0
+    );
+    assert_eq!(passphrases, tried, "control: every other guess was tried");
+    assert!(
+        tried > 1000,
+        "control: the passphrase's own counter lets more through"
+    );
+    assert!(codes > 50, "control: codes were compared");
+    assert!(chance <= 0.001, "{chance}");
+    // What was right all along gets in after the wait, and the counter is gone.
+    bench.clock.advance(15 * MINUTE);
+    bench.reopen();
+    let code = totp_code(&base32, bench.clock.unix_s());
+    bench.sign_in(None, PASSPHRASE, Some(&code)).unwrap();
+}
+
+#[test]
+fn b10_a_day_of_guesses_at_a_code() {
+    guess_for_a_day(5_000);
+}
+
+#[test]
+#[ignore = "a hundred thousand guesses: half a minute in a release build"]
+fn b10_a_hundred_thousand_guesses_in_a_day() {
+    guess_for_a_day(100_000);
+}
+
+/// A waiting owner: six failures.
+fn waiting(bench: &Bench) -> u64 {
+    for _ in 0..5 {
+        assert_eq!(
+            kind(bench.sign_in(None, "wrong", None)),
+            Kind::WrongCredentials
+        );
+    }
+    retry_after(bench)
+}
+
+fn retry_after(bench: &Bench) -> u64 {
+    let error = bench.unlock().unwrap_err();
+    assert_eq!(error.kind(), Kind::RateLimited);
+    error.retry_after_s().unwrap()
+}
+
+#[test]
+fn b11_a_clock_that_jumps_neither_ends_a_wait_nor_stretches_it() {
+    let mut bench = Bench::initialized();
+    bench.lock();
+    let now = bench.clock.unix_s() * 1000;
+    let wait = waiting(&bench);
+    let after_2038 = i64::from(i32::MAX) * 1000 + 86_400_000;
+    let after_2106 = i64::from(u32::MAX) * 1000 + 86_400_000;
+    for wall in [now - YEAR_MS, now + YEAR_MS, after_2038, after_2106, 0, now] {
+        bench.clock.set_wall(wall);
+        assert_eq!(retry_after(&bench), wait, "at {wall}");
+    }
+    bench.clock.set_wall(now - YEAR_MS);
+    bench.clock.advance(Duration::from_secs(wait));
+    bench.unlock().expect("control: who waits as told gets in");
+    bench.lock();
+
+    // Over a restart the wall clock counts: set back by a year it costs the owner's longest wait, once.
+    bench.clock.set_wall(now);
+    bench.reopen();
+    waiting(&bench);
+    bench.clock.set_wall(now - YEAR_MS);
+    bench.reopen();
+    assert_eq!(retry_after(&bench), 60);
+    bench.clock.advance(MINUTE);
+    bench.unlock().unwrap();
+}
+
+#[test]
+fn b11_no_old_code_opens_under_a_clock_that_was_set_back() {
+    let (bench, base32) = with_totp();
+    bench.lock();
+    bench.clock.advance(MINUTE);
+    let now = bench.clock.unix_s();
+    // Seen by somebody a year ago, and this minute.
+    let old = totp_code(&base32, now - 31_622_400);
+    let this = totp_code(&base32, now);
+    bench.sign_in(None, PASSPHRASE, Some(&this)).unwrap();
+    bench.lock();
+    let wrong = |code: &str| {
+        assert_eq!(
+            kind(bench.sign_in(None, PASSPHRASE, Some(code))),
+            Kind::WrongCredentials
+        );
+    };
+    bench.clock.set_wall((now - 31_622_400) * 1000);
+    wrong(&old);
+    bench.clock.set_wall(now * 1000);
+    wrong(&this);
+    wrong(&old);
+    bench.clock.advance(MINUTE);
+    let next = totp_code(&base32, bench.clock.unix_s());
+    bench
+        .sign_in(None, PASSPHRASE, Some(&next))
+        .expect("control: the next code opens");
+    bench.lock();
+    // 2038 is no limit.
+    bench
+        .clock
+        .set_wall(i64::from(i32::MAX) * 1000 + 86_400_000);
+    let late = totp_code(&base32, bench.clock.unix_s());
+    bench.sign_in(None, PASSPHRASE, Some(&late)).unwrap();
+}
+
+#[test]
+fn b11_a_step_of_the_clock_during_a_session_does_not_move_its_end() {
+    let bench = Bench::initialized();
+    bench.add("openai", "sk-one").unwrap();
+    let now = bench.clock.unix_s() * 1000;
+    let begin = || {
+        bench
+            .call(AgentUnlock {
+                lifetime_s: Some(60),
+                ..unlock("default", PASSPHRASE)
+            })
+            .unwrap();
+    };
+    for wall in [now - YEAR_MS, now + YEAR_MS, i64::from(i32::MAX) * 1000 + 1] {
+        begin();
+        bench.clock.set_wall(wall);
+        assert!(
+            bench.get("openai").is_ok(),
+            "control: not ended by the jump to {wall}"
+        );
+        bench.clock.advance(Duration::from_secs(59));
+        assert!(bench.get("openai").is_ok());
+        bench.clock.advance(Duration::from_secs(1));
+        assert_eq!(kind(bench.get("openai")), Kind::Locked, "at {wall}");
+    }
+}
+
+#[test]
+fn b13_a_code_that_a_hundred_use_at_once_opens_once() {
+    let bench = Bench::new();
+    let codes = bench.register("default", false).recovery_codes;
+    bench.lock();
+    const USES: u32 = 100;
+    let barrier = Barrier::new(USES as usize);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let uses: Vec<_> = (0..USES)
+            .map(|number| {
+                let (bench, barrier, codes) = (&bench, &barrier, &codes);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let request = AccountRecover {
+                        account: None,
+                        code: codes[0].duplicate(),
+                        new_passphrase: secret(&format!("mine-{number}")),
+                    };
+                    let answer = bench.call_as(stranger(number), request);
+                    (number, answer.map(drop).map_err(|error| error.kind()))
+                })
+            })
+            .collect();
+        uses.into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let winners: Vec<u32> = answers
+        .iter()
+        .filter(|(_, answer)| answer.is_ok())
+        .map(|(number, _)| *number)
+        .collect();
+    let [winner] = winners[..] else {
+        panic!("{winners:?}");
+    };
+    for (_, answer) in &answers {
+        if let Err(error) = answer {
+            assert!(matches!(error, Kind::WrongCredentials | Kind::RateLimited));
+        }
+    }
+    bench.clock.advance(16 * MINUTE);
+    bench
+        .sign_in(None, &format!("mine-{winner}"), None)
+        .expect("control: what the one success set");
+    bench.lock();
+    for (left, code) in codes[1..].iter().enumerate() {
+        let recovered = bench
+            .call(AccountRecover {
+                account: None,
+                code: code.duplicate(),
+                new_passphrase: secret("again"),
+            })
+            .expect("the remaining codes are intact");
+        assert_eq!(recovered.codes_left as usize, 6 - left);
+    }
+}
+
+#[test]
+fn b14_of_three_sessions_the_one_that_changed_the_passphrase_stays() {
+    let bench = Bench::initialized();
+    for number in [1, 2] {
+        bench
+            .call_as(stranger(number), unlock("default", PASSPHRASE))
+            .unwrap();
+    }
+    let list = |caller: Caller| bench.call_as(caller, KeyList::default()).map(drop);
+    for number in 0..3 {
+        list(stranger(number)).expect("control: three sessions are open");
+    }
+    bench
+        .call_as(
+            stranger(1),
+            AccountPassphrase {
+                passphrase: secret(PASSPHRASE),
+                new_passphrase: secret("new"),
+            },
+        )
+        .unwrap();
+    assert_eq!(kind(list(me())), Kind::Locked);
+    list(stranger(1)).expect("the one that changed it goes on");
+    assert_eq!(kind(list(stranger(2))), Kind::Locked);
+    // And of wrong ones none is changed.
+    let refused = bench.call_as(
+        stranger(1),
+        AccountPassphrase {
+            passphrase: secret(PASSPHRASE),
+            new_passphrase: secret("evil"),
+        },
+    );
+    assert_eq!(kind(refused), Kind::WrongCredentials);
+    list(stranger(1)).unwrap();
+}
+
+/// An account of B15 and what is only its own.
+struct Member {
+    name: &'static str,
+    caller: fn() -> Caller,
+    passphrase: &'static str,
+    key: &'static str,
+    secret: &'static str,
+}
+
+const MEMBERS: [Member; 3] = [
+    Member {
+        name: "anna",
+        caller: || stranger(1),
+        passphrase: "passphrase of anna",
+        key: "openai/only-annas",
+        secret: "sk-canary-anna-0123456789",
+    },
+    Member {
+        name: "bruno",
+        caller: || stranger(2),
+        passphrase: "passphrase of bruno",
+        key: "openai/only-brunos",
+        secret: "sk-canary-bruno-0123456789",
+    },
+    Member {
+        name: "chen",
+        caller: || stranger(3),
+        passphrase: "passphrase of chen",
+        key: "openai/only-chens",
+        secret: "sk-canary-chen-0123456789",
+    },
+];
+
+/// A request that asks for what is the other's: its key, its account, its passphrase, its code, its cursor.
+fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Value {
+    use serde_json::json;
+    let Member {
+        name,
+        passphrase,
+        key,
+        secret,
+        ..
+    } = other;
+    match op.name() {
+        "agent.status" | "agent.lock" | "keyfile.show" | "audit.verify" | "provider.list" => {
+            json!({})
+        }
+        "agent.unlock" => json!({"account": name, "passphrase": "a guess"}),
+        "account.register" => json!({"account": name, "passphrase": "mine", "totp": false}),
+        "account.recover" => {
+            json!({"account": name, "code": code, "new_passphrase": "mine"})
+        }
+        "account.passphrase" => json!({"passphrase": passphrase, "new_passphrase": "mine"}),
+        "keyfile.enable" | "keyfile.disable" | "totp.enable" | "totp.disable" | "totp.codes"
+        | "vault.rekey" => {
+            json!({"passphrase": passphrase})
+        }
+        "totp.confirm" => json!({"code": "000000"}),
+        "key.add" => json!({"name": key, "secret": secret}),
+        "key.get" | "key.show" | "key.remove" | "key.history" | "provider.test" => {
+            json!({"name": key})
+        }
+        "key.copy" => json!({"name": key, "display": ":0"}),
+        "provider.balance" => json!({"name": key}),
+        "backup.create" | "backup.list" | "vault.check" => json!({}),
+        "backup.verify" => json!({"name": "nothing.db"}),
+        "backup.restore" => {
+            json!({"name": "nothing.db", "account": name, "passphrase": passphrase, "replace": true})
+        }
+        "backup.schedule" => json!({"daily": false}),
+        "key.list" => json!({"provider": "openai", "after": cursor}),
+        "key.update" => json!({"name": key, "notes": "mine now"}),
+        "key.rotate" => json!({"name": key, "secret": "sk-mine"}),
+        "audit.list" => json!({"key": key}),
+        "model.list" => json!({"provider": "openai"}),
+        other => panic!("say how {other} would ask for what is another account's"),
+    }
+}
+
+#[test]
+fn b15_no_operation_reaches_another_account() {
+    let bench = Bench::new();
+    let mut codes = BTreeMap::new();
+    for member in &MEMBERS {
+        let registered = bench
+            .call_as(
+                (member.caller)(),
+                AccountRegister {
+                    account: member.name.into(),
+                    passphrase: secret(member.passphrase),
+                    totp: Some(false),
+                },
+            )
+            .unwrap();
+        codes.insert(member.name, registered.recovery_codes);
+        let key = KeyAdd {
+            notes: Some(format!("note-canary-{}", member.name)),
+            ..new_key(member.key, member.secret)
+        };
+        bench.call_as((member.caller)(), key).unwrap();
+    }
+    let raw = |member: &Member, op: Op, body: &serde_json::Value| {
+        let request = Request::decode(op, body.to_string().as_bytes()).unwrap();
+        akm_core::protocol::envelope(&bench.service().call(&(member.caller)(), request))
+    };
+    // What an account sees of itself; times of use aside, nothing another one does may change it.
+    let view = |member: &Member| {
+        let shown = raw(member, Op::KeyList, &serde_json::json!({}));
+        let got = raw(member, Op::KeyGet, &serde_json::json!({"name": member.key}));
+        let text = format!(
+            "{}{}",
+            String::from_utf8(shown).unwrap(),
+            String::from_utf8(got).unwrap()
+        );
+        let parts: Vec<&str> = text.split("\"last_used_at\":").collect();
+        let text = parts
+            .iter()
+            .map(|part| {
+                part.split_once(",\"expires_at")
+                    .map_or(*part, |(_, rest)| rest)
+            })
+            .collect::<String>();
+        assert!(text.contains(member.secret), "control: it reads its own");
+        text
+    };
+    let mut tried = 0;
+    for (a, attacker) in MEMBERS.iter().enumerate() {
+        for (b, victim) in MEMBERS.iter().enumerate() {
+            if a == b {
+                continue;
+            }
+            let cursor = "00000000000000000000000000000000";
+            for op in Op::ALL {
+                let before = view(victim);
+                // A code of the attacker's own, tried on the other's account.
+                let body = aimed_at(*op, victim, codes[attacker.name][b].expose(), cursor);
+                let answer = String::from_utf8(raw(attacker, *op, &body)).unwrap();
+                // Adding a key under the other's name makes one of the attacker's own, which goes again.
+                if op.name() == "key.add" {
+                    let own = raw(
+                        attacker,
+                        Op::KeyRemove,
+                        &serde_json::json!({"name": victim.key}),
+                    );
+                    assert!(String::from_utf8(own).unwrap().contains("\"ok\":true"));
+                } else {
+                    let note = format!("note-canary-{}", victim.name);
+                    assert!(!answer.contains(victim.secret), "{}: {answer}", op.name());
+                    assert!(!answer.contains(&note), "{}: {answer}", op.name());
+                }
+                let about_a_key =
+                    op.name().starts_with("key.") || op.name().starts_with("provider.");
+                if about_a_key && body.get("name").is_some() && op.name() != "key.add" {
+                    assert!(answer.contains("\"not_found\""), "{}: {answer}", op.name());
+                }
+                if body.get("passphrase").is_some() || body.get("code").is_some() {
+                    assert!(!answer.contains("\"ok\":true"), "{}: {answer}", op.name());
+                }
+                bench.clock.advance(16 * MINUTE);
+                assert_eq!(
+                    view(victim),
+                    before,
+                    "{} changed another account",
+                    op.name()
+                );
+                // A lock and a failed unlock are the attacker's own affair.
+                bench
+                    .call_as(
+                        (attacker.caller)(),
+                        unlock(attacker.name, attacker.passphrase),
+                    )
+                    .unwrap();
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 6 * Op::ALL.len());
+}
+
+#[test]
+fn b17_whoever_guesses_from_elsewhere_does_not_keep_the_owner_waiting() {
+    let bench = Bench::initialized();
+    bench.lock();
+    let mut longest = 0;
+    for _ in 0..40 {
+        let error = bench
+            .call_as(stranger(7), unlock("default", "wrong"))
+            .unwrap_err();
+        if let Some(seconds) = error.retry_after_s() {
+            longest = longest.max(seconds);
+            bench.clock.advance(Duration::from_secs(seconds));
+        }
+    }
+    assert_eq!(longest, 900, "control: elsewhere it is locked out");
+    bench
+        .call_as(stranger(7), unlock("default", "wrong"))
+        .unwrap_err();
+    let refused = bench.call_as(stranger(8), unlock("default", PASSPHRASE));
+    assert_eq!(
+        kind(refused),
+        Kind::RateLimited,
+        "control: everybody elsewhere waits together"
+    );
+    bench.unlock().expect("the owner does not");
+    bench.lock();
+    // And of a recovery.
+    for _ in 0..12 {
+        let request = AccountRecover {
+            account: None,
+            code: secret("wrong"),
+            new_passphrase: secret("mine"),
+        };
+        bench.call_as(stranger(7), request).unwrap_err();
+    }
+    let request = AccountRecover {
+        account: None,
+        code: secret("wrong"),
+        new_passphrase: secret("mine"),
+    };
+    assert_eq!(
+        kind(bench.call(request)),
+        Kind::WrongCredentials,
+        "not rate_limited"
+    );
+}
+
+#[test]
+fn b17_the_owner_waits_a_minute_at_most_however_long_somebody_guessed() {
+    let bench = Bench::initialized();
+    bench.lock();
+    let mut longest = 0;
+    for _ in 0..200 {
+        let error = bench.sign_in(None, "wrong", None).unwrap_err();
+        if let Some(seconds) = error.retry_after_s() {
+            longest = longest.max(seconds);
+            bench.clock.advance(Duration::from_secs(seconds));
+        }
+    }
+    assert_eq!(longest, 60);
+    bench.sign_in(None, "wrong", None).unwrap_err();
+    let wait = retry_after(&bench);
+    assert!(wait <= 60);
+    bench.clock.advance(Duration::from_secs(wait));
+    bench.unlock().expect("who waits as told gets in");
+}
