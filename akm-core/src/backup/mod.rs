@@ -181,14 +181,15 @@ impl Directory {
     fn free_name(&self, now: Timestamp) -> Result<String> {
         let time = now.to_zoned(TimeZone::UTC).strftime(TIME).to_string();
         let stem = format!("{}{time}Z", self.prefix());
-        for twin in 0..MAX_TWINS {
-            let name = match twin {
-                0 => format!("{stem}{SUFFIX}"),
-                _ => format!("{stem}-{twin:02}{SUFFIX}"),
-            };
-            if fs::symlink_metadata(self.path.join(&name)).is_err() {
-                return Ok(name);
-            }
+        let name = |twin: u32| match twin {
+            0 => format!("{stem}{SUFFIX}"),
+            _ => format!("{stem}-{twin:02}{SUFFIX}"),
+        };
+        // After the last one: the number of one that was removed would make this one look older than it is.
+        let taken = |twin: &u32| fs::symlink_metadata(self.path.join(name(*twin))).is_ok();
+        let twin = (0..MAX_TWINS).rev().find(taken).map_or(0, |last| last + 1);
+        if twin < MAX_TWINS {
+            return Ok(name(twin));
         }
         Err(Error::new(
             Kind::Unavailable,
@@ -372,8 +373,11 @@ mod tests {
             .collect();
         assert_eq!(names, [twin.clone(), first.clone()], "newest first");
         assert_eq!(directory.prune(&twin, Some(1), None).unwrap(), [first]);
+        let third = make(&directory, 10);
+        assert!(third > twin, "not the number of the one that was removed");
+        assert_eq!(directory.prune(&third, Some(1), None).unwrap(), [twin]);
         let back = make(&directory, 0);
-        assert_eq!(directory.prune(&back, Some(1), None).unwrap(), [twin]);
+        assert_eq!(directory.prune(&back, Some(1), None).unwrap(), [third]);
         assert!(directory.find(&back).is_ok());
     }
 
