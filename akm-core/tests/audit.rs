@@ -206,7 +206,9 @@ fn the_end_of_a_page_is_where_new_events_begin() {
 
 #[test]
 fn i07_no_secret_stands_in_any_file_or_answer_of_the_log() {
-    const CANARY: &str = "sk-canary-0123456789abcdefghij";
+    const CANARY: &str = "sk-canary_0123456789abcdefghij";
+    // One that could be a name: no key has it.
+    const NAME_LIKE: &str = "sk-canary-0123456789abcdefghij";
     let bench = Bench::initialized();
     bench
         .call(KeyAdd {
@@ -221,6 +223,8 @@ fn i07_no_secret_stands_in_any_file_or_answer_of_the_log() {
         let _ = bench.get(wrong);
         let _ = bench.add(wrong, CANARY);
     }
+    let missing = bench.get(NAME_LIKE).unwrap_err();
+    assert_eq!(missing.kind(), Kind::NotFound);
     let told = format!("{:?}", bench.call(AuditList::default()).unwrap());
     let canaries = ["canary", "0123456789abcdefghij", PASSPHRASE];
     for canary in canaries {

@@ -425,13 +425,22 @@ fn an_unlock_that_loses_against_a_lock_leaves_no_event_that_it_was_done() {
     }
     assert!(lost > 0, "control: some lost");
     bench.unlock().unwrap();
-    let page = bench
-        .call(AuditList {
-            action: Some("agent.unlock".into()),
-            limit: Some(1000),
-            ..AuditList::default()
-        })
-        .unwrap();
-    let done = page.events.iter().filter(|event| event.outcome == "ok");
-    assert_eq!(done.count(), opened + 1);
+    let (mut done, mut after) = (0, None);
+    loop {
+        let page = bench
+            .call(AuditList {
+                action: Some("agent.unlock".into()),
+                limit: Some(1000),
+                after,
+                ..AuditList::default()
+            })
+            .unwrap();
+        let ok = page.events.iter().filter(|event| event.outcome == "ok");
+        done += ok.count();
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(done, opened + 1);
 }
