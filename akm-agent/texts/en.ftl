@@ -109,7 +109,7 @@ hint-backup-unlock = after akm unlock, keys in it are decrypted as well
 
 keyfile-enabled = the account opens only together with { $path } from now on
 keyfile-disabled = the passphrase alone opens the account from now on
-hint-keyfile-copy = keep a copy of the file: without it only a recovery code opens the account; older copies of the vault open without it until akm vault rekey
+hint-keyfile-copy = keep a copy of the file: without it only a recovery code opens the account; older copies of the vault open without it
 hint-keyfile-stays = the file stays: backups from before need it
 field-keyfile-needed = keyfile needed
 field-kept-in = kept in

@@ -97,7 +97,7 @@ hint-backup-unlock = 先运行 akm unlock，即可同时解密其中的密钥
 
 keyfile-enabled = 从现在起，该账户只能与 { $path } 一起打开
 keyfile-disabled = 从现在起，仅凭口令即可打开该账户
-hint-keyfile-copy = 请另存一份该文件：没有它，只有恢复码能打开账户；旧的保险库副本在 akm vault rekey 之前仍无需它即可打开
+hint-keyfile-copy = 请另存一份该文件：没有它，只有恢复码能打开账户；旧的保险库副本仍无需它即可打开
 hint-keyfile-stays = 文件保留原处：此前的备份仍需要它
 field-keyfile-needed = 需要密钥文件
 field-kept-in = 保存于

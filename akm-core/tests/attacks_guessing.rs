@@ -503,6 +503,16 @@ const MEMBERS: [Member; 3] = [
     },
 ];
 
+/// A provider that only its account knows.
+fn own_provider(id: &str) -> serde_json::Value {
+    serde_json::json!({
+        "id": id, "display_name": "Own", "display_name_zh": "Own", "status": "active", "kind": "gateway",
+        "auth": {"style": "bearer"}, "env": {"primary": "OWN_API_KEY"}, "verified": false,
+        "test": {"method": "GET", "url": "https://gw.example.com/v1/models", "proves_key": false, "cost": "none",
+            "verified": false}
+    })
+}
+
 /// A request that asks for what is the other's: its key, its account, its passphrase, its code, its cursor.
 fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Value {
     use serde_json::json;
@@ -535,6 +545,11 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "key.copy" => json!({"name": key, "display": ":0"}),
         "provider.balance" => json!({"name": key}),
         "backup.create" | "backup.list" | "vault.check" => json!({}),
+        "vault.export" => json!({"passphrase": passphrase}),
+        "vault.import" => json!({"import": "another's", "finish": true}),
+        "provider.add" => json!({"record": own_provider("mine")}),
+        "provider.show" | "provider.remove" => json!({"name": format!("own-of-{name}")}),
+        "audit.checkpoint" => json!({}),
         "backup.verify" => json!({"name": "nothing.db"}),
         "backup.restore" => {
             json!({"name": "nothing.db", "account": name, "passphrase": passphrase, "replace": true})
@@ -575,15 +590,24 @@ fn b15_no_operation_reaches_another_account() {
         let request = Request::decode(op, body.to_string().as_bytes()).unwrap();
         akm_core::protocol::envelope(&bench.service().call(&(member.caller)(), request))
     };
+    for member in &MEMBERS {
+        let record = own_provider(&format!("own-of-{}", member.name));
+        let added = raw(
+            member,
+            Op::ProviderAdd,
+            &serde_json::json!({"record": record}),
+        );
+        assert!(String::from_utf8(added).unwrap().contains("\"ok\":true"));
+    }
     // What an account sees of itself; times of use aside, nothing another one does may change it.
     let view = |member: &Member| {
         let shown = raw(member, Op::KeyList, &serde_json::json!({}));
         let got = raw(member, Op::KeyGet, &serde_json::json!({"name": member.key}));
-        let text = format!(
-            "{}{}",
-            String::from_utf8(shown).unwrap(),
-            String::from_utf8(got).unwrap()
-        );
+        let own = serde_json::json!({"name": format!("own-of-{}", member.name)});
+        let provider = raw(member, Op::ProviderShow, &own);
+        let text = [shown, got, provider]
+            .map(|answer| String::from_utf8(answer).unwrap())
+            .concat();
         let parts: Vec<&str> = text.split("\"last_used_at\":").collect();
         let text = parts
             .iter()
