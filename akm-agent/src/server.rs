@@ -39,8 +39,11 @@ use crate::jobs::Scheduler;
 const MAX_CONNECTIONS: usize = 16_384;
 /// Descriptors of a connection: its socket, and its process's directory.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// Descriptors for everything else: the store, the journal, threads, and four for each provider that is asked.
-const RESERVED_DESCRIPTORS: u64 = 32 + 4 * MAX_OUTBOUND as u64;
+/// Descriptors for everything else: the store, the journal, threads.
+const RESERVED_DESCRIPTORS: u64 = 32;
+/// Descriptors for the providers that are asked, four each, where there are many: at most this part of all.
+const OUTBOUND_DESCRIPTORS: u64 = 4 * MAX_OUTBOUND as u64;
+const OUTBOUND_PART: u64 = 16;
 /// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a whole body after its head.
@@ -310,7 +313,8 @@ impl Shared {
 fn connection_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    let fit = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
+    let reserved = RESERVED_DESCRIPTORS + OUTBOUND_DESCRIPTORS.min(descriptors / OUTBOUND_PART);
+    let fit = descriptors.saturating_sub(reserved) / DESCRIPTORS_PER_CONNECTION;
     usize::try_from(fit)
         .unwrap_or(MAX_CONNECTIONS)
         .clamp(1, MAX_CONNECTIONS)
