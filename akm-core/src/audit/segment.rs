@@ -80,8 +80,8 @@ impl Segment {
         }
     }
 
-    /// Opens a file that a previous process left, if there is one. One of another vault is refused: its events would
-    /// stand among those of this one, and nothing of either may be lost.
+    /// Opens a file that a previous process left, if there is one. One with events of another vault is refused: they would
+    /// stand among those of this one, and nothing of either may be lost. A restore leaves one without any.
     pub(super) fn open(path: &Path, vault: &Id) -> Result<Option<Segment>> {
         let opened = OpenOptions::new()
             .read(true)
@@ -107,7 +107,7 @@ impl Segment {
             Err(error) => return Err(error.into()),
         };
         let number = match number {
-            Some((_, other)) if other != *vault => {
+            Some((_, other)) if other != *vault && len > HEADER as u64 => {
                 return Err(Error::new(
                     Kind::Conflict,
                     "the audit journal belongs to another vault",
