@@ -103,7 +103,16 @@ impl X {
 
     /// What a person would paste; nothing if nobody has anything.
     fn paste(&self, target: &str) -> Option<String> {
-        let output = self.xclip(&["-o", "-t", target]).output().unwrap();
+        // xclip waits for ever for an owner that does not answer: that is a failure, not no content.
+        let paste = self.xclip(&["-o", "-t", target]);
+        let mut command = Command::new("timeout");
+        command.arg("20").arg("xclip").args(paste.get_args());
+        let output = command.env("DISPLAY", &self.display).output().unwrap();
+        assert_ne!(
+            output.status.code(),
+            Some(124),
+            "nobody answered for {target}"
+        );
         output.status.success().then(|| stdout(&output))
     }
 

@@ -107,6 +107,11 @@ impl Holder {
             property => property,
         };
         let is_written = event.selection == self.atoms.clipboard && self.write(event, property)?;
+        self.notify(event, if is_written { property } else { x11rb::NONE })
+    }
+
+    /// Tells a requestor where its answer is, or by no property that there is none.
+    fn notify(&self, event: &SelectionRequestEvent, property: Atom) -> Result<()> {
         let notice = SelectionNotifyEvent {
             response_type: SELECTION_NOTIFY_EVENT,
             sequence: 0,
@@ -114,7 +119,7 @@ impl Holder {
             requestor: event.requestor,
             selection: event.selection,
             target: event.target,
-            property: if is_written { property } else { 0 },
+            property,
         };
         self.connection
             .send_event(false, event.requestor, EventMask::NO_EVENT, notice)
@@ -175,11 +180,20 @@ impl Owner for Holder {
     }
 
     fn give_up(&mut self) {
-        // With our time: if somebody else has it by now, the server ignores this. The end of the connection, which
-        // is next, does the same.
+        // With our time: if somebody else has it by now, the server ignores this.
         let _ = self
             .connection
             .set_selection_owner(x11rb::NONE, self.atoms.clipboard, self.since);
+        // After this no request can come any more. One that came before waits for its answer, and would wait for ever:
+        // nobody tells a requestor that the owner is gone.
+        if self.connection.sync().is_err() {
+            return;
+        }
+        while let Ok(Some(event)) = self.connection.poll_for_event() {
+            if let Event::SelectionRequest(request) = event {
+                let _ = self.notify(&request, x11rb::NONE);
+            }
+        }
         let _ = self.connection.destroy_window(self.window);
         let _ = self.connection.sync();
     }
