@@ -3,7 +3,7 @@
 //! Invariants: what is accepted has one spelling, so no two parsers can disagree about the host;
 //! plain http goes only to a literal `127.0.0.1` or `[::1]` with an explicit port; everything else is
 //! https, and a host that is a number is a public one. A *name* is judged a second time when it has
-//! been resolved, with [`is_public`](super::network::is_public) over every address.
+//! been resolved, with [`is_public`] over every address.
 //!
 //! Deliberately absent: name resolution, and tolerance. The build script reads the catalogue with this
 //! file too, so it uses nothing but the standard library.
