@@ -9,7 +9,7 @@
 //! stays open as long as the content may stay: when the agent locks, stops or dies, the helper reads its end and takes
 //! the content back. The helper gets none of the agent's environment; what it may connect to was checked by
 //! [`akm_core::clipboard`] (displays of this machine only) and is checked again by the uid of whoever listens
-//! there ([`own_socket`]): a display is a socket in a directory where everybody may put one.
+//! there (`own_socket`): a display is a socket in a directory where everybody may put one.
 //!
 //! What it does not do: keep other programs of the same display from reading the clipboard. Nothing can; that is why
 //! it is cleared.
