@@ -190,7 +190,7 @@ fn h08_the_control_without_a_flush_at_each_commit_loses() {
 }
 
 #[test]
-#[ignore = "minutes in a release build: AKM_POINTS sets how many; its result stands in SECURITY.md"]
+#[ignore = "minutes in a release build: AKM_POINTS sets how many; whether it was run stands in SECURITY.md"]
 fn h08_power_loss_100000_points() {
     let points = std::env::var("AKM_POINTS")
         .ok()
