@@ -18,7 +18,7 @@ use akm_core::protocol::{
 use akm_core::provider::Outbound;
 use akm_core::service::{Options, Service};
 use akm_core::{Kind, Result};
-use support::{Bench, PASSPHRASE, me, new_key, secret};
+use support::{Bench, PASSPHRASE, kind, me, new_key, secret};
 
 /// Counts how often the session is looked up, and may be told at which look its lifetime is over.
 #[derive(Default)]
@@ -221,7 +221,7 @@ fn i07_no_secret_stands_in_any_file_or_answer_of_the_log() {
     for wrong in [CANARY, "correct horse"] {
         let _ = bench.sign_in(Some(wrong), "wrong-canary-passphrase", None);
         let _ = bench.get(wrong);
-        let _ = bench.add(wrong, CANARY);
+        assert_eq!(kind(bench.add(wrong, CANARY)), Kind::InvalidInput);
     }
     let missing = bench.get(NAME_LIKE).unwrap_err();
     assert_eq!(missing.kind(), Kind::NotFound);
