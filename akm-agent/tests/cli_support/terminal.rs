@@ -99,6 +99,15 @@ impl Terminal {
         settings.local_flags.contains(LocalFlags::ECHO)
     }
 
+    /// Waits until what is typed is not shown: whoever is in front has taken the keyboard over.
+    pub(crate) fn until_silent(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.echoes() {
+            assert!(Instant::now() < end, "nobody takes the keyboard over");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for the end: the exit code, and everything that was ever shown.
     pub(crate) fn end(mut self) -> (i32, String) {
         let status = self.child.wait().unwrap();
