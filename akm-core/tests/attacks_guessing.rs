@@ -576,6 +576,7 @@ fn b15_no_operation_reaches_another_account() {
                     account: member.name.into(),
                     passphrase: secret(member.passphrase),
                     totp: Some(false),
+                    invitation: None,
                 },
             )
             .unwrap();

@@ -738,6 +738,8 @@ fn support_register(account: &str) -> akm_core::protocol::AccountRegister {
         account: account.into(),
         passphrase: secret("p"),
         totp: Some(false),
+        invitation: None,
+        invitation: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
-use super::{Options, Service};
+use super::{Hosting, Options, Service, Visitor};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -24,6 +24,7 @@ pub struct Door {
     open: RwLock<Option<Service>>,
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
+    hosting: Option<Hosting>,
 }
 
 const CLOSED: Error = Error::new(
@@ -38,6 +39,7 @@ impl Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
             clipboard: None,
+            hosting: None,
         })
     }
 
@@ -51,11 +53,30 @@ impl Door {
         self
     }
 
+    /// As [`Service::with_hosting`], also for the services after a restore.
+    #[must_use]
+    pub fn with_hosting(mut self, hosting: Hosting) -> Door {
+        self.hosting = Some(hosting);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
     fn equipped(&self, service: Service) -> Service {
-        match &self.clipboard {
+        let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
             None => service,
+        };
+        match &self.hosting {
+            Some(hosting) => service.with_hosting(hosting.clone()),
+            None => service,
         }
+    }
+
+    /// As [`Service::visitor`].
+    pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
+        self.with(|service| service.visitor(caller))
     }
 
     /// As [`Service::call`], and restores.
