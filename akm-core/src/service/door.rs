@@ -74,6 +74,11 @@ impl Door {
         }
     }
 
+    /// Whether a vault is open and can be read.
+    pub fn ready(&self) -> Result<()> {
+        self.with(Service::ready)
+    }
+
     /// As [`Service::visitor`].
     pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
         self.with(|service| service.visitor(caller))

@@ -86,6 +86,11 @@ impl Service {
         self
     }
 
+    /// Whether the vault can be read.
+    pub fn ready(&self) -> Result<()> {
+        self.vault.account_cards("", 1).map(drop)
+    }
+
     /// Whose session the caller has, if it has one that is good for anything. Does not wait for a derivation.
     pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
         let table = self.sessions.read();
