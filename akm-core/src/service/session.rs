@@ -223,7 +223,10 @@ impl Table {
                 .by_token
                 .iter()
                 .filter(of_account)
-                .min_by_key(|(_, session)| session.remote.as_ref().map(Remote::deadline))
+                .min_by_key(|(_, session)| {
+                    let used = session.remote.as_ref().map(Remote::deadline);
+                    (used, session.generation)
+                })
                 .map(|(token, _)| Principal::Token(*token));
             if let Some(who) = oldest
                 && let Some(session) = self.remove(who)
