@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod env;
 mod export;
+mod grant;
 mod import;
 mod init;
 mod inject;
@@ -34,7 +35,7 @@ mod provider;
 mod reference;
 mod run;
 mod session;
-mod text;
+pub(crate) mod text;
 mod totp;
 mod usage;
 
@@ -133,6 +134,10 @@ enum Command {
     Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
+    /// Which program may have which key
+    Grant(grant::Grant),
+    /// What holds for programs that no grant covers
+    Policy(grant::PolicyArgs),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -279,6 +284,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Export(args) => export::export(&args, json),
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
+        Command::Grant(args) => grant::grant(args, json),
+        Command::Policy(args) => grant::policy(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -26,6 +26,7 @@ use crate::store::{
 };
 
 use super::anchor::{Position, Standing};
+use super::rules::Rules;
 use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
 use super::{Check, Unlocked, Vault};
 
@@ -135,6 +136,8 @@ pub(super) struct Shared {
     /// Held for the whole of a change, from the first look to the last word.
     changes: Mutex<()>,
     state: Mutex<Option<State>>,
+    /// Policy and grants, once they were asked for.
+    rules: Mutex<Option<Arc<Rules>>>,
 }
 
 pub(super) struct State {
@@ -161,6 +164,10 @@ impl Shared {
 
     pub(super) fn state(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, manifest: Manifest) {

@@ -23,6 +23,7 @@ mod manifest;
 mod ready;
 mod record;
 mod recovery;
+mod rules;
 mod sealed;
 mod sign_in;
 mod slot;
@@ -43,6 +44,7 @@ pub use manifest::{Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 pub use recovery::RecoveredAccount;
+pub use rules::{Grant, MAX_GRANTS, Rules, Ruling, Use};
 pub use sign_in::{SignIn, StepUp};
 pub use ways::NewWay;
 

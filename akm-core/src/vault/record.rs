@@ -46,6 +46,8 @@ pub struct NewKey {
     pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent, in the provider room's encoding.
@@ -89,6 +91,8 @@ pub struct Record {
     pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent.
@@ -127,6 +131,7 @@ impl Record {
             status: self.status,
             expires_at: self.expires_at,
             use_only: self.use_only,
+            confirm: self.confirm,
             secret_version: self.secret_version,
         }
     }
@@ -190,6 +195,7 @@ impl Vault {
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
             use_only: new.use_only,
+            confirm: new.confirm,
             base_url: new.base_url.clone(),
             destinations: new.destinations.clone(),
             status,
