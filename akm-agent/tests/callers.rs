@@ -146,13 +146,15 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The interpreter, as the kernel names it.
+/// The interpreter, as the kernel names it: what is in PATH may be a launcher.
 fn python() -> String {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .map(|directory| directory.join("python3"))
-        .find(|path| path.is_file())
-        .expect("python3 is installed");
-    text(&found.canonicalize().unwrap())
+    static FOUND: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let find = || {
+        let say = "import os; print(os.readlink('/proc/self/exe'))";
+        let output = Command::new("python3").args(["-c", say]).output().expect("python3 is installed");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    FOUND.get_or_init(find).clone()
 }
 
 fn sha256(path: &str) -> String {

@@ -4,6 +4,7 @@
 //! the executable's hash goes along, so that a replaced one is not covered.
 
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use akm_core::name::KeyName;
@@ -104,8 +105,9 @@ fn add(args: Add, json: bool) -> Result<()> {
     let lifetime = args.lifetime.as_deref().map(Lifetime::parse).transpose()?;
     let exe = args.exe.as_deref().map(program).transpose()?;
     let exe_sha256 = match &exe {
-        Some(path) if !args.any_version => Some(digest(path)?),
-        _ => None,
+        // Taken also where it does not count: what cannot be a program is refused.
+        Some(path) => Some(digest(path)?).filter(|_| !args.any_version),
+        None => None,
     };
     let script = args
         .script
@@ -266,6 +268,14 @@ fn whole(path: &Path, field: &'static str) -> Result<String> {
 fn digest(path: &str) -> Result<String> {
     let unreadable = || Error::invalid("exe", "the program cannot be read");
     let mut file = File::open(path).map_err(|_| unreadable())?;
+    let mut start = [0; 2];
+    if file.read_exact(&mut start).is_ok() && start == *b"#!" {
+        // A launcher: what runs in the end is another file, and that is what the kernel names.
+        return Err(Error::invalid("exe", "this is a script: name its interpreter, and the script beside it")
+            .with_hint("give --exe INTERPRETER --script FILE")
+            .into());
+    }
+    file.rewind().map_err(|_| unreadable())?;
     let digest = akm_core::crypto::digest_of(&mut file, MAX_EXE).map_err(|_| unreadable())?;
     Ok(HEXLOWER.encode(&digest.ok_or_else(unreadable)?))
 }
