@@ -151,7 +151,10 @@ fn python() -> String {
     static FOUND: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let find = || {
         let say = "import os; print(os.readlink('/proc/self/exe'))";
-        let output = Command::new("python3").args(["-c", say]).output().expect("python3 is installed");
+        let output = Command::new("python3")
+            .args(["-c", say])
+            .output()
+            .expect("python3 is installed");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     FOUND.get_or_init(find).clone()

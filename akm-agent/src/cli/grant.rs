@@ -271,9 +271,12 @@ fn digest(path: &str) -> Result<String> {
     let mut start = [0; 2];
     if file.read_exact(&mut start).is_ok() && start == *b"#!" {
         // A launcher: what runs in the end is another file, and that is what the kernel names.
-        return Err(Error::invalid("exe", "this is a script: name its interpreter, and the script beside it")
-            .with_hint("give --exe INTERPRETER --script FILE")
-            .into());
+        return Err(Error::invalid(
+            "exe",
+            "this is a script: name its interpreter, and the script beside it",
+        )
+        .with_hint("give --exe INTERPRETER --script FILE")
+        .into());
     }
     file.rewind().map_err(|_| unreadable())?;
     let digest = akm_core::crypto::digest_of(&mut file, MAX_EXE).map_err(|_| unreadable())?;
