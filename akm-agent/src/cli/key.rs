@@ -153,7 +153,6 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ),
         ("field-variable", or_dash(key.env)),
         ("field-use-only", output::yes_or_no(key.use_only)),
-        ("field-confirm", output::yes_or_no(key.confirm)),
         ("field-address", or_dash(key.base_url)),
         ("field-created", key.created_at),
         ("field-changed", key.updated_at),
@@ -161,6 +160,9 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("field-tested", tested),
         ("field-expires", or_dash(key.expires_at)),
     ];
+    if key.confirm {
+        fields.push(("field-confirm", output::yes_or_no(true)));
+    }
     if key.low_balance.is_some() {
         fields.push(("field-low-balance", or_dash(key.low_balance)));
     }
