@@ -262,6 +262,7 @@ fn this_process() -> Caller {
         pid: nix::unistd::getpid().as_raw(),
         exe: exe.to_string_lossy().into_owned(),
         via: Default::default(),
+        process: Default::default(),
     }
 }
 

@@ -34,6 +34,10 @@ impl Service {
             expires_at: session
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
+            rekey: match session {
+                Some(session) => self.rekey_progress(&session.account)?,
+                None => None,
+            },
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
             account,
             totp_required,
@@ -242,6 +246,8 @@ impl Service {
         mut opening: Opening,
         event: &dyn Fn(&AccountChain) -> Result<()>,
     ) -> Result<(Option<jiff::Timestamp>, Option<Secret>)> {
+        let id = *opening.account.id();
+        let under_way = self.vault.rekeying(&opening.account)?.is_some();
         let Ticket { who, token, remote } = self.ticket(caller);
         opening.remote = remote;
         opening.lifetime = self.lifetime(caller, opening.lifetime);
@@ -260,6 +266,9 @@ impl Service {
             self.sessions.close(caller.into(), &mut |session| {
                 self.note_lock(caller.into(), session);
             });
+        }
+        if under_way {
+            self.take_up_rekey(caller, &id);
         }
         Ok((expires_at, token))
     }

@@ -207,6 +207,10 @@ impl Service {
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            rekey: match session {
+                Some(session) => self.rekey_progress(&session.account)?,
+                None => None,
+            },
             vault: None,
         })
     }

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
+mod access;
 mod accounts;
 mod admin;
 mod backups;
@@ -20,9 +21,11 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod grants;
 mod hosting;
 mod keyfile;
 mod keys;
+mod rekey;
 mod restore;
 mod session;
 mod shape;
@@ -42,9 +45,11 @@ use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
+pub use access::MAX_QUESTIONS;
 pub use door::Door;
 pub use hosting::{Hosting, Registration, Visitor};
 
+use access::Gate;
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
@@ -92,6 +97,7 @@ pub struct Service {
     clipboard: Option<Arc<dyn Clipboard>>,
     /// What holds for clients of network listeners; without it nobody is served there.
     hosting: Option<Hosting>,
+    access: access::Access,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -133,6 +139,7 @@ impl Service {
             path,
             clipboard: None,
             hosting: None,
+            access: access::Access::default(),
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -186,10 +193,18 @@ impl Service {
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table.live(caller, &*self.host.clock).and_then(|session| {
-            let asked = Asked::new(session, caller, request.op());
+        let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            let asked = Asked {
+                may_wait: false,
+                ..Asked::new(session, caller, request.op())
+            };
             self.audited(&asked, |asked| self.quick(asked, &request))
-        }))
+        });
+        match answer {
+            Ok(Gate::Done(response)) => Ok(Ok(response)),
+            Ok(Gate::Ask(_) | Gate::Later) => Err(request),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -343,5 +358,6 @@ fn this_process() -> Caller {
         pid: nix::unistd::getpid().as_raw(),
         exe,
         via: Default::default(),
+        process: Default::default(),
     }
 }

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Clock;
 use crate::vault::Unlocked;
 
+use super::access::Answers;
 use super::transfer::Transfers;
 
 /// Whom a session belongs to.
@@ -87,6 +88,8 @@ pub(super) struct Session {
     pub(super) chain: AccountChain,
     /// What is on its way out of or into the account; wiped with the session.
     pub(super) transfers: Transfers,
+    /// What a person allowed for a while.
+    pub(super) answers: Answers,
     /// Boot time at which it ends by itself.
     deadline: Option<Duration>,
     /// The same for people.
@@ -342,6 +345,7 @@ impl Sessions {
                 account,
                 chain,
                 transfers: Transfers::default(),
+                answers: Answers::default(),
                 deadline,
                 expires_at,
                 remote,
@@ -359,6 +363,10 @@ impl Sessions {
             .get_mut(who)
             .filter(|session| session.generation() == seen)
         {
+            if !session.account.has_keys_of(&account) {
+                // What is on its way in was sealed under keys that are replaced.
+                session.transfers = Transfers::default();
+            }
             session.account = account;
         }
     }

@@ -231,6 +231,7 @@ pub fn me() -> Caller {
         pid: 1,
         exe: "/usr/bin/test".into(),
         via: Default::default(),
+        process: Default::default(),
     }
 }
 
@@ -250,6 +251,7 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         low_balance: None,
         team: None,
         use_only: None,
+        confirm: None,
         base_url: None,
     }
 }
