@@ -502,3 +502,23 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
+
+## Status: why it is locked, and what asked last
+
+locked-because = locked ({ $reason })
+lock-asked = asked for
+lock-lifetime = its time was over
+lock-idle = not used for a while
+lock-suspend = the machine was suspended
+lock-screen = the screen was locked
+lock-signal = the agent got SIGUSR1
+lock-stop = the agent ended
+lock-unlock = unlocked again
+lock-credential = a passphrase or another way in was changed
+lock-restore = a backup was restored
+agent-of = { $version } (pid { $pid })
+asked-by = { $what } by { $exe } (pid { $pid }) at { $time }: { $outcome }
+field-since = since
+field-idle = locks when idle
+field-last-asked = last asked
+field-lifetime = lifetime

@@ -479,3 +479,23 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
+
+## 状态：为何锁定，以及最近的请求
+
+locked-because = 已锁定（{ $reason }）
+lock-asked = 按要求
+lock-lifetime = 有效期已到
+lock-idle = 一段时间未使用
+lock-suspend = 机器已挂起
+lock-screen = 屏幕已锁定
+lock-signal = agent 收到 SIGUSR1
+lock-stop = agent 已结束
+lock-unlock = 重新解锁
+lock-credential = 口令或其他解锁方式已更改
+lock-restore = 已恢复备份
+agent-of = { $version }（pid { $pid }）
+asked-by = { $time } { $exe }（pid { $pid }）请求 { $what }：{ $outcome }
+field-since = 解锁于
+field-idle = 闲置锁定
+field-last-asked = 最近请求
+field-lifetime = 有效期

@@ -24,6 +24,7 @@ mod copy;
 mod custom;
 mod key;
 mod keyfile;
+mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -42,6 +43,7 @@ pub use copy::*;
 pub use custom::*;
 pub use key::*;
 pub use keyfile::*;
+pub use lock::*;
 pub use test::*;
 pub use transfer::*;
 pub use vault::*;

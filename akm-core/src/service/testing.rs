@@ -33,7 +33,7 @@ impl Service {
             self.open_session(caller, Op::ProviderTest, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record.terms())?;
+                self.check_usable(asked, &opened.record.terms())?;
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;

@@ -307,6 +307,7 @@ impl Service {
             env: record.env.clone(),
             low_balance: record.low_balance.clone(),
             team: record.team.clone(),
+            lifetime_s: record.lifetime_s,
             use_only: record.use_only.then_some(true),
             base_url: record.base_url.clone(),
             disabled: (record.status == KeyStatus::Disabled).then_some(true),
@@ -548,6 +549,7 @@ fn key_add(row: KeyRow) -> KeyAdd {
         env: row.env,
         low_balance: row.low_balance,
         team: row.team,
+        lifetime_s: row.lifetime_s,
         use_only: row.use_only,
         base_url: row.base_url,
     }

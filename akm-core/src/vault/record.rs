@@ -44,6 +44,8 @@ pub struct NewKey {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Where the provider is reached, if not at its standard address.
@@ -87,6 +89,8 @@ pub struct Record {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Where the provider is reached, if not at its standard address.
@@ -126,6 +130,7 @@ impl Record {
             id: self.id,
             status: self.status,
             expires_at: self.expires_at,
+            lifetime_s: self.lifetime_s,
             use_only: self.use_only,
             secret_version: self.secret_version,
         }
@@ -189,6 +194,7 @@ impl Vault {
             env: new.env.clone(),
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
+            lifetime_s: new.lifetime_s,
             use_only: new.use_only,
             base_url: new.base_url.clone(),
             destinations: new.destinations.clone(),

@@ -241,6 +241,7 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
         base_url: None,
     }
