@@ -131,9 +131,20 @@ pub(crate) fn literal(error: &Error) -> &'static str {
 
 /// Writes an entry.
 pub(crate) fn write(entry: &Entry) {
-    let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let under_journal = std::env::var("JOURNAL_STREAM").is_ok_and(|named| is_stderr(&named));
     // There is nobody to tell that telling failed.
     let _ = std::io::stderr().write_all(text(entry, Timestamp::now(), under_journal).as_bytes());
+}
+
+/// Whether standard error is the file of this device and inode. The variable alone is inherited far beyond the journal.
+fn is_stderr(named: &str) -> bool {
+    let Ok(found) = nix::sys::stat::fstat(std::io::stderr()) else {
+        return false;
+    };
+    named
+        .split_once(':')
+        .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)))
+        == Some((found.st_dev, found.st_ino))
 }
 
 fn text(entry: &Entry, now: Timestamp, under_journal: bool) -> String {

@@ -4,11 +4,37 @@
 
 mod support;
 
-use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use akm_core::protocol::{BackupCreate, Op};
+use akm_core::protocol::{AgentStatus, BackupCreate, LockReason, Op};
 use nix::sys::signal::Signal;
 use support::{Home, PASSPHRASE, eventually};
+
+/// An agent that writes its log to a file, which with `journal` is the one that the variable names.
+fn logged(home: &Home, flag: &str, journal: bool) -> (support::Agent, PathBuf) {
+    let log = home.dir.path().join("log");
+    let meta = std::fs::File::create(&log).unwrap().metadata().unwrap();
+    let mut command = support::clean(Path::new("sh"));
+    command
+        .args(["-c", "exec \"$0\" \"$1\" 2>>\"$2\""])
+        .args([env!("CARGO_BIN_EXE_akm-agent"), flag])
+        .arg(&log)
+        .env("AKM_HOME", home.path());
+    match journal {
+        true => command.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino())),
+        // Inherited from whoever is logged: not this file.
+        false => command.env(
+            "JOURNAL_STREAM",
+            format!("{}:{}", meta.dev(), meta.ino() + 1),
+        ),
+    };
+    let agent = support::Agent {
+        child: support::launch(command).unwrap(),
+        socket: home.socket(),
+    };
+    (agent, log)
+}
 
 fn fetch(agent: &support::Agent, path: &str) -> (String, String) {
     let answer = agent.http(&format!(
@@ -140,14 +166,7 @@ fn health_is_told_to_whoever_asks() {
 #[test]
 fn the_log_is_lines_of_json_with_every_lock_and_without_a_value() {
     let home = Home::new();
-    let mut command = home.command();
-    command.arg("-d").env("JOURNAL_STREAM", "8:1");
-    let mut child = support::launch(command).unwrap();
-    let stderr = child.stderr.take().unwrap();
-    let agent = support::Agent {
-        child,
-        socket: home.socket(),
-    };
+    let (agent, journal) = logged(&home, "-d", true);
     agent.register();
     agent
         .add("openai/canary-label", "canary-secret-0123456789")
@@ -161,10 +180,7 @@ fn the_log_is_lines_of_json_with_every_lock_and_without_a_value() {
     agent.signal(Signal::SIGUSR1);
     eventually("the lock", || agent.get("openai/canary-label").is_err());
     assert!(agent.stop().success());
-    let mut text = String::new();
-    std::io::BufReader::new(stderr)
-        .read_to_string(&mut text)
-        .unwrap();
+    let text = std::fs::read_to_string(&journal).unwrap();
     let mut events = Vec::new();
     for line in text.lines() {
         let (priority, json) = line.strip_prefix('<').unwrap().split_once('>').unwrap();
@@ -187,4 +203,25 @@ fn the_log_is_lines_of_json_with_every_lock_and_without_a_value() {
     for secret in ["canary", PASSPHRASE, "openai"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+#[test]
+fn an_unused_session_is_wiped_by_itself_and_the_reason_is_told() {
+    let home = Home::new();
+    std::fs::create_dir(home.path()).unwrap();
+    std::fs::write(home.path().join("config.toml"), "[agent]\nidle = \"1s\"\n").unwrap();
+    let (agent, log) = logged(&home, "-D", false);
+    agent.register();
+    let log = || std::fs::read_to_string(&log).unwrap();
+    // The wipe itself, and not only a refusal to whoever asks.
+    eventually("the end of the session", || {
+        log().contains("\"event\":\"expired\"")
+    });
+    let status = agent.client().call(&AgentStatus {}).unwrap();
+    assert_eq!(status.locked_because, Some(LockReason::Idle));
+    assert!(
+        log().lines().all(|line| line.starts_with("{\"time\":")),
+        "{}",
+        log()
+    );
 }

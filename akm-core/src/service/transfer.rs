@@ -481,7 +481,11 @@ impl Service {
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
         self.vault
-            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)
+            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)?;
+        for record in import.sealed.records() {
+            self.begin_life(asked.session, &record.terms());
+        }
+        Ok(())
     }
 
     /// Opens what was stored: the cipher shows that it is what was sealed.
