@@ -42,7 +42,10 @@ const AGAIN: Duration = Duration::from_secs(20);
 /// Locks every session of this agent when the machine is suspended or its user's screen locked. Never ends where
 /// there is a bus.
 pub(crate) async fn run(server: Server, lock_on: LockOn) {
-    let Some(path) = bus() else { return };
+    let named = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
+    let Some(path) = bus(named.as_deref()) else {
+        return;
+    };
     if !lock_on.suspend && !lock_on.screen {
         return;
     }
@@ -61,8 +64,7 @@ pub(crate) async fn run(server: Server, lock_on: LockOn) {
 }
 
 /// The path of the bus, if there is one.
-fn bus() -> Option<String> {
-    let named = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
+fn bus(named: Option<&str>) -> Option<String> {
     let path = match named.filter(|address| !address.is_empty()) {
         Some(address) => {
             let path = address.strip_prefix("unix:path=")?;
@@ -231,4 +233,35 @@ async fn ask<B: serde::Serialize + zbus::zvariant::DynamicType>(
 
 async fn next(messages: &mut MessageStream) -> Option<zbus::Result<Message>> {
     poll_fn(|cx| Pin::new(&mut *messages).poll_next(cx)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn no_address_from_the_environment_runs_a_program_or_leads_where_others_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus");
+        std::fs::write(&path, "").unwrap();
+        let path = path.to_str().unwrap();
+        let own = format!("unix:path={path}");
+        assert_eq!(bus(Some(&own)).as_deref(), Some(path), "control");
+        for address in [
+            "unixexec:path=/bin/sh,argv1=-c,argv2=id".to_owned(),
+            "tcp:host=127.0.0.1,port=1".to_owned(),
+            "autolaunch:".to_owned(),
+            "unix:abstract=bus".to_owned(),
+            format!("{own},guid=0;unixexec:path=/bin/sh"),
+            format!("{own};unixexec:path=/bin/sh"),
+            format!("{own}%2f"),
+            "unix:path=/nonexistent/bus".to_owned(),
+        ] {
+            assert_eq!(bus(Some(&address)), None, "{address}");
+        }
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(dir.path(), open).unwrap();
+        assert_eq!(bus(Some(&own)), None, "others could have put it there");
+    }
 }
