@@ -551,9 +551,12 @@ fn d07_nothing_of_a_key_reaches_the_swap_file() {
     let swapped = agent.memory_kib("VmSwap");
     let _ = Command::new("sync").status();
     let hits = |text: &str| {
-        let output = Command::new("grep")
-            .args(["-a", "-c", "-F", text])
+        // Past the page cache, which knows nothing of what was swapped.
+        let shell = "dd if=\"$0\" bs=1M iflag=direct status=none | grep -a -c -F \"$1\"";
+        let output = Command::new("sh")
+            .args(["-c", shell])
             .arg(&file)
+            .arg(text)
             .output();
         String::from_utf8(output.unwrap().stdout)
             .unwrap()
