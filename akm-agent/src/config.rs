@@ -7,6 +7,8 @@
 //! ```toml
 //! [agent]
 //! lifetime = "8h"              # of a session that does not say; until locked if absent
+//! group = "akm"                # members of this group may connect too: for an agent that runs as a user of its own
+//! paths = ["/mnt/nas"]         # what such an agent may write beside its own directories
 //! [limits]
 //! keys_per_account = 1000      # none if absent
 //! [outbound]
@@ -40,6 +42,10 @@ const MAX_TIMEOUT_S: u64 = 50;
 pub struct Config {
     /// Lifetime of a session that does not ask for one.
     pub lifetime: Option<Lifetime>,
+    /// The group whose members may connect, of an agent that runs as a user of its own.
+    pub group: Option<String>,
+    /// What such an agent may write beside its own directories.
+    pub paths: Vec<PathBuf>,
     /// Most keys per account.
     pub keys_per_account: Option<u64>,
     /// How providers are reached.
@@ -108,6 +114,8 @@ impl Config {
         provider::Outbound {
             ca_file: self.outbound.ca_file.clone(),
             proxy: self.outbound.proxy.clone(),
+            #[cfg(target_os = "linux")]
+            alone: Some(crate::sandbox::alone_with_a_provider),
             timeout: self
                 .outbound
                 .timeout_s
@@ -134,6 +142,8 @@ impl Config {
                     ("agent", "lifetime") => {
                         config.lifetime = Some(lifetime(&value, "agent.lifetime")?);
                     }
+                    ("agent", "group") => config.group = Some(string(&value, "agent.group")?),
+                    ("agent", "paths") => config.paths = paths(&value, "agent.paths")?,
                     ("limits", "keys_per_account") => {
                         config.keys_per_account =
                             Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
@@ -176,6 +186,20 @@ fn lifetime(value: &Value, key: &'static str) -> Result<Lifetime> {
     .map_err(|error| error.with_field(key))
 }
 
+fn paths(value: &Value, key: &'static str) -> Result<Vec<PathBuf>> {
+    let Value::Array(entries) = value else {
+        return Err(wrong_type().with_field(key));
+    };
+    let path = |entry: &Value| {
+        let path = PathBuf::from(string(entry, key)?);
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        Err(bad("a path is not absolute").with_field(key))
+    };
+    entries.iter().map(path).collect()
+}
+
 fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Result<u64> {
     value
         .as_integer()
@@ -201,7 +225,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
+        "known are agent.lifetime, agent.group, agent.paths, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
     )
 }
 
@@ -213,11 +237,13 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let config = Config::parse(
-            "[agent]\nlifetime = \"8h\"\n[limits]\nkeys_per_account = 10\n\
+            "[agent]\nlifetime = \"8h\"\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\n[limits]\nkeys_per_account = 10\n\
              [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
+        assert_eq!(config.group.as_deref(), Some("akm"));
+        assert_eq!(config.paths, [Path::new("/mnt/nas")]);
         assert_eq!(config.keys_per_account, Some(10));
         assert_eq!(
             config.outbound.ca_file.as_deref(),
@@ -235,6 +261,9 @@ mod tests {
         for (text, field) in [
             ("[agent]\nlifetime = \"canary\"", Some("agent.lifetime")),
             ("[agent]\nlifetime = 0", Some("agent.lifetime")),
+            ("[agent]\ngroup = 7", Some("agent.group")),
+            ("[agent]\npaths = \"canary\"", Some("agent.paths")),
+            ("[agent]\npaths = [\"canary\"]", Some("agent.paths")),
             (
                 "[limits]\nkeys_per_account = \"canary\"",
                 Some("limits.keys_per_account"),

@@ -32,6 +32,8 @@ use crate::config::Config;
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+#[cfg(target_os = "linux")]
+use crate::sandbox;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server};
 use crate::socket::{self, Directory};
@@ -149,6 +151,10 @@ fn say_ready(_: &Path) -> Result<()> {
 /// Errors: whatever stops the agent from starting; once it serves, none.
 pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     harden::agent()?;
+    #[cfg(target_os = "linux")]
+    if !sandbox::deny_calls() {
+        note("the kernel takes no list of system calls: the agent runs without one");
+    }
     if launch.bound_to_parent {
         bind_to_parent()?;
     }
@@ -179,9 +185,21 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
+        let group = config.group.as_deref();
+        let group = group.map(|group| socket::share(&places.socket, group));
+        let group = group.transpose()?;
+        #[cfg(target_os = "linux")]
+        if sandbox::confine(&bounds(&places, &config)) == Some(sandbox::Held::Nothing) {
+            note("the kernel takes no list of files (Landlock): the agent runs without one");
+        }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service))
+            let server = Server::new(Arc::clone(&service));
+            let server = match group {
+                Some(group) => server.with_group(group),
+                None => server,
+            };
+            let server = server
                 .with_jobs(jobs(&places, &service))
                 .with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
@@ -217,6 +235,28 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         outbound: config.outbound(),
     })
     .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
+}
+
+/// Which files it needs from here on.
+#[cfg(target_os = "linux")]
+fn bounds(places: &Places, config: &Config) -> sandbox::Bounds {
+    let above = |path: &Path| path.parent().map(Path::to_owned);
+    let own = [
+        above(&places.vault),
+        above(&places.socket),
+        Some(places.state.clone()),
+    ];
+    let mut write: Vec<PathBuf> = own.into_iter().flatten().collect();
+    write.push(places.backups.clone());
+    write.extend(config.paths.iter().cloned());
+    sandbox::Bounds {
+        own_user: config.group.is_some(),
+        write,
+        read: [above(&places.config), config.outbound.ca_file.clone()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
 }
 
 /// What the agent does by itself.
