@@ -108,9 +108,13 @@ pub fn running(socket: &Path) -> Option<i32> {
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
-/// or as the holder of its clipboard, serves to the end and returns the exit code.
+/// as the holder of its clipboard, or as a child of the doctor, serves to the end and returns the exit code.
 pub fn reexecuted() -> Option<ExitCode> {
     if let Some(code) = clipboard::reexecuted() {
+        return Some(code);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::probe::reexecuted() {
         return Some(code);
     }
     let mut arguments = std::env::args_os().skip(1);

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks; [`jobs`] is what the agent does by itself; [`lifetime`] is
-//! how long a session lasts; `sandbox` is what the agent may still do; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
+//! how long a session lasts; `sandbox` is what the agent may still do; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -17,6 +17,8 @@ pub mod harden;
 pub mod jobs;
 pub mod lifetime;
 pub mod mask;
+#[cfg(target_os = "linux")]
+pub mod probe;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod server;

@@ -6,6 +6,7 @@ use landlock::{
     ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
     Scope, path_beneath_rules,
 };
+use serde::{Deserialize, Serialize};
 
 /// What is read, and why.
 pub(super) const SYSTEM: &[&str] = &[
@@ -38,7 +39,8 @@ pub(super) const SYSTEM: &[&str] = &[
 pub(super) const DEVICES: &[&str] = &["/dev/null"];
 
 /// How much of a list of files the kernel took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Held {
     /// All of it.
     Whole,
