@@ -549,3 +549,14 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
+## Rekey
+
+rekey-goes-on = a rekey is under way: it goes on
+rekey-codes = the recovery codes of before are void
+rekey-done = the account has new keys; { $keys ->
+    [one] one key is
+   *[other] { $keys } keys are
+ } sealed under them
+rekey-progress = under way: { $done } of { $total }
+field-rekey = rekey
+hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock

@@ -526,3 +526,11 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
+## 更换密钥体系
+
+rekey-goes-on = 有一次换钥尚未完成：继续进行
+rekey-codes = 此前的恢复码已全部作废
+rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们重新加密
+rekey-progress = 进行中：{ $done } / { $total }
+field-rekey = 换钥
+hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续

@@ -28,6 +28,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod many;
 mod output;
 mod prompt;
 mod provider;
@@ -37,6 +38,7 @@ mod session;
 mod text;
 mod totp;
 mod usage;
+mod vault;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -133,6 +135,8 @@ enum Command {
     Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
+    /// New keys for the account, under which everything is sealed again
+    Vault(vault::Vault),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -278,6 +282,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Export(args) => export::export(&args, json),
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
+        Command::Vault(args) => vault::vault(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

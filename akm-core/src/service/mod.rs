@@ -21,6 +21,7 @@ mod door;
 mod events;
 mod keyfile;
 mod keys;
+mod rekey;
 mod restore;
 mod session;
 mod shape;
