@@ -27,6 +27,7 @@ mod grant;
 mod hosted;
 mod key;
 mod keyfile;
+mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -49,6 +50,7 @@ pub use grant::*;
 pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
+pub use lock::*;
 pub use session::*;
 pub use test::*;
 pub use transfer::*;

@@ -17,6 +17,7 @@ mod backup;
 mod balance;
 mod catalogue;
 mod check;
+mod complete;
 mod copy;
 mod demo;
 mod doctor;
@@ -30,6 +31,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod man;
 mod many;
 mod output;
 mod prompt;
@@ -152,8 +154,7 @@ enum Command {
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
-    #[command(after_help = "Example:\n  akm doctor")]
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Run the whole job once, in a temporary home that is removed again
     Demo(demo::Demo),
     /// Print a completion script for a shell
@@ -164,6 +165,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages
+    Man(man::Pages),
 }
 
 /// Runs the command line of this process and says how it ended.
@@ -186,6 +189,9 @@ pub fn main() -> ExitCode {
             connect().and_then(|mut client| get_secret(&mut client, name)),
             false,
         );
+    }
+    if complete::completed(&arguments) {
+        return ExitCode::SUCCESS;
     }
     let as_json = arguments
         .iter()
@@ -298,13 +304,10 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Account(args) => account::account(args, json),
         Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),
-        Command::Doctor => doctor::doctor(json),
+        Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "akm", &mut script);
-            output::raw(&script)
-        }
+        Command::Completions { shell } => complete::script(shell),
+        Command::Man(args) => man::man(&args),
     }
 }
 

@@ -21,10 +21,12 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod figures;
 mod grants;
 mod hosting;
 mod keyfile;
 mod keys;
+mod lifetimes;
 mod rekey;
 mod restore;
 mod session;
@@ -34,20 +36,22 @@ mod testing;
 mod transfer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome, Via};
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::protocol::{Authority, Cost, Op, Request, Response};
+use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
 pub use access::MAX_QUESTIONS;
 pub use door::Door;
+pub use figures::Figures;
 pub use hosting::{Hosting, Registration, Visitor};
+pub use lifetimes::Lifetimes;
 
 use access::Gate;
 use backups::Backups;
@@ -92,7 +96,7 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
-    default_lifetime: Option<Duration>,
+    lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
     /// What holds for clients of network listeners; without it nobody is served there.
@@ -135,7 +139,10 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
-            default_lifetime,
+            lifetimes: Mutex::new(Lifetimes {
+                default: default_lifetime,
+                ..Lifetimes::default()
+            }),
             path,
             clipboard: None,
             hosting: None,
@@ -194,6 +201,7 @@ impl Service {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            session.touch(&*self.host.clock);
             let asked = Asked {
                 may_wait: false,
                 ..Asked::new(session, caller, request.op())
@@ -218,18 +226,25 @@ impl Service {
         self.sessions.next_deadline()
     }
 
-    /// Ends the sessions whose time is over; returns after the wipe.
-    pub fn expire(&self) {
+    /// Ends the sessions whose time is over; returns after the wipe, and says how many there were.
+    pub fn expire(&self) -> usize {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |who, session| {
-                self.note_lock(who, session)
-            });
+            .close_expired(self.host.clock.boot(), &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
+            })
     }
 
     /// Ends every session; returns after the wipe.
-    pub fn lock_all(&self) {
+    pub fn lock_all(&self, reason: LockReason) {
         self.sessions
-            .close_all(&mut |who, session| self.note_lock(who, session));
+            .close_all(reason, &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
+            });
+    }
+
+    /// How many sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.read().count()
     }
 
     /// How many audit events wait in the journal.
@@ -257,7 +272,7 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, who: Principal, session: &Session) {
+    fn note_lock(&self, who: Principal, session: &Session, reason: LockReason) {
         let mut caller = this_process();
         if let Principal::Uid(uid) = who {
             caller.uid = uid;
@@ -266,7 +281,7 @@ impl Service {
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
-            .append(&session.chain, &done(Op::AgentLock, &caller));
+            .note(&session.chain, reason.action(), Outcome::Ok, &caller);
     }
 
     /// Operations that need no session.
