@@ -30,6 +30,7 @@ mod keyfile;
 mod list;
 mod log;
 mod man;
+mod many;
 mod output;
 mod prompt;
 mod provider;
