@@ -22,6 +22,7 @@ mod catalogue;
 mod codec;
 mod copy;
 mod custom;
+mod grant;
 mod key;
 mod keyfile;
 mod lock;
@@ -41,6 +42,7 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
+pub use grant::*;
 pub use key::*;
 pub use keyfile::*;
 pub use lock::*;
@@ -241,6 +243,16 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Says what holds for callers that no grant covers.
+    PolicyShow, "policy.show" => PolicyState, Session, Unaudited, Store, [Repeatable];
+    /// Changes what holds for callers that no grant covers.
+    PolicySet, "policy.set" => PolicyState, Session, Audited, Store, [Credential];
+    /// Lets callers have keys.
+    GrantAdd, "grant.add" => GrantResult, Session, Audited, Deriving, [Credential];
+    /// Lists what callers may do.
+    GrantList, "grant.list" => Grants, Session, Unaudited, Store, [Repeatable];
+    /// Takes a grant back.
+    GrantRemove, "grant.remove" => GrantResult, Session, Audited, Store, [];
     /// Hands out all keys of the account as a file, a piece at a time.
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.
@@ -277,6 +289,8 @@ operations! {
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
     /// Compares the stored keys with what the account had at its last change.
     VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
+    /// Gives the account new keys, and seals every record anew under them.
+    VaultRekey, "vault.rekey" => VaultRekeyed, Session, Audited, Deriving, [Credential];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

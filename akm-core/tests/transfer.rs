@@ -31,6 +31,7 @@ fn row(name: &str, value: &str) -> KeyRow {
         team: None,
         lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }

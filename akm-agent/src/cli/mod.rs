@@ -22,6 +22,7 @@ mod demo;
 mod doctor;
 mod env;
 mod export;
+mod grant;
 mod import;
 mod init;
 mod inject;
@@ -37,9 +38,10 @@ mod provider;
 mod reference;
 mod run;
 mod session;
-mod text;
+pub(crate) mod text;
 mod totp;
 mod usage;
+mod vault;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -136,6 +138,12 @@ enum Command {
     Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
+    /// New keys for the account, under which everything is sealed again
+    Vault(vault::Vault),
+    /// Which program may have which key
+    Grant(grant::Grant),
+    /// What holds for programs that no grant covers
+    Policy(grant::PolicyArgs),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -287,6 +295,9 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Export(args) => export::export(&args, json),
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
+        Command::Vault(args) => vault::vault(args, json),
+        Command::Grant(args) => grant::grant(args, json),
+        Command::Policy(args) => grant::policy(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
@@ -25,6 +26,7 @@ pub struct Door {
     options: Options,
     lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
+    confirm: Option<Arc<dyn Confirm>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -40,6 +42,7 @@ impl Door {
             options,
             lifetimes: Mutex::default(),
             clipboard: None,
+            confirm: None,
         })
     }
 
@@ -47,6 +50,16 @@ impl Door {
     #[must_use]
     pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
         self.clipboard = Some(clipboard);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
+    /// As [`Service::with_callers`], also for the services after a restore.
+    #[must_use]
+    pub fn with_callers(mut self, confirm: Arc<dyn Confirm>) -> Door {
+        self.confirm = Some(confirm);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.take().map(|service| self.equipped(service));
         drop(open);
@@ -72,8 +85,12 @@ impl Door {
         if let Some(lifetimes) = lifetimes {
             service.set_lifetimes(lifetimes);
         }
-        match &self.clipboard {
+        let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        };
+        match &self.confirm {
+            Some(confirm) => service.with_callers(Arc::clone(confirm)),
             None => service,
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
+mod access;
 mod accounts;
 mod backups;
 mod balance;
@@ -20,9 +21,11 @@ mod dispatch;
 mod door;
 mod events;
 mod figures;
+mod grants;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod rekey;
 mod restore;
 mod session;
 mod shape;
@@ -42,10 +45,12 @@ use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
+pub use access::MAX_QUESTIONS;
 pub use door::Door;
 pub use figures::Figures;
 pub use lifetimes::Lifetimes;
 
+use access::Gate;
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
@@ -91,6 +96,7 @@ pub struct Service {
     lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    access: access::Access,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -134,6 +140,7 @@ impl Service {
             }),
             path,
             clipboard: None,
+            access: access::Access::default(),
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -188,13 +195,21 @@ impl Service {
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table
+        let answer = table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
                 session.touch(&*self.host.clock);
-                let asked = Asked::new(session, caller, request.op());
+                let asked = Asked {
+                    may_wait: false,
+                    ..Asked::new(session, caller, request.op())
+                };
                 self.audited(&asked, |asked| self.quick(asked, &request))
-            }))
+            });
+        match answer {
+            Ok(Gate::Done(response)) => Ok(Ok(response)),
+            Ok(Gate::Ask(_) | Gate::Later) => Err(request),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -354,5 +369,6 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe,
+        process: Default::default(),
     }
 }

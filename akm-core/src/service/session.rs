@@ -20,6 +20,7 @@ use crate::protocol::LockReason;
 use crate::store::Id;
 use crate::vault::Unlocked;
 
+use super::access::Answers;
 use super::lifetimes::Lasting;
 use super::transfer::Transfers;
 
@@ -29,6 +30,8 @@ pub(super) struct Session {
     pub(super) chain: AccountChain,
     /// What is on its way out of or into the account; wiped with the session.
     pub(super) transfers: Transfers,
+    /// What a person allowed for a while.
+    pub(super) answers: Answers,
     /// Boot time at which it ends by itself.
     deadline: Option<Duration>,
     /// The same for people.
@@ -246,6 +249,7 @@ impl Sessions {
                 account,
                 chain,
                 transfers: Transfers::default(),
+                answers: Answers::default(),
                 deadline,
                 expires_at,
                 began,
@@ -269,6 +273,10 @@ impl Sessions {
             .get_mut(&uid)
             .filter(|session| session.generation() == seen)
         {
+            if !session.account.has_keys_of(&account) {
+                // What is on its way in was sealed under keys that are replaced.
+                session.transfers = Transfers::default();
+            }
             session.account = account;
         }
     }

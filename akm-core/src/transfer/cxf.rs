@@ -24,6 +24,7 @@ const LOW_BALANCE: &str = "akm:low_balance";
 const LIFETIME: &str = "akm:lifetime_s";
 const TEAM: &str = "akm:team";
 const USE_ONLY: &str = "akm:use_only";
+const CONFIRM: &str = "akm:confirm";
 const DISABLED: &str = "akm:disabled";
 /// A date alone does not say at which second.
 const EXPIRES_AT: &str = "akm:expires_at";
@@ -118,6 +119,11 @@ pub(super) fn row(row: &KeyRow, origin: &Origin, out: &mut Zeroizing<Vec<u8>>) -
             USE_ONLY,
             "boolean",
             row.use_only.unwrap_or(false).then_some("true"),
+        ),
+        (
+            CONFIRM,
+            "boolean",
+            row.confirm.unwrap_or(false).then_some("true"),
         ),
         (
             DISABLED,
@@ -379,6 +385,7 @@ fn key(item: ItemRead) -> Option<KeyRow> {
                     team: None,
                     lifetime_s: None,
                     use_only: None,
+                    confirm: None,
                     base_url: credential.url.0.map(FieldRead::text),
                     disabled: None,
                 });
@@ -400,6 +407,7 @@ fn key(item: ItemRead) -> Option<KeyRow> {
             Some(TEAM) => row.team = Some(field.text()),
             Some(EXPIRES_AT) => row.expires_at = Some(field.text()),
             Some(USE_ONLY) => row.use_only = Some(field.value.expose() == "true"),
+            Some(CONFIRM) => row.confirm = Some(field.value.expose() == "true"),
             Some(DISABLED) => row.disabled = Some(field.value.expose() == "true"),
             _ => {}
         }

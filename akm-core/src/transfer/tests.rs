@@ -21,6 +21,7 @@ fn bare(name: &str, secret: &str) -> KeyRow {
         team: None,
         lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }
@@ -37,6 +38,7 @@ fn full() -> KeyRow {
         team: Some("team-1".to_owned()),
         lifetime_s: Some(3600),
         use_only: Some(true),
+        confirm: Some(true),
         base_url: Some("https://proxy.example/v1".to_owned()),
         disabled: Some(true),
         ..bare("openai/工作 two", "sk-\"'\\$`#= end")

@@ -223,6 +223,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        process: Default::default(),
     }
 }
 
@@ -243,6 +244,7 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         team: None,
         lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
     }
 }
