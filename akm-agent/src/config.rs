@@ -11,6 +11,8 @@
 //! idle = "30m"                 # lock a session that is not used for so long; never if absent
 //! lock_on_suspend = true       # where there is logind; true if absent
 //! lock_on_screen_lock = true   # where there is logind; true if absent
+//! group = "akm"                # members of this group may connect too: for an agent that runs as a user of its own
+//! paths = ["/mnt/nas"]         # what such an agent may write beside its own directories
 //! [limits]
 //! keys_per_account = 1000      # none if absent
 //! [outbound]
@@ -57,6 +59,10 @@ pub struct Config {
     pub idle: Option<Lifetime>,
     /// What locks beside time.
     pub lock_on: LockOn,
+    /// The group whose members may connect, of an agent that runs as a user of its own.
+    pub group: Option<String>,
+    /// What such an agent may write beside its own directories.
+    pub paths: Vec<PathBuf>,
     /// Most keys per account.
     pub keys_per_account: Option<u64>,
     /// How providers are reached.
@@ -147,6 +153,8 @@ impl Config {
         provider::Outbound {
             ca_file: self.outbound.ca_file.clone(),
             proxy: self.outbound.proxy.clone(),
+            #[cfg(target_os = "linux")]
+            alone: Some(crate::sandbox::alone_with_a_provider),
             timeout: self
                 .outbound
                 .timeout_s
@@ -185,6 +193,8 @@ impl Config {
                     ("agent", "lock_on_screen_lock") => {
                         config.lock_on.screen = truth(&value, "agent.lock_on_screen_lock")?;
                     }
+                    ("agent", "group") => config.group = Some(string(&value, "agent.group")?),
+                    ("agent", "paths") => config.paths = paths(&value, "agent.paths")?,
                     ("limits", "keys_per_account") => {
                         config.keys_per_account =
                             Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
@@ -238,6 +248,20 @@ fn lifetime(value: &Value, key: &'static str) -> Result<Lifetime> {
     .map_err(|error| error.with_field(key))
 }
 
+fn paths(value: &Value, key: &'static str) -> Result<Vec<PathBuf>> {
+    let Value::Array(entries) = value else {
+        return Err(wrong_type().with_field(key));
+    };
+    let path = |entry: &Value| {
+        let path = PathBuf::from(string(entry, key)?);
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        Err(bad("a path is not absolute").with_field(key))
+    };
+    entries.iter().map(path).collect()
+}
+
 fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Result<u64> {
     value
         .as_integer()
@@ -277,7 +301,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
     )
 }
 
@@ -289,7 +313,7 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let config = Config::parse(
-            "[agent]\nlifetime = \"8h\"\nmax_lifetime = \"12h\"\nidle = 1800\nlock_on_suspend = false\n\
+            "[agent]\nlifetime = \"8h\"\nmax_lifetime = \"12h\"\nidle = 1800\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\nlock_on_suspend = false\n\
              lock_on_screen_lock = false\n[limits]\nkeys_per_account = 10\n\
              [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
              [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n",
@@ -305,6 +329,8 @@ mod tests {
         assert_eq!(config.lock_on, off);
         let absent = Config::parse("").unwrap().lock_on;
         assert!(absent.suspend && absent.screen);
+        assert_eq!(config.group.as_deref(), Some("akm"));
+        assert_eq!(config.paths, [Path::new("/mnt/nas")]);
         assert_eq!(config.keys_per_account, Some(10));
         assert_eq!(
             config.outbound.ca_file.as_deref(),
@@ -325,6 +351,9 @@ mod tests {
         for (text, field) in [
             ("[agent]\nlifetime = \"canary\"", Some("agent.lifetime")),
             ("[agent]\nlifetime = 0", Some("agent.lifetime")),
+            ("[agent]\ngroup = 7", Some("agent.group")),
+            ("[agent]\npaths = \"canary\"", Some("agent.paths")),
+            ("[agent]\npaths = [\"canary\"]", Some("agent.paths")),
             (
                 "[agent]\nmax_lifetime = \"canary\"",
                 Some("agent.max_lifetime"),

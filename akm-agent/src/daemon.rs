@@ -39,6 +39,8 @@ use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
 use crate::log::{self, Entry};
 use crate::manager::{self, Phase};
+#[cfg(target_os = "linux")]
+use crate::sandbox;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server};
 use crate::socket::{self, Directory};
@@ -141,9 +143,13 @@ pub fn is_agent(pid: i32) -> bool {
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
-/// or as the holder of its clipboard, serves to the end and returns the exit code.
+/// as the holder of its clipboard, or as a child of the doctor, serves to the end and returns the exit code.
 pub fn reexecuted() -> Option<ExitCode> {
     if let Some(code) = clipboard::reexecuted() {
+        return Some(code);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::probe::reexecuted() {
         return Some(code);
     }
     let mut arguments = std::env::args_os().skip(1);
@@ -184,6 +190,12 @@ fn say_ready(_: &Path) -> Result<()> {
 /// Errors: whatever stops the agent from starting; once it serves, none.
 pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     harden::agent()?;
+    #[cfg(target_os = "linux")]
+    if !sandbox::deny_calls() {
+        log::write(&Entry::Unbounded {
+            bound: "system_calls",
+        });
+    }
     if launch.bound_to_parent {
         bind_to_parent()?;
     }
@@ -224,9 +236,21 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
+        let group = config.group.as_deref();
+        let group = group.map(|group| socket::share(&places.socket, group));
+        let group = group.transpose()?;
+        #[cfg(target_os = "linux")]
+        if sandbox::confine(&bounds(&places, &config)) == Some(sandbox::Held::Nothing) {
+            log::write(&Entry::Unbounded { bound: "files" });
+        }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service))
+            let server = Server::new(Arc::clone(&service));
+            let server = match group {
+                Some(group) => server.with_group(group),
+                None => server,
+            };
+            let server = server
                 .with_jobs(jobs(&places, &service))
                 .with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
@@ -314,7 +338,7 @@ fn people(config: &Config) -> People {
         Ok(program) => Some(program),
         Err(error) => {
             // Without it the terminal is left, or nobody, which is a no.
-            log::failed(&error);
+            report(&error);
             None
         }
     });
@@ -322,6 +346,28 @@ fn people(config: &Config) -> People {
         .confirm_timeout_s
         .map_or(confirm::PATIENCE, Duration::from_secs);
     People::new(askpass, patience)
+}
+
+/// Which files it needs from here on.
+#[cfg(target_os = "linux")]
+fn bounds(places: &Places, config: &Config) -> sandbox::Bounds {
+    let above = |path: &Path| path.parent().map(Path::to_owned);
+    let own = [
+        above(&places.vault),
+        above(&places.socket),
+        Some(places.state.clone()),
+    ];
+    let mut write: Vec<PathBuf> = own.into_iter().flatten().collect();
+    write.push(places.backups.clone());
+    write.extend(config.paths.iter().cloned());
+    sandbox::Bounds {
+        own_user: config.group.is_some(),
+        write,
+        read: [above(&places.config), config.outbound.ca_file.clone()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
 }
 
 /// What the agent does by itself.

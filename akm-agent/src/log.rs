@@ -49,6 +49,11 @@ pub enum Entry {
     },
     /// The system refused to lock memory: keys could reach swap.
     MemoryNotLocked,
+    /// The kernel does not take a bound that the agent would set itself: it runs without.
+    Unbounded {
+        /// `system_calls` (seccomp) or `files` (Landlock).
+        bound: &'static str,
+    },
     /// Suspend and screen lock are heard of.
     Logind {
         /// Whether they are from now on.
@@ -79,7 +84,9 @@ impl Entry {
     const fn priority(&self) -> u8 {
         match self {
             Entry::Failed { .. } | Entry::Reloaded { error: Some(_), .. } => 3,
-            Entry::MemoryNotLocked | Entry::Logind { connected: false } => 4,
+            Entry::MemoryNotLocked
+            | Entry::Unbounded { .. }
+            | Entry::Logind { connected: false } => 4,
             Entry::Request { .. } => 7,
             _ => 6,
         }

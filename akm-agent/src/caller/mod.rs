@@ -117,6 +117,7 @@ mod tests {
         let peer = Peer {
             uid: 7,
             pid: Some(child.id() as i32),
+            gid: None,
         };
         child.wait().unwrap();
         let caller = Process::pin(&stream, peer).caller();

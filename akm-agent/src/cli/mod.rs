@@ -151,8 +151,7 @@ enum Command {
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
-    #[command(after_help = "Example:\n  akm doctor")]
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Run the whole job once, in a temporary home that is removed again
     Demo(demo::Demo),
     /// Print a completion script for a shell
@@ -301,7 +300,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),
-        Command::Doctor => doctor::doctor(json),
+        Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions { shell } => complete::script(shell),
         Command::Man(args) => man::man(&args),
