@@ -28,6 +28,8 @@ pub use ad::{Ad, Field};
 pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
+#[cfg(feature = "providers")]
+pub use primitives::{md5, rsa_public_key, rsa_verify};
 pub use series::{Series, open_series};
 pub use sign::{sign, verify, verifying_key};
 
@@ -56,6 +58,16 @@ pub fn tag(key: &LockedKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = primitives::HmacSha256::new(key.expose());
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finish()
+}
+
+/// `HMAC-SHA256(key, p₁ ‖ p₂ ‖ …)` (RFC 2104) under a secret that is shared with another program, by whose rules the parts
+/// are told apart.
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = primitives::HmacSha256::new(key);
+    for part in parts {
         mac.update(part);
     }
     mac.finish()

@@ -91,6 +91,17 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
+        (Op::BillingStatus, "{}"),
+        (Op::BillingOrders, "{}"),
+        (Op::BillingOrderLink, r#"{"tier":"pro"}"#),
+        (Op::BillingRedeem, r#"{"code":"x"}"#),
+        (Op::BillingCodesCreate, r#"{"tier":"pro","months":1}"#),
+        (
+            Op::BillingOrderResolve,
+            r#"{"provider":"x","number":"1","resolution":"grant"}"#,
+        ),
+        (Op::BillingContact, "{}"),
+        (Op::BillingNotices, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];

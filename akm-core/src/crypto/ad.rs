@@ -35,6 +35,8 @@ pub enum Field {
     LastTest = 12,
     /// The record of a provider that an account added.
     Provider = 13,
+    /// Where a hosted account's owner is reached, under a key of the machine.
+    Contact = 20,
 }
 
 /// What every encoding begins with.

@@ -213,3 +213,47 @@ pub(super) fn ed25519_verify(public: &[u8; 32], message: &[u8], signature: &[u8;
         .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
         .is_ok()
 }
+
+/// MD5 (RFC 1321) of the parts. Broken as a hash: for the signatures of a service that asks for nothing else.
+#[cfg(feature = "providers")]
+pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
+    let mut digest = md5::Md5::new();
+    for part in parts {
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// The RSA public key (RFC 8017 A.1.1, DER) in a `SubjectPublicKeyInfo` (RFC 5280 §4.1) in PEM; `None` if it is not one of
+/// 2048 bits or more.
+#[cfg(feature = "providers")]
+pub fn rsa_public_key(pem: &str) -> Option<Vec<u8>> {
+    /// rsaEncryption, without parameters (RFC 3279 §2.3.1).
+    const ALGORITHM: &[u8] = &[
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    /// Two bytes of length behind a tag: everything that holds 256 to 65535 bytes.
+    fn inside(der: &[u8], tag: u8) -> Option<&[u8]> {
+        let (head, rest) = der.split_at_checked(4)?;
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        (head[..2] == [tag, 0x82] && rest.len() == length).then_some(rest)
+    }
+    let body = pem
+        .trim()
+        .strip_prefix("-----BEGIN PUBLIC KEY-----")?
+        .strip_suffix("-----END PUBLIC KEY-----")?;
+    let body: String = body.split_ascii_whitespace().collect();
+    let der = data_encoding::BASE64.decode(body.as_bytes()).ok()?;
+    let bits = inside(inside(&der, 0x30)?.strip_prefix(ALGORITHM)?, 0x03)?;
+    let key = bits.strip_prefix(&[0])?;
+    inside(key, 0x30)?;
+    Some(key.to_vec())
+}
+
+/// Whether a signature is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2) of this key, of 2048 to 8192 bits.
+#[cfg(feature = "providers")]
+pub fn rsa_verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PKCS1_2048_8192_SHA256, public)
+        .verify(message, signature)
+        .is_ok()
+}

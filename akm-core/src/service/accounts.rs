@@ -140,6 +140,7 @@ impl Service {
             &request.account,
             &request.passphrase,
             request.totp.unwrap_or(true),
+            self.first_tier(caller).as_deref(),
             &mut |account: &Unlocked| {
                 let opened = self
                     .audit

@@ -9,7 +9,7 @@ use crate::protocol::{self, Cost, Op, Request, Response};
 use crate::store::Id;
 
 use super::session::Session;
-use super::{Service, done, failed};
+use super::{Service, billing, done, failed};
 
 /// One operation on one session, while the session cannot end.
 pub(super) struct Asked<'a> {
@@ -75,6 +75,7 @@ impl Service {
             Request::BackupSchedule(request) => self
                 .schedule_backups(caller, &request)
                 .map(Response::BackupSchedule),
+            request if billing::concerns(request.op()) => self.billing(caller, request),
             request => self.open_session(caller, request.op(), |asked| match request.op().cost() {
                 Cost::Quick => self.quick(asked, &request),
                 Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),
@@ -147,6 +148,7 @@ impl Service {
     ) -> Result<T> {
         let table = self.sessions.read();
         let session = table.live(caller.uid, &*self.host.clock)?;
+        self.admit(session)?;
         self.audited(&Asked::new(session, caller, op), act)
     }
 

@@ -12,11 +12,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::billing;
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
-use super::{Options, Service};
+use super::{Channel, Options, PushAnswer, Reminder, Service};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -24,6 +25,7 @@ pub struct Door {
     open: RwLock<Option<Service>>,
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
+    billing: Option<Arc<billing::Settings>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -38,6 +40,7 @@ impl Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
             clipboard: None,
+            billing: None,
         })
     }
 
@@ -51,11 +54,51 @@ impl Door {
         self
     }
 
+    /// As [`Service::with_billing`], also for the services after a restore.
+    #[must_use]
+    pub fn with_billing(mut self, settings: Arc<billing::Settings>) -> Door {
+        self.billing = Some(settings);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
     fn equipped(&self, service: Service) -> Service {
-        match &self.clipboard {
+        let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
             None => service,
+        };
+        match &self.billing {
+            Some(settings) => service.with_billing(Arc::clone(settings)),
+            None => service,
         }
+    }
+
+    /// As [`Service::take_push`].
+    pub fn take_push(&self, provider: &str, signature: Option<&str>, body: &[u8]) -> PushAnswer {
+        self.with(|service| Ok(service.take_push(provider, signature, body)))
+            .unwrap_or_else(|_| PushAnswer::unavailable())
+    }
+
+    /// As [`Service::poll_payments`].
+    pub fn poll_payments(&self) -> Result<()> {
+        self.with(Service::poll_payments)
+    }
+
+    /// As [`Service::settle_tiers`].
+    pub fn settle_tiers(&self) -> Result<()> {
+        self.with(Service::settle_tiers)
+    }
+
+    /// As [`Service::claim_reminders`].
+    pub fn claim_reminders(&self, channels: &[Channel]) -> Result<Vec<Reminder>> {
+        self.with(|service| service.claim_reminders(channels))
+    }
+
+    /// As [`Service::release_reminder`].
+    pub fn release_reminder(&self, reminder: &Reminder) -> Result<()> {
+        self.with(|service| service.release_reminder(reminder))
     }
 
     /// As [`Service::call`], and restores.

@@ -11,6 +11,7 @@
 mod accounts;
 mod backups;
 mod balance;
+mod billing;
 mod catalogue;
 mod checks;
 mod copy;
@@ -21,6 +22,8 @@ mod door;
 mod events;
 mod keyfile;
 mod keys;
+mod payments;
+mod reminding;
 mod restore;
 mod session;
 mod shape;
@@ -41,6 +44,8 @@ use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
 pub use door::Door;
+pub use payments::PushAnswer;
+pub use reminding::{Channel, Reminder};
 
 use backups::Backups;
 use dispatch::Asked;
@@ -84,6 +89,7 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
+    billing: billing::Billing,
     default_lifetime: Option<Duration>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
@@ -107,6 +113,7 @@ impl Service {
         let file = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
         let store: Arc<dyn Store> = Arc::clone(&file) as Arc<dyn Store>;
         let host_key = vault::load_host_key(&state, &*host.random)?;
+        let billing = billing::Billing::new(&host_key);
         let audit = Audit::open(
             &journal,
             Arc::clone(&store),
@@ -124,6 +131,7 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
+            billing,
             default_lifetime,
             path,
             clipboard: None,
@@ -184,6 +192,7 @@ impl Service {
         Ok(table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
+                self.admit(session)?;
                 let asked = Asked::new(session, caller, request.op());
                 self.audited(&asked, |asked| self.quick(asked, &request))
             }))
@@ -266,6 +275,7 @@ impl Service {
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }
+            Request::BillingTiers(_) => return Ok(Response::BillingTiers(self.tiers())),
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {
                 self.unlock(caller, &request).map(Response::AgentUnlock)

@@ -125,7 +125,6 @@ impl Sessions {
     }
 
     /// Who has a session.
-    #[cfg(feature = "providers")]
     pub(super) fn uids(&self) -> Vec<u32> {
         self.read().by_uid.keys().copied().collect()
     }

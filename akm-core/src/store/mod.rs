@@ -8,7 +8,10 @@
 
 use crate::error::Result;
 
+mod ledger;
 mod sqlite;
+
+pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
 
 pub(crate) use sqlite::open_private;
 pub use sqlite::{Contents, SqliteStore};

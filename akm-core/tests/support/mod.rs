@@ -66,6 +66,8 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
+    /// What is sold; counts from the next `reopen`.
+    pub billing: Option<Arc<akm_core::billing::Settings>>,
     service: Option<Door>,
     /// What a passphrase slot costs; counts from the next `reopen`.
     pub kdf_cost: KdfCost,
@@ -84,6 +86,7 @@ impl Bench {
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
             default_lifetime: None,
+            billing: None,
             kdf_cost: KdfCost::insecure_test(),
             service: None,
         };
@@ -118,6 +121,10 @@ impl Bench {
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,
             outbound: Outbound::default(),
+        })
+        .map(|door| match &self.billing {
+            Some(settings) => door.with_billing(Arc::clone(settings)),
+            None => door,
         })
     }
 

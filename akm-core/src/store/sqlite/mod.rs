@@ -35,6 +35,7 @@ use crate::host::{Clock, Random};
 
 mod accounts;
 mod backup;
+mod billing;
 mod events;
 mod files;
 mod keys;
