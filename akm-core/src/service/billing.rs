@@ -154,7 +154,7 @@ impl Service {
     }
 
     /// Where an account stands.
-    pub(super) fn standing(&self, account: &Id) -> Result<Standing> {
+    pub(super) fn tier_standing(&self, account: &Id) -> Result<Standing> {
         let rows = self.file.orders_of(account, MOST_ORDERS)?;
         self.weigh(&rows, self.now_ms())
     }
@@ -233,7 +233,7 @@ impl Service {
         if !account.hosted() {
             return Ok(self.key_limit);
         }
-        let of_tier = self.tier_of(&self.standing(account.id())?).keys;
+        let of_tier = self.tier_of(&self.tier_standing(account.id())?).keys;
         Ok(match (self.key_limit, of_tier) {
             (Some(all), Some(tier)) => Some(all.min(tier)),
             (all, tier) => all.or(tier),
@@ -256,12 +256,12 @@ impl Service {
         if !account.hosted() {
             return Ok(u32::MAX);
         }
-        let tier = self.tier_of(&self.standing(account.id())?);
+        let tier = self.tier_of(&self.tier_standing(account.id())?);
         Ok(tier.providers.unwrap_or(u32::MAX))
     }
 
     /// Counts a request of a hosted account: `rate_limited` past what its tier allows in a minute.
-    pub(super) fn admit(&self, session: &Session) -> Result<()> {
+    pub(super) fn count_request(&self, session: &Session) -> Result<()> {
         let account = &session.account;
         if !account.hosted() {
             return Ok(());
@@ -280,7 +280,7 @@ impl Service {
             // One row per account that asked in this minute.
             meter.retain(|_, minute| minute.number == number);
             // An order that cannot be read limits what is added, not what is asked.
-            let most = match self.standing(account.id()) {
+            let most = match self.tier_standing(account.id()) {
                 Ok(standing) => self.tier_of(&standing).requests_per_minute,
                 Err(_) => self
                     .billing
@@ -327,7 +327,7 @@ impl Service {
                 history: Vec::new(),
             });
         }
-        let standing = self.standing(account.id())?;
+        let standing = self.tier_standing(account.id())?;
         let tier = self.tier_of(&standing);
         let grace = i64::from(self.billing.settings.grace_days).saturating_mul(DAY_MS);
         Ok(BillingStanding {

@@ -148,7 +148,7 @@ impl Service {
     ) -> Result<T> {
         let table = self.sessions.read();
         let session = table.live(caller.uid, &*self.host.clock)?;
-        self.admit(session)?;
+        self.count_request(session)?;
         self.audited(&Asked::new(session, caller, op), act)
     }
 

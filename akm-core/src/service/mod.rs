@@ -192,7 +192,7 @@ impl Service {
         Ok(table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
-                self.admit(session)?;
+                self.count_request(session)?;
                 let asked = Asked::new(session, caller, request.op());
                 self.audited(&asked, |asked| self.quick(asked, &request))
             }))

@@ -165,7 +165,7 @@ impl Service {
         let now = self.now_ms();
         let mut notices = Vec::new();
         if account.hosted() {
-            let standing = self.standing(account.id())?;
+            let standing = self.tier_standing(account.id())?;
             let tier = self.tier_of(&standing);
             let about = |kind, days| NoticeInfo {
                 kind,
@@ -229,7 +229,7 @@ impl Service {
                 let Some(contact) = self.contact_of(&row.id)? else {
                     continue;
                 };
-                let standing = self.standing(&row.id)?;
+                let standing = self.tier_standing(&row.id)?;
                 if standing.phase == Phase::Paid
                     && let Some(end) = standing.until
                 {

@@ -104,7 +104,7 @@ pub fn custom(bench: &Bench, caller: &Caller) -> String {
         .call_as(
             caller.clone(),
             BillingOrderLink {
-                tier: "pro".to_owned(),
+                tier: "basic".to_owned(),
                 months: None,
                 provider: None,
             },
