@@ -15,7 +15,16 @@
 //! timeout_s = 30
 //! [tests]
 //! daily = true                 # test every key once a day while its account is open; off if absent
+//! [hosted]                     # for clients of network listeners
+//! registration = "invitation"  # open, invitation or closed; closed if absent
+//! totp_required = true         # an account without TOTP may do nothing but set it up
+//! idle = "30m"                 # a session ends unused after this
+//! absolute = "12h"             # and in any case after this
+//! requests_per_minute = 600    # of one address; 0 is no limit
+//! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
 //! ```
+
+mod hosted;
 
 use std::fs::File;
 use std::io::Read;
@@ -29,6 +38,8 @@ use akm_core::provider;
 use toml::{Table, Value};
 
 use crate::lifetime::Lifetime;
+
+pub use hosted::Hosted;
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -46,6 +57,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Whether keys are tested once a day by themselves.
     pub daily_tests: bool,
+    /// What holds for clients of network listeners.
+    pub hosted: Hosted,
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -159,6 +172,7 @@ impl Config {
                             .as_bool()
                             .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
                     }
+                    ("hosted", key) if config.hosted.set(key, &value)? => {}
                     _ => return Err(unknown()),
                 }
             }
@@ -201,7 +215,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
+        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
     )
 }
 

@@ -8,7 +8,7 @@
 //! Invariants: hardened before the first thread and before the vault is opened; the socket listens before
 //! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
 //! answers under way finish, every session is wiped, events are folded, the socket goes, exit 0. SIGUSR1
-//! locks. SIGHUP changes nothing.
+//! locks. SIGHUP takes up a changed certificate.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -33,7 +33,7 @@ use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
 use crate::server::timetable::DailyBackup;
-use crate::server::{self, Server};
+use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
 
 /// The hidden first argument of a program that runs itself again as the agent.
@@ -54,6 +54,8 @@ pub struct Launch {
     pub lifetime: Option<Lifetime>,
     /// End when the process that started the agent ends.
     pub bound_to_parent: bool,
+    /// Listen on the network too.
+    pub network: Option<network::Options>,
 }
 
 /// Starts an agent in the background and returns its process id when it is ready. If one serves the socket
@@ -174,16 +176,27 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         false => ensure_dir(vault_dir)?,
     }
     ensure_dir(&places.state)?;
+    // Before the socket, so that a mistyped option leaves nothing behind.
+    let network = match &launch.network {
+        Some(options) => Some(network::Network::bind(config.hosted.limits(options))?),
+        None => None,
+    };
     let (listener, bound) = socket::bind(&places.socket, directory)?;
-    let served = open(&places, &config, launch.lifetime).and_then(|service| {
+    let served = open(&places, &config, launch).and_then(|service| {
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service))
+            let mut server = Server::new(Arc::clone(&service))
                 .with_jobs(jobs(&places, &service))
                 .with_daily_tests(config.daily_tests);
+            if let Some(network) = network {
+                for address in network.addresses() {
+                    note(&format!("listening on {address}"));
+                }
+                server = server.with_network(network);
+            }
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
@@ -203,20 +216,25 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
-    Door::open(Options {
+fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> {
+    let door = Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
         backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        default_lifetime: lifetime
+        default_lifetime: launch
+            .lifetime
             .or(config.lifetime)
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
-    })
-    .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
+    })?
+    .with_clipboard(Arc::new(Helpers::default()));
+    Ok(Arc::new(match &launch.network {
+        Some(_) => door.with_hosting(config.hosted.rules.clone()),
+        None => door,
+    }))
 }
 
 /// What the agent does by itself.
@@ -249,7 +267,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.lock.recv() => server.lock_all().await,
-                _ = self.hang_up.recv() => {}
+                _ = self.hang_up.recv() => server.reload(),
             }
         }
     }
@@ -289,6 +307,7 @@ impl Launch {
                 .map(|text| Lifetime::parse(&text.to_string_lossy()))
                 .transpose()?,
             bound_to_parent: next().as_deref() == Some(OsStr::new("bound")),
+            network: None,
         })
     }
 }

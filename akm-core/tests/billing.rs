@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use akm_core::Kind;
 use akm_core::billing::Settings;
 use akm_core::protocol::{
-    AuditVerify, BillingCodesCreate, BillingContact, BillingNotices, BillingOrderLink,
+    AdminOrders, AuditVerify, BillingCodesCreate, BillingContact, BillingNotices, BillingOrderLink,
     BillingOrderResolve, BillingOrders, BillingRedeem, BillingStatus, BillingTiers, HookKind,
     KeyGet, KeyList, KeyRemove, Locale, NoticeKind, OrderState, Resolution, TierState,
 };
 use akm_core::service::Channel;
-use selling::{DAY, body, custom, hosted, orders, push, selling, settings, standing};
-use support::{Bench, PASSPHRASE, kind, new_key, secret};
+use selling::{DAY, body, custom, hosted, orders, push, selling, settings, sign_in, standing};
+use support::{Bench, kind, new_key, secret};
 
 fn unlimited_requests() -> Settings {
     let mut settings = settings();
@@ -38,7 +38,7 @@ fn add(bench: &Bench, caller: &akm_core::audit::Caller, name: &str) -> akm_core:
 #[test]
 fn a_tier_limits_hosted_accounts_and_never_the_owners_own() {
     let bench = selling(settings());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     for number in 0..10 {
         add(&bench, &alice, &format!("openai/k{number}")).unwrap();
     }
@@ -78,7 +78,7 @@ fn a_tier_limits_hosted_accounts_and_never_the_owners_own() {
 #[test]
 fn of_five_hundred_adds_with_one_place_left_one_passes() {
     let bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     for number in 0..9 {
         add(&bench, &alice, &format!("openai/k{number}")).unwrap();
     }
@@ -107,7 +107,7 @@ fn of_five_hundred_adds_with_one_place_left_one_passes() {
 #[test]
 fn falling_to_a_lower_tier_keeps_every_key_and_stops_adding() {
     let mut bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     let account = custom(&bench, &alice);
     assert_eq!(
         push(&bench, &body("1", &account, "pro", 1, "15.00", "paid")).status,
@@ -176,19 +176,7 @@ fn falling_to_a_lower_tier_keeps_every_key_and_stops_adding() {
     assert_eq!(kind(add(&bench, &alice, "openai/not")), Kind::LimitReached);
     // And it is all still so after a restart.
     bench.reopen();
-    bench
-        .call_as(
-            alice.clone(),
-            akm_core::protocol::AgentUnlock {
-                account: Some("alice".into()),
-                passphrase: secret(PASSPHRASE),
-                totp: None,
-                keyfile: None,
-                lifetime_s: None,
-                accept_rollback: None,
-            },
-        )
-        .unwrap();
+    let alice = sign_in(&bench, "alice");
     assert_eq!(standing(&bench, &alice).tier, "free");
     assert!(bench.call_as(alice, AuditVerify::default()).unwrap().ok);
 }
@@ -198,7 +186,7 @@ fn a_tier_limits_providers_of_ones_own_and_requests_in_a_minute() {
     let mut few = settings();
     few.tiers[0].requests_per_minute = Some(20);
     let bench = selling(few);
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     let provider = |id: &str| {
         akm_core::protocol::ProviderAdd {
         record: serde_json::from_value(serde_json::json!({"id": id, "display_name": "M", "display_name_zh": "M",
@@ -231,8 +219,8 @@ fn a_tier_limits_providers_of_ones_own_and_requests_in_a_minute() {
 #[test]
 fn a_code_is_good_once_for_one_account_and_until_its_end() {
     let bench = selling(settings());
-    let alice = hosted(&bench, 1, "alice");
-    let bob = hosted(&bench, 2, "bob");
+    let alice = hosted(&bench, "alice");
+    let bob = hosted(&bench, "bob");
     let create = |count, expires: Option<&str>| BillingCodesCreate {
         tier: "basic".to_owned(),
         months: 2,
@@ -318,7 +306,7 @@ fn a_code_is_good_once_for_one_account_and_until_its_end() {
 #[test]
 fn what_cannot_be_matched_waits_for_a_human_who_decides_once() {
     let bench = selling(settings());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     let account = custom(&bench, &alice);
     let pushes = [
         (
@@ -415,10 +403,9 @@ fn what_cannot_be_matched_waits_for_a_human_who_decides_once() {
         "basic",
         "what was bought beside it stays"
     );
-    let held = BillingOrders {
-        all: Some(true),
+    let held = AdminOrders {
         state: Some(OrderState::Held),
-        ..BillingOrders::default()
+        ..AdminOrders::default()
     };
     let numbers: Vec<String> = bench
         .call(held)
@@ -430,27 +417,22 @@ fn what_cannot_be_matched_waits_for_a_human_who_decides_once() {
     assert_eq!(numbers, ["4"]);
     // Pages, and one's own.
     let page = bench
-        .call(BillingOrders {
-            all: Some(true),
+        .call(AdminOrders {
             limit: Some(3),
-            ..BillingOrders::default()
+            ..AdminOrders::default()
         })
         .unwrap();
-    let rest = BillingOrders {
-        all: Some(true),
+    let rest = AdminOrders {
         limit: Some(3),
         after: page.next,
-        ..BillingOrders::default()
+        ..AdminOrders::default()
     };
     assert_eq!(
         (page.orders.len(), bench.call(rest).unwrap().orders.len()),
         (3, 1)
     );
-    let all = BillingOrders {
-        all: Some(true),
-        ..BillingOrders::default()
-    };
-    assert_eq!(kind(bench.call_as(alice.clone(), all)), Kind::Denied);
+    let all = bench.call_as(alice.clone(), AdminOrders::default());
+    assert_eq!(kind(all), Kind::Denied);
     let own = bench.call_as(alice, BillingOrders::default()).unwrap();
     assert!(own.orders.iter().all(|order| order.account.is_none()));
     assert_eq!(own.orders.len(), 4);
@@ -510,7 +492,7 @@ fn contact(bench: &Bench, caller: &akm_core::audit::Caller) {
 fn reminders_are_claimed_once_for_7_3_and_1_days_and_each_channel_and_survive_a_restart() {
     const BOTH: &[Channel] = &[Channel::Mail, Channel::Hook];
     let mut bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     contact(&bench, &alice);
     let account = custom(&bench, &alice);
     push(&bench, &body("1", &account, "basic", 1, "5.00", "paid"));
@@ -546,7 +528,7 @@ fn reminders_are_claimed_once_for_7_3_and_1_days_and_each_channel_and_survive_a_
 #[test]
 fn a_reminder_that_was_not_sent_is_given_back_and_one_that_was_missed_is_not_made_up_for() {
     let bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     contact(&bench, &alice);
     let account = custom(&bench, &alice);
     push(&bench, &body("1", &account, "basic", 1, "5.00", "paid"));
@@ -596,7 +578,7 @@ fn a_reminder_that_was_not_sent_is_given_back_and_one_that_was_missed_is_not_mad
 #[test]
 fn a_key_that_expires_is_spoken_of_while_its_owner_is_signed_in_and_listed_as_a_notice() {
     let bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     contact(&bench, &alice);
     for (name, expires) in [
         ("openai/soon", "2027-01-17"),
@@ -632,19 +614,7 @@ fn a_key_that_expires_is_spoken_of_while_its_owner_is_signed_in_and_listed_as_a_
         0,
         "locked"
     );
-    bench
-        .call_as(
-            alice.clone(),
-            akm_core::protocol::AgentUnlock {
-                account: Some("alice".into()),
-                passphrase: secret(PASSPHRASE),
-                totp: None,
-                keyfile: None,
-                lifetime_s: None,
-                accept_rollback: None,
-            },
-        )
-        .unwrap();
+    let _alice = sign_in(&bench, "alice");
     let claimed = bench.service().claim_reminders(&[Channel::Mail]).unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].key.as_deref(), Some("openai/soon"));
@@ -662,7 +632,7 @@ fn a_key_that_expires_is_spoken_of_while_its_owner_is_signed_in_and_listed_as_a_
 #[test]
 fn where_somebody_is_reached_is_not_readable_at_rest_and_goes_when_they_say_so() {
     let bench = selling(unlimited_requests());
-    let alice = hosted(&bench, 1, "alice");
+    let alice = hosted(&bench, "alice");
     contact(&bench, &alice);
     let mut bytes = std::fs::read(bench.vault()).unwrap();
     bytes.extend(std::fs::read(bench.vault().with_extension("db-wal")).unwrap_or_default());

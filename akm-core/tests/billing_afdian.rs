@@ -84,7 +84,7 @@ impl Shop {
         let clock = ManualClock::at(1_800_000_000_000);
         let afdian = afdian(change(setup(&server.origin(), TEST_PUBLIC)), clock).unwrap();
         let bench = selling(settings(afdian));
-        let alice = hosted(&bench, 1, "alice");
+        let alice = hosted(&bench, "alice");
         let account = custom(&bench, &alice);
         Shop {
             server,

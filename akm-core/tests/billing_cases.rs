@@ -14,9 +14,7 @@ use akm_core::billing::term::add_months;
 use akm_core::protocol::{BillingStatus, OrderState};
 use akm_core::service::PushAnswer;
 use akm_core::{Kind, Secret};
-use selling::{
-    body, custom, customer, gateway, hosted, orders, product, push, selling, settings, standing,
-};
+use selling::{body, custom, gateway, hosted, orders, product, push, selling, settings, standing};
 use support::{Bench, kind, new_key};
 
 const CASES: &str = include_str!("fixtures/billing/payment_cases.json");
@@ -26,7 +24,7 @@ fn cases() -> Vec<serde_json::Value> {
     file["cases"].as_array().unwrap().clone()
 }
 
-/// A customer, and pushes for their account.
+/// A and pushes for their account.
 struct Shop {
     bench: Bench,
     alice: akm_core::audit::Caller,
@@ -49,7 +47,7 @@ impl Shop {
             .push(product("gateway", "dollar", "basic", 1999));
         settings.products.last_mut().unwrap().currency = "USD".to_owned();
         let bench = selling(settings);
-        let alice = hosted(&bench, 1, "alice");
+        let alice = hosted(&bench, "alice");
         let account = custom(&bench, &alice);
         Shop {
             bench,
@@ -225,7 +223,7 @@ fn run(case: &serde_json::Value) {
             );
         }
         "order-of-other-user" => {
-            let bob = hosted(&shop.bench, 2, "bob");
+            let bob = hosted(&shop.bench, "bob");
             push(&shop.bench, &good);
             // The same order in Bob's name, and an order for a name that Bob made up from Alice's.
             let bobs = custom(&shop.bench, &bob);
@@ -396,7 +394,7 @@ fn g05_all_permutations_of_five_events_end_in_one_state() {
     let shop = Shop::open();
     let mut ends = std::collections::BTreeSet::new();
     for (number, permutation) in orders_of_events.iter().enumerate() {
-        let caller = hosted(&shop.bench, 10 + number as u32, &format!("p{number}"));
+        let caller = hosted(&shop.bench, &format!("p{number}"));
         let account = custom(&shop.bench, &caller);
         for index in permutation {
             // Numbers are unique per provider, so each customer has their own.
@@ -468,7 +466,7 @@ fn g06_an_edited_order_or_one_from_another_vault_is_refused_and_keys_stay() {
     ];
     for (what, edit) in edits {
         let shop = Shop::open();
-        let bob = hosted(&shop.bench, 2, "bob");
+        let bob = hosted(&shop.bench, "bob");
         push(&shop.bench, &shop.good());
         if what == "a refund undone" {
             push(&shop.bench, &shop.good().replace("paid", "refunded"));
@@ -533,7 +531,7 @@ fn g06_an_edited_order_or_one_from_another_vault_is_refused_and_keys_stay() {
             row,
         )
         .unwrap();
-    let status = other.bench.call_as(customer(1), BillingStatus {});
+    let status = other.bench.call_as(other.alice.clone(), BillingStatus {});
     assert_eq!(kind(status), Kind::Corrupt);
     assert_eq!(shop.tier(), "basic", "control: at home it is good");
 }

@@ -91,15 +91,12 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
+        (Op::SessionList, "{}"),
+        (Op::SessionRevoke, "{}"),
         (Op::BillingStatus, "{}"),
         (Op::BillingOrders, "{}"),
         (Op::BillingOrderLink, r#"{"tier":"pro"}"#),
         (Op::BillingRedeem, r#"{"code":"x"}"#),
-        (Op::BillingCodesCreate, r#"{"tier":"pro","months":1}"#),
-        (
-            Op::BillingOrderResolve,
-            r#"{"provider":"x","number":"1","resolution":"grant"}"#,
-        ),
         (Op::BillingContact, "{}"),
         (Op::BillingNotices, "{}"),
         (Op::BackupCreate, "{}"),
@@ -749,6 +746,7 @@ fn support_register(account: &str) -> akm_core::protocol::AccountRegister {
         account: account.into(),
         passphrase: secret("p"),
         totp: Some(false),
+        invitation: None,
     }
 }
 

@@ -127,12 +127,22 @@ pub enum OrderState {
 }
 
 wire! {
-    /// Asks for orders: one's own, or, for an administrator, everybody's.
+    /// Asks for the account's orders.
     #[derive(Default)]
     request BillingOrders {
-        /// Everybody's.
+        /// Only those in this state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        all: Option<bool>,
+        state: Option<OrderState>,
+        /// Most orders in the answer, 1 to 1000; 100 if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    }
+}
+
+wire! {
+    /// Asks for everybody's orders; for an administrator.
+    #[derive(Default)]
+    request AdminOrders {
         /// Only those in this state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state: Option<OrderState>,

@@ -2,12 +2,12 @@
 //!
 //! Invariants: an account that its owner made here has no limits, whatever its row says: what it is stands sealed with its
 //! keys. How many keys there may be is asked before the insertion, enforced by it, and asked again inside its transaction, where
-//! no order can come between. Administration is for the owner of the agent's uid, on the host.
+//! no order can come between. Who may administer was decided at the gate.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::audit::Caller;
+use crate::audit::{Caller, Via};
 use crate::billing::codes::{self, Codes};
 use crate::billing::order::Note;
 use crate::billing::term::{self, MAX_MONTHS};
@@ -19,15 +19,15 @@ use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::protocol::{
-    BillingCodesCreate, BillingOrderLink, BillingOrderResolve, BillingOrders, BillingRedeem,
-    BillingStanding, Op, OrderInfo, OrderLink, OrderPage, RedeemCodes, Request, Resolution,
-    Response, TierChange, TierInfo, TierState, Tiers,
+    AdminOrders, BillingCodesCreate, BillingOrderLink, BillingOrderResolve, BillingOrders,
+    BillingRedeem, BillingStanding, Op, OrderInfo, OrderLink, OrderPage, RedeemCodes, Request,
+    Resolution, Response, TierChange, TierInfo, TierState, Tiers,
 };
 use crate::store::{Id, Ledger, OrderRow, Settled, Store, TierRow};
-use crate::vault::{Origin, Unlocked};
+use crate::vault::Unlocked;
 
 use super::session::Session;
-use super::{Asked, Service, keys, origin, shape};
+use super::{Asked, Service, keys, shape};
 
 /// Most orders of an account that are weighed.
 pub(super) const MOST_ORDERS: u32 = 10_000;
@@ -64,7 +64,7 @@ impl Billing {
 
 /// Whether an operation is one of this room.
 pub(super) fn concerns(op: Op) -> bool {
-    op.name().starts_with("billing.")
+    op.name().starts_with("billing.") && op.authority() == crate::protocol::Authority::Session
 }
 
 const NOT_SOLD: Error = Error::new(Kind::Unavailable, "nothing is sold here");
@@ -91,12 +91,6 @@ impl Service {
             Request::BillingRedeem(request) => {
                 self.redeem(asked, request).map(Response::BillingRedeem)
             }
-            Request::BillingCodesCreate(request) => self
-                .create_codes(asked, request)
-                .map(Response::BillingCodesCreate),
-            Request::BillingOrderResolve(request) => self
-                .resolve_order(asked, request)
-                .map(Response::BillingOrderResolve),
             Request::BillingContact(request) => {
                 self.contact(asked, request).map(Response::BillingContact)
             }
@@ -141,16 +135,11 @@ impl Service {
 
     /// The tier that an account begins with; none for one that the owner of this machine makes for themselves.
     pub(super) fn first_tier(&self, caller: &Caller) -> Option<String> {
-        match origin(caller) {
-            Origin::Owner => None,
-            Origin::Other => Some(
-                self.billing
-                    .settings
-                    .tiers
-                    .first()
-                    .map_or_else(String::new, |tier| tier.id.clone()),
-            ),
+        if caller.via == Via::Host {
+            return None;
         }
+        let first = self.billing.settings.tiers.first();
+        Some(first.map_or_else(String::new, |tier| tier.id.clone()))
     }
 
     /// Where an account stands.
@@ -228,16 +217,14 @@ impl Service {
             .unwrap_or(&NOTHING)
     }
 
-    /// Most keys of an account.
+    /// Most keys of an account: the least of what holds for all, what an administrator set, and its tier's.
     pub(super) fn key_limit(&self, account: &Unlocked) -> Result<Option<u64>> {
-        if !account.hosted() {
-            return Ok(self.key_limit);
-        }
-        let of_tier = self.tier_of(&self.tier_standing(account.id())?).keys;
-        Ok(match (self.key_limit, of_tier) {
-            (Some(all), Some(tier)) => Some(all.min(tier)),
-            (all, tier) => all.or(tier),
-        })
+        let own = self.vault.standing(account.id())?.key_limit;
+        let of_tier = match account.hosted() {
+            true => self.tier_of(&self.tier_standing(account.id())?).keys,
+            false => None,
+        };
+        Ok([self.key_limit, own, of_tier].into_iter().flatten().min())
     }
 
     /// Inside the inserting transaction: whether the limit still is what was enforced.
@@ -322,7 +309,7 @@ impl Service {
                 until: None,
                 holds_until: None,
                 keys,
-                most_keys: self.key_limit,
+                most_keys: self.key_limit(account)?,
                 most_providers: None,
                 history: Vec::new(),
             });
@@ -363,23 +350,20 @@ impl Service {
 
     fn list_orders(&self, asked: &Asked<'_>, request: &BillingOrders) -> Result<OrderPage> {
         let limit = keys::page_limit(request.limit)?;
-        let all = request.all.unwrap_or(false);
-        if !all {
-            let account = asked.session.account.id();
-            if request.after.is_some() {
-                return Err(Error::invalid("after", "one's own orders are one page"));
+        let account = asked.session.account.id();
+        let mut orders = Vec::new();
+        for row in self.file.orders_of(account, MOST_ORDERS)?.into_iter().rev() {
+            let order = self.open_order(row)?;
+            if request.state.is_none_or(|state| state == order.state) {
+                orders.push(described(&order, None)?);
             }
-            let mut orders = Vec::new();
-            for row in self.file.orders_of(account, MOST_ORDERS)?.into_iter().rev() {
-                let order = self.open_order(row)?;
-                if request.state.is_none_or(|state| state == order.state) {
-                    orders.push(described(&order, None)?);
-                }
-            }
-            orders.truncate(limit as usize);
-            return Ok(OrderPage { orders, next: None });
         }
-        administrator(asked.caller)?;
+        orders.truncate(limit as usize);
+        Ok(OrderPage { orders, next: None })
+    }
+
+    pub(super) fn list_all_orders(&self, request: &AdminOrders) -> Result<OrderPage> {
+        let limit = keys::page_limit(request.limit)?;
         let after = request.after.as_deref().map(read_cursor).transpose()?;
         let before = after
             .as_ref()
@@ -489,8 +473,11 @@ impl Service {
         self.tier_status(account)
     }
 
-    fn create_codes(&self, asked: &Asked<'_>, request: &BillingCodesCreate) -> Result<RedeemCodes> {
-        administrator(asked.caller)?;
+    pub(super) fn create_codes(
+        &self,
+        caller: &Caller,
+        request: &BillingCodesCreate,
+    ) -> Result<RedeemCodes> {
         let codes = self.redeem_codes()?;
         let settings = &self.billing.settings;
         if settings
@@ -514,12 +501,17 @@ impl Service {
         let (made, rows): (Vec<_>, Vec<_>) = (0..count)
             .map(|_| codes.create(&request.tier, request.months, expires_at))
             .unzip();
-        self.file.add_codes(&rows, &mut || self.event(asked))?;
+        self.as_admin(caller, Op::BillingCodesCreate, |event| {
+            self.file.add_codes(&rows, event)
+        })?;
         Ok(RedeemCodes { codes: made })
     }
 
-    fn resolve_order(&self, asked: &Asked<'_>, request: &BillingOrderResolve) -> Result<OrderInfo> {
-        administrator(asked.caller)?;
+    pub(super) fn resolve_order(
+        &self,
+        caller: &Caller,
+        request: &BillingOrderResolve,
+    ) -> Result<OrderInfo> {
         let row = self
             .file
             .order(&request.provider, &request.number)?
@@ -585,27 +577,23 @@ impl Service {
             }
         }
         let row = decided.close(&self.billing.key, &self.file.vault_id())?;
-        self.file.settle(
-            &request.provider,
-            &request.number,
-            &mut |stored| match stored {
-                Some(stored) if self.open_order(stored.clone())? == seen => Ok(Some(row.clone())),
-                _ => Err(Error::new(Kind::Conflict, "the order changed meanwhile")
-                    .with_hint("try again")),
-            },
-            &mut |rows| self.settled(rows),
-            &mut || self.event(asked),
-        )?;
+        self.as_admin(caller, Op::BillingOrderResolve, |event| {
+            self.file.settle(
+                &request.provider,
+                &request.number,
+                &mut |stored| match stored {
+                    Some(stored) if self.open_order(stored.clone())? == seen => {
+                        Ok(Some(row.clone()))
+                    }
+                    _ => Err(Error::new(Kind::Conflict, "the order changed meanwhile")
+                        .with_hint("try again")),
+                },
+                &mut |rows| self.settled(rows),
+                event,
+            )
+        })?;
         let account = self.name_of(decided.account.as_ref())?;
         described(&decided, account)
-    }
-}
-
-/// Administration belongs to whoever owns this machine's agent, never to an account that came over the network.
-fn administrator(caller: &Caller) -> Result<()> {
-    match origin(caller) {
-        Origin::Owner => Ok(()),
-        Origin::Other => Err(Error::new(Kind::Denied, "this is for an administrator")),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
-use super::{Channel, Options, PushAnswer, Reminder, Service};
+use super::{Channel, Hosting, Options, PushAnswer, Reminder, Service, Visitor};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -26,6 +26,7 @@ pub struct Door {
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
     billing: Option<Arc<billing::Settings>>,
+    hosting: Option<Hosting>,
 }
 
 const CLOSED: Error = Error::new(
@@ -41,6 +42,7 @@ impl Door {
             options,
             clipboard: None,
             billing: None,
+            hosting: None,
         })
     }
 
@@ -48,16 +50,24 @@ impl Door {
     #[must_use]
     pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
         self.clipboard = Some(clipboard);
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        *open = open.take().map(|service| self.equipped(service));
-        drop(open);
-        self
+        self.equip_again()
+    }
+
+    /// As [`Service::with_hosting`], also for the services after a restore.
+    #[must_use]
+    pub fn with_hosting(mut self, hosting: Hosting) -> Door {
+        self.hosting = Some(hosting);
+        self.equip_again()
     }
 
     /// As [`Service::with_billing`], also for the services after a restore.
     #[must_use]
     pub fn with_billing(mut self, settings: Arc<billing::Settings>) -> Door {
         self.billing = Some(settings);
+        self.equip_again()
+    }
+
+    fn equip_again(self) -> Door {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.take().map(|service| self.equipped(service));
         drop(open);
@@ -67,6 +77,10 @@ impl Door {
     fn equipped(&self, service: Service) -> Service {
         let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        };
+        let service = match &self.hosting {
+            Some(hosting) => service.with_hosting(hosting.clone()),
             None => service,
         };
         match &self.billing {
@@ -99,6 +113,16 @@ impl Door {
     /// As [`Service::release_reminder`].
     pub fn release_reminder(&self, reminder: &Reminder) -> Result<()> {
         self.with(|service| service.release_reminder(reminder))
+    }
+
+    /// Whether a vault is open and can be read.
+    pub fn ready(&self) -> Result<()> {
+        self.with(Service::ready)
+    }
+
+    /// As [`Service::visitor`].
+    pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
+        self.with(|service| service.visitor(caller))
     }
 
     /// As [`Service::call`], and restores.

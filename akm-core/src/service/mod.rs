@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod admin;
 mod backups;
 mod balance;
 mod billing;
@@ -20,6 +21,7 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod hosting;
 mod keyfile;
 mod keys;
 mod payments;
@@ -35,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Outcome};
+use crate::audit::{Audit, Caller, Event, Outcome, Via};
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -44,13 +46,14 @@ use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
 pub use door::Door;
+pub use hosting::{Hosting, Registration, Visitor};
 pub use payments::PushAnswer;
 pub use reminding::{Channel, Reminder};
 
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
-use session::{Session, Sessions};
+use session::{Principal, Session, Sessions};
 
 /// The account of a local vault, where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -93,6 +96,8 @@ pub struct Service {
     default_lifetime: Option<Duration>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    /// What holds for clients of network listeners; without it nobody is served there.
+    hosting: Option<Hosting>,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -135,6 +140,7 @@ impl Service {
             default_lifetime,
             path,
             clipboard: None,
+            hosting: None,
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -143,37 +149,30 @@ impl Service {
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        self.gate(caller, request.op())?;
         match request.op().authority() {
             Authority::Anyone => self.without_session(caller, request),
-            Authority::Session => {
-                self.gate(caller, request.op())?;
-                self.with_session(caller, request)
-            }
+            Authority::Session => self.with_session(caller, request),
+            Authority::Admin | Authority::Owner => self.administer(caller, request),
         }
     }
 
-    /// The locked gate: `locked` where the operation needs a session and the caller has none. A transport asks before
-    /// it looks at the request's content.
+    /// The gate: `locked` where the operation needs a session and the caller has none, `denied` where it is not for this
+    /// caller at all. A transport asks before it looks at the request's content.
     pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
-        match op.authority() {
-            Authority::Anyone => Ok(()),
-            Authority::Session => self
-                .sessions
-                .read()
-                .live(caller.uid, &*self.host.clock)
-                .map(drop),
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Ok(());
         }
+        self.admit(&self.sessions.read(), caller, op)
     }
 
     /// As [`Service::gate`], without ever waiting: `None` while the table of sessions is being changed.
     pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
-        match op.authority() {
-            Authority::Anyone => Some(Ok(())),
-            Authority::Session => {
-                let table = self.sessions.try_read()?;
-                Some(table.live(caller.uid, &*self.host.clock).map(drop))
-            }
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Some(Ok(()));
         }
+        let table = self.sessions.try_read()?;
+        Some(self.admit(&table, caller, op))
     }
 
     /// As [`Service::call`] for operations of [`Cost::Quick`], without ever waiting for slow work: where it
@@ -186,16 +185,20 @@ impl Service {
         let Some(table) = self.sessions.try_read() else {
             return Err(request);
         };
+        // On the host the look-up below is the whole gate.
+        if caller.via != Via::Host
+            && let Err(refused) = self.admit(&table, caller, request.op())
+        {
+            return Ok(Err(refused));
+        }
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table
-            .live(caller.uid, &*self.host.clock)
-            .and_then(|session| {
-                self.count_request(session)?;
-                let asked = Asked::new(session, caller, request.op());
-                self.audited(&asked, |asked| self.quick(asked, &request))
-            }))
+        Ok(table.live(caller, &*self.host.clock).and_then(|session| {
+            self.count_request(session)?;
+            let asked = Asked::new(session, caller, request.op());
+            self.audited(&asked, |asked| self.quick(asked, &request))
+        }))
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -212,15 +215,15 @@ impl Service {
     /// Ends the sessions whose time is over; returns after the wipe.
     pub fn expire(&self) {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |uid, session| {
-                self.note_lock(uid, session)
+            .close_expired(self.host.clock.boot(), &mut |who, session| {
+                self.note_lock(who, session)
             });
     }
 
     /// Ends every session; returns after the wipe.
     pub fn lock_all(&self) {
         self.sessions
-            .close_all(&mut |uid, session| self.note_lock(uid, session));
+            .close_all(&mut |who, session| self.note_lock(who, session));
     }
 
     /// How many audit events wait in the journal.
@@ -248,12 +251,12 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, uid: u32, session: &Session) {
-        self.withdraw();
-        let caller = Caller {
-            uid,
-            ..this_process()
-        };
+    fn note_lock(&self, who: Principal, session: &Session) {
+        let mut caller = this_process();
+        if let Principal::Uid(uid) = who {
+            caller.uid = uid;
+            self.withdraw();
+        }
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
@@ -349,5 +352,6 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe,
+        via: Default::default(),
     }
 }

@@ -8,12 +8,12 @@ use crate::billing::contact::{check_email, check_hook};
 use crate::billing::{Contact, Hook, Phase};
 use crate::crypto::{self, Ad, Field};
 use crate::error::{Error, Result};
-use crate::protocol::{BillingContact, ContactInfo, Locale, NoticeInfo, NoticeKind, Notices, Op};
+use crate::protocol::{BillingContact, ContactInfo, Locale, NoticeInfo, NoticeKind, Notices};
 use crate::store::{Id, Ledger, Store};
 use crate::vault::{Record, Unlocked};
 
 use super::payments::PAGE;
-use super::{Asked, Service, shape, this_process};
+use super::{Asked, Service, shape};
 
 /// Days before an end on which somebody is reminded, from the last.
 const DAYS: [u32; 3] = [1, 3, 7];
@@ -239,27 +239,23 @@ impl Service {
                 }
             }
         }
-        for uid in self.sessions.uids() {
-            let caller = crate::audit::Caller {
-                uid,
-                ..this_process()
+        let table = self.sessions.read();
+        for (_, session) in table.all() {
+            if session.is_over(&*self.host.clock) {
+                continue;
+            }
+            let account = &session.account;
+            let Some(contact) = self.contact_of(account.id())? else {
+                continue;
             };
-            // A session that ended meanwhile is asked for nothing.
-            let _ = self.open_session(&caller, Op::BillingNotices, |asked| {
-                let account = &asked.session.account;
-                let Some(contact) = self.contact_of(account.id())? else {
-                    return Ok(());
+            for record in self.expiring(account, self.now_ms())? {
+                let Some(end) = record.expires_at else {
+                    continue;
                 };
-                for record in self.expiring(account, self.now_ms())? {
-                    let Some(end) = record.expires_at else {
-                        continue;
-                    };
-                    let about = (*account.id(), account.name().as_str(), record.id, end);
-                    let what = (None, Some(record.name.to_string()));
-                    self.claim(about, what, &contact, channels, &mut claimed)?;
-                }
-                Ok(())
-            });
+                let about = (*account.id(), account.name().as_str(), record.id, end);
+                let what = (None, Some(record.name.to_string()));
+                self.claim(about, what, &contact, channels, &mut claimed)?;
+            }
         }
         Ok(claimed)
     }

@@ -66,7 +66,7 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
-    /// What is sold; counts from the next `reopen`.
+    /// What is sold, to whoever registers over the network; counts from the next `reopen`.
     pub billing: Option<Arc<akm_core::billing::Settings>>,
     service: Option<Door>,
     /// What a passphrase slot costs; counts from the next `reopen`.
@@ -123,7 +123,15 @@ impl Bench {
             outbound: Outbound::default(),
         })
         .map(|door| match &self.billing {
-            Some(settings) => door.with_billing(Arc::clone(settings)),
+            Some(settings) => {
+                door.with_billing(Arc::clone(settings))
+                    .with_hosting(akm_core::service::Hosting {
+                        registration: akm_core::service::Registration::Open,
+                        totp_required: false,
+                        idle: Duration::from_secs(400 * 86_400),
+                        absolute: Duration::from_secs(400 * 86_400),
+                    })
+            }
             None => door,
         })
     }
@@ -179,6 +187,7 @@ impl Bench {
             account: account.into(),
             passphrase: secret(PASSPHRASE),
             totp: Some(totp),
+            invitation: None,
         })
         .unwrap()
     }
@@ -230,6 +239,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        via: Default::default(),
     }
 }
 

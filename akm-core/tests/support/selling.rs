@@ -10,11 +10,12 @@ use akm_core::audit::Caller;
 use akm_core::billing::gateway::Gateway;
 use akm_core::billing::{PaymentProvider, Product, Settings};
 use akm_core::protocol::{
-    AccountRegister, BillingOrderLink, BillingOrders, BillingStanding, BillingStatus, OrderPage,
+    AccountRegister, AdminOrders, AgentUnlock, BillingOrderLink, BillingStanding, BillingStatus,
+    OrderPage,
 };
 use akm_core::service::PushAnswer;
 
-use super::support::{Bench, PASSPHRASE, me, secret};
+use super::support::{Bench, PASSPHRASE, secret};
 
 pub const SECRET: &str = "a secret of the gateway, for tests";
 pub const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -61,28 +62,40 @@ pub fn selling(settings: Settings) -> Bench {
     bench
 }
 
-/// Somebody who comes from elsewhere than the owner's own socket.
-pub fn customer(number: u32) -> Caller {
-    Caller {
-        uid: me().uid + number,
-        ..me()
-    }
-}
+const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
 
-/// Registers `name` as a customer's account and leaves it unlocked.
-pub fn hosted(bench: &Bench, number: u32, name: &str) -> Caller {
-    let caller = customer(number);
-    bench
+/// Registers `name` as a customer's account over the network and leaves it unlocked.
+pub fn hosted(bench: &Bench, name: &str) -> Caller {
+    let registered = bench
         .call_as(
-            caller.clone(),
+            Caller::network(ADDRESS, None),
             AccountRegister {
                 account: name.to_owned(),
                 passphrase: secret(PASSPHRASE),
                 totp: Some(false),
+                invitation: None,
             },
         )
         .unwrap();
-    caller
+    Caller::network(ADDRESS, Some(registered.token.unwrap().expose()))
+}
+
+/// Signs in again.
+pub fn sign_in(bench: &Bench, name: &str) -> Caller {
+    let unlocked = bench
+        .call_as(
+            Caller::network(ADDRESS, None),
+            AgentUnlock {
+                account: Some(name.to_owned()),
+                passphrase: secret(PASSPHRASE),
+                totp: None,
+                keyfile: None,
+                lifetime_s: None,
+                accept_rollback: None,
+            },
+        )
+        .unwrap();
+    Caller::network(ADDRESS, Some(unlocked.token.unwrap().expose()))
 }
 
 pub fn standing(bench: &Bench, caller: &Caller) -> BillingStanding {
@@ -90,12 +103,7 @@ pub fn standing(bench: &Bench, caller: &Caller) -> BillingStanding {
 }
 
 pub fn orders(bench: &Bench) -> OrderPage {
-    bench
-        .call(BillingOrders {
-            all: Some(true),
-            ..BillingOrders::default()
-        })
-        .unwrap()
+    bench.call(AdminOrders::default()).unwrap()
 }
 
 /// What an order link of the customer carries.

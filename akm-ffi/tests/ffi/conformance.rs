@@ -136,7 +136,10 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
-        Op::BackupList => &[InvalidInput],
+        Op::BackupList | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => &[InvalidInput],
+        Op::SessionList => &[Locked, InvalidInput],
+        Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
+        Op::AdminGrant | Op::AdminAccount => &[InvalidInput, NotFound],
         Op::BackupVerify => &[InvalidInput, NotFound],
         Op::BackupRestore => &[
             InvalidInput,
