@@ -16,8 +16,8 @@ use akm_core::error::{Error, Kind};
 use akm_core::protocol::{self, Mark, Op};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE as COOKIES, HOST,
-    HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE as COOKIES, HOST, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, StatusCode};
@@ -73,11 +73,12 @@ fn check(network: &Network, client: &proxies::Client, request: &Request<()>) -> 
             (Some(_), Some(_)) => Err(malformed()),
         }
     };
-    // Two ways to say where a request ends, or whom it is for, are one too many.
+    // Two ways to say where a request ends, or whom it is for, are one too many: a body has a length, and the name stands
+    // in Host. That both were sent is not seen here any more, because hyper takes the length away then.
     let target = request.uri();
     if target.authority().is_some()
         || target.scheme().is_some()
-        || (headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING))
+        || headers.contains_key(TRANSFER_ENCODING)
     {
         return Err(malformed());
     }
