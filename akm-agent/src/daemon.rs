@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+use crate::selling::Selling;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
@@ -181,15 +182,16 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         Some(options) => Some(network::Network::bind(config.hosted.limits(options))?),
         None => None,
     };
+    let selling = Selling::load(&places.config, config.outbound())?;
     let (listener, bound) = socket::bind(&places.socket, directory)?;
-    let served = open(&places, &config, launch).and_then(|service| {
+    let served = open(&places, &config, launch, selling.as_ref()).and_then(|service| {
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
             let mut server = Server::new(Arc::clone(&service))
-                .with_jobs(jobs(&places, &service))
+                .with_jobs(jobs(&places, &service, selling.as_ref()))
                 .with_daily_tests(config.daily_tests);
             if let Some(network) = network {
                 for address in network.addresses() {
@@ -216,7 +218,12 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> {
+fn open(
+    places: &Places,
+    config: &Config,
+    launch: &Launch,
+    selling: Option<&Selling>,
+) -> Result<Arc<Door>> {
     let door = Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
@@ -231,6 +238,10 @@ fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> 
         outbound: config.outbound(),
     })?
     .with_clipboard(Arc::new(Helpers::default()));
+    let door = match selling {
+        Some(selling) => door.with_billing(selling.settings()),
+        None => door,
+    };
     Ok(Arc::new(match &launch.network {
         Some(_) => door.with_hosting(config.hosted.rules.clone()),
         None => door,
@@ -238,8 +249,11 @@ fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> 
 }
 
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
-    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+fn jobs(places: &Places, service: &Arc<Door>, selling: Option<&Selling>) -> Scheduler {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    if let Some(selling) = selling {
+        jobs.extend(selling.jobs(service));
+    }
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 

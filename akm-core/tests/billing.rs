@@ -447,7 +447,10 @@ fn what_cannot_be_matched_waits_for_a_human_who_decides_once() {
 fn without_configuration_nothing_of_it_is_reachable() {
     let bench = Bench::initialized();
     for provider in ["afdian", "gateway", "code", "", "../afdian"] {
-        assert_eq!(bench.service().take_push(provider, None, b"{}").status, 404);
+        assert_eq!(
+            bench.service().take_push(provider, "", None, b"{}").status,
+            404
+        );
     }
     let link = BillingOrderLink {
         tier: "pro".into(),
@@ -470,7 +473,10 @@ fn without_configuration_nothing_of_it_is_reachable() {
     // The control: with it, the same push is looked at.
     let selling = selling(settings());
     assert_eq!(
-        selling.service().take_push("gateway", None, b"{}").status,
+        selling
+            .service()
+            .take_push("gateway", "", "", None, b"{}")
+            .status,
         400
     );
 }

@@ -106,7 +106,7 @@ impl Shop {
     fn push(&self, order: &Value) -> PushAnswer {
         self.bench
             .service()
-            .take_push("afdian", None, &pushed(order))
+            .take_push("afdian", "", "", None, &pushed(order))
     }
 
     fn tier(&self) -> String {
@@ -270,7 +270,10 @@ fn g02_a_hundred_parallel_pushes_of_an_order_are_credited_once() {
         for _ in 0..100 {
             scope.spawn(|| {
                 assert_eq!(
-                    shop.bench.service().take_push("afdian", None, &body).status,
+                    shop.bench
+                        .service()
+                        .take_push("afdian", "", "", None, &body)
+                        .status,
                     200
                 )
             });
@@ -327,7 +330,7 @@ fn g01_forged_pushes_and_orders_of_other_creators_grant_nothing() {
         assert_eq!(
             shop.bench
                 .service()
-                .take_push("afdian", None, body.as_bytes())
+                .take_push("afdian", "", "", None, body.as_bytes())
                 .status,
             400,
             "{body}"
@@ -344,10 +347,10 @@ fn g01_forged_pushes_and_orders_of_other_creators_grant_nothing() {
     moved["user_id"] = json!("df397fe8374811eaacee52540025c377");
     let mut envelope = good;
     envelope["data"]["order"] = moved;
-    let answer = shop
-        .bench
-        .service()
-        .take_push("afdian", None, envelope.to_string().as_bytes());
+    let answer =
+        shop.bench
+            .service()
+            .take_push("afdian", "", "", None, envelope.to_string().as_bytes());
     assert_eq!(answer.status, 400);
     assert_eq!(
         (shop.tier().as_str(), orders(&shop.bench).orders.len()),

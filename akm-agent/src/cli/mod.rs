@@ -15,6 +15,7 @@ mod admin;
 mod agent;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod check;
 mod copy;
@@ -35,7 +36,7 @@ mod provider;
 mod reference;
 mod run;
 mod session;
-mod text;
+pub(crate) mod text;
 mod totp;
 mod usage;
 
@@ -134,6 +135,8 @@ enum Command {
     Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
+    /// Tiers, orders and reminders of an account on a server
+    Billing(billing::Billing),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -282,6 +285,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Export(args) => export::export(&args, json),
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
+        Command::Billing(args) => billing::billing(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Admin(args) => admin::admin(args, json),

@@ -104,7 +104,7 @@ pub fn check_hook(hook: &Hook, known: &[(HookKind, String)]) -> Result<()> {
 }
 
 impl Hook {
-    /// Sends a text.
+    /// Sends a text. `unavailable` and `denied` where it surely was not taken.
     #[cfg(feature = "providers")]
     pub fn send(&self, outbound: &crate::provider::Outbound, text: &str) -> Result<()> {
         let answer = crate::provider::post_json(outbound, &self.url, self.kind.body(text))?;
@@ -112,7 +112,7 @@ impl Hook {
             return Ok(());
         }
         Err(Error::new(
-            crate::error::Kind::Provider,
+            crate::error::Kind::Denied,
             "the hook did not take the text",
         ))
     }

@@ -28,6 +28,7 @@ pub mod tier;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
 
 pub use contact::{Contact, Hook, HookKind};
 pub use order::{Order, State};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub payments: Vec<Arc<dyn PaymentProvider>>,
     /// Whether redeem codes are made and taken.
     pub codes: bool,
+    /// What must stand behind the provider's name in the address that pushes come to: a cheap gate, no proof.
+    pub push_secret: Option<Secret>,
     /// Where each kind of chat hook may point: the beginning of its address.
     pub hooks: Vec<(HookKind, String)>,
 }
@@ -63,6 +66,7 @@ impl Default for Settings {
             products: Vec::new(),
             payments: Vec::new(),
             codes: false,
+            push_secret: None,
             hooks: contact::known_hooks(),
         }
     }
@@ -106,6 +110,15 @@ impl Settings {
                     != (&product.provider, &product.id, product.goods)
             })
         });
+        let gate = self.push_secret.as_ref().is_none_or(|secret| {
+            secret.len() >= 16 && secret.expose().bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        if !gate {
+            return Err(Error::new(
+                Kind::InvalidInput,
+                "the secret in the address of pushes is empty, too short, or not of letters and digits",
+            ));
+        }
         if self.grace_days > 366 || !sold || !unique {
             return Err(BAD.with_hint(
                 "a product names a provider that is configured, a tier above the first, a price, and 1 to 120 months",

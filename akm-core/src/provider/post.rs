@@ -6,13 +6,14 @@
 use zeroize::Zeroizing;
 
 use super::address::BaseUrl;
-use super::outbound::{Outbound, exchange};
+use super::outbound::{Failure, Outbound, exchange};
 use super::plan::Plan;
 use super::rules::Method;
 use crate::error::{Error, Kind, Result};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-/// Sends `body` and returns the body of a successful answer. `provider` if there is none.
+/// Sends `body` and returns the body of a successful answer. `unavailable` where nothing was sent, `provider` where there is no
+/// such answer.
 pub fn post_json(outbound: &Outbound, url: &str, body: Vec<u8>) -> Result<Zeroizing<Vec<u8>>> {
     let (address, query) = match url.split_once('?') {
         Some((address, query)) => (address, Some(query.to_owned())),
@@ -28,7 +29,7 @@ pub fn post_json(outbound: &Outbound, url: &str, body: Vec<u8>) -> Result<Zeroiz
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = exchange(outbound, &plan, headers, Some(body))
-        .map_err(|failure| Error::new(Kind::Provider, failure.sentence()))?;
+        .map_err(|failure| Error::new(kind(failure), failure.sentence()))?;
     if answer.status != 200 {
         return Err(Error::new(
             Kind::Provider,
@@ -36,4 +37,18 @@ pub fn post_json(outbound: &Outbound, url: &str, body: Vec<u8>) -> Result<Zeroiz
         ));
     }
     Ok(answer.body)
+}
+
+const fn kind(failure: Failure) -> Kind {
+    match failure {
+        Failure::Internal
+        | Failure::Roots(_)
+        | Failure::Proxy
+        | Failure::NoName
+        | Failure::NotPublic
+        | Failure::NoConnection
+        | Failure::Certificate
+        | Failure::Tls => Kind::Unavailable,
+        Failure::BrokenAnswer | Failure::TooLarge | Failure::TooSlow => Kind::Provider,
+    }
 }

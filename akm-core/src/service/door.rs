@@ -90,8 +90,14 @@ impl Door {
     }
 
     /// As [`Service::take_push`].
-    pub fn take_push(&self, provider: &str, signature: Option<&str>, body: &[u8]) -> PushAnswer {
-        self.with(|service| Ok(service.take_push(provider, signature, body)))
+    pub fn take_push(
+        &self,
+        provider: &str,
+        gate: &str,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> PushAnswer {
+        self.with(|service| Ok(service.take_push(provider, gate, signature, body)))
             .unwrap_or_else(|_| PushAnswer::unavailable())
     }
 

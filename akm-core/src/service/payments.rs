@@ -50,9 +50,21 @@ impl PushAnswer {
 }
 
 impl Service {
-    /// Takes a push of a provider: `body` as it came, `signature` the header `Akm-Signature`. May wait for the provider.
-    pub fn take_push(&self, provider: &str, signature: Option<&str>, body: &[u8]) -> PushAnswer {
-        let Some(payment) = self.payment(provider) else {
+    /// Takes a push of a provider: `gate` is what stood behind its name in the address, `signature` the header
+    /// `Akm-Signature`, `body` as it came. May wait for the provider.
+    pub fn take_push(
+        &self,
+        provider: &str,
+        gate: &str,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> PushAnswer {
+        let wanted = self.billing.settings.push_secret.as_ref();
+        let wanted = wanted.map_or("", |secret| secret.expose());
+        let payment = self
+            .payment(provider)
+            .filter(|_| crypto::equal(gate.as_bytes(), wanted.as_bytes()));
+        let Some(payment) = payment else {
             return PushAnswer::of(404, br#"{"ec":404,"em":"not found"}"#);
         };
         if body.len() > MAX_PUSH {
