@@ -388,13 +388,16 @@ mod tests {
     #[test]
     fn options_that_do_not_go_together_are_refused() {
         let listen = |text: &str| vec![Listen::parse(text).unwrap()];
-        let field = |options: Options| Network::bind(options).err().unwrap().field();
+        let field = |options: Options| {
+            let refused = Network::bind(options).err().unwrap();
+            refused.field().map(str::to_owned)
+        };
         assert_eq!(
             field(Options {
                 listen: listen("https://127.0.0.1:0"),
                 ..Options::default()
             }),
-            Some("cert")
+            Some("cert".to_owned())
         );
         assert_eq!(
             field(Options {
@@ -402,7 +405,7 @@ mod tests {
                 hosts: vec!["a b".into()],
                 ..Options::default()
             }),
-            Some("host")
+            Some("host".to_owned())
         );
         let network = Network::bind(Options {
             listen: listen("http://127.0.0.1:0"),
