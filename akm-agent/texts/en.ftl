@@ -588,3 +588,4 @@ reminder-key-subject = akm: { $key } expires in { $days ->
    *[other] { $days } days
   }
 reminder-key = The key { $key } of your account { $account } expires on { $date }. From then on it is not handed out; akm rotate stores a new secret, akm edit --expires moves the date.
+import-needs-settings = a database of LLM API Manager needs the settings of its server

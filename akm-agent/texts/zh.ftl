@@ -559,3 +559,4 @@ reminder-tier-subject = akm：套餐 { $tier } 将在 { $days } 天后到期
 reminder-tier = 您的账户 { $account } 的套餐 { $tier } 将于 { $date } 到期。到期后所有密钥仍归您所有，照常可以取用；只是不能再新增超出免费套餐的密钥。
 reminder-key-subject = akm：{ $key } 将在 { $days } 天后过期
 reminder-key = 您的账户 { $account } 的密钥 { $key } 将于 { $date } 过期。此后将不再提供；akm rotate 可存入新的密钥，akm edit --expires 可修改日期。
+import-needs-settings = 导入 LLM API Manager 的数据库需要其服务器的设置文件

@@ -7,11 +7,12 @@
 //! ceilings before any memory is allocated; keys live in [`LockedKey`]s.
 //!
 //! Deliberately absent: choices. One cipher, one hash, one way to stretch a passphrase; a second one would
-//! come with a number of its own. (`age` is another program's format, with the ciphers that it names; nothing at rest in a vault uses them.) Cipher crates are named in `primitives` alone.
+//! come with a number of its own. (`age` and `fernet` are other programs' formats, with the ciphers that they name; nothing at rest in a vault uses them.) Cipher crates are named in `primitives` alone.
 
 mod ad;
 pub mod age;
 mod blob;
+pub mod fernet;
 mod kdf;
 mod primitives;
 mod series;

@@ -68,7 +68,7 @@ enum Command {
         #[arg(long, value_name = "N")]
         days: Option<u32>,
     },
-    /// List everybody's orders, those that wait for a human first of all
+    /// List everybody's orders
     #[command(after_help = "Example:\n  akm admin orders --held")]
     Orders(billing::All),
     /// Decide about an order that waits for a human

@@ -192,6 +192,21 @@ pub(super) fn scrypt(password: &[u8], salt: &[u8], log_n: u8, out: &mut [u8; 32]
     ::scrypt::scrypt(password, salt, &params, out).map_err(|_| REFUSED)
 }
 
+/// PBKDF2-HMAC-SHA256 (RFC 8018 §5.2). For what another program sealed. Costs are not judged.
+pub(super) fn pbkdf2(password: &[u8], salt: &[u8], rounds: u32, out: &mut [u8]) {
+    ::pbkdf2::pbkdf2_hmac::<sha2::Sha256>(password, salt, rounds, out);
+}
+
+/// AES-128-CBC decryption in place (NIST SP 800-38A §6.2) with PKCS #7 padding (RFC 5652 §6.3); the length without it. For
+/// Fernet alone, which authenticates before it decrypts.
+pub(super) fn cbc_open(key: &[u8; 16], iv: &[u8; 16], data: &mut [u8]) -> Result<usize> {
+    use cbc::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
+    cbc::Decryptor::<aes::Aes128>::new(key.into(), iv.into())
+        .decrypt_padded::<Pkcs7>(data)
+        .map(<[u8]>::len)
+        .map_err(|_| Error::corrupt("encrypted data has no padding"))
+}
+
 /// An Ed25519 signature (RFC 8032 §5.1.6) by the key of this seed.
 pub(super) fn ed25519_sign(seed: &LockedKey, message: &[u8]) -> [u8; 64] {
     SigningKey::from_bytes(seed.expose())

@@ -14,8 +14,8 @@ mod sqlite;
 
 pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
 
-pub(crate) use sqlite::open_private;
 pub use sqlite::{Contents, SqliteStore};
+pub(crate) use sqlite::{open_private, read_manager};
 
 /// A random identifier.
 pub type Id = [u8; 16];

@@ -9,7 +9,8 @@ use super::values::{
 use crate::error::{Error, Kind, Result};
 use crate::store::{BeforeCommit, CodeRow, Decide, Id, Ledger, OrderRow, Tag, TierRow, Weigh};
 
-const COLUMNS: &str = "provider, number, account, state, paid_at, seen_at, mac, body";
+const COLUMNS: &str = "
+    provider, number, account, state, paid_at, seen_at, mac, body";
 /// Most orders of an account that are weighed; see the billing room.
 const MOST: u32 = 10_000;
 
