@@ -11,11 +11,13 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use akm_core::Kind;
+use akm_core::audit::Caller;
 use akm_core::billing::Settings;
 use akm_core::protocol::{
     AdminOrders, AuditVerify, BillingCodesCreate, BillingContact, BillingNotices, BillingOrderLink,
     BillingOrderResolve, BillingOrders, BillingRedeem, BillingStatus, BillingTiers, HookKind,
-    KeyGet, KeyList, KeyRemove, Locale, NoticeKind, OrderState, Resolution, TierState,
+    KeyGet, KeyList, KeyRemove, Locale, NoticeKind, OrderState, Request, Resolution, Response,
+    TierState,
 };
 use akm_core::service::Channel;
 use selling::{DAY, body, custom, hosted, orders, push, selling, settings, sign_in, standing};
@@ -73,6 +75,41 @@ fn a_tier_limits_hosted_accounts_and_never_the_owners_own() {
     assert_eq!(kind(add(&bench, &alice, "openai/more")), Kind::LimitReached);
     let tiers = bench.call(BillingTiers {}).unwrap();
     assert_eq!(tiers.tiers[2].sold_by, ["gateway"]);
+}
+
+#[test]
+fn a_server_that_sells_nothing_limits_nobody() {
+    let mut bench = Bench::new();
+    bench.close();
+    let door = bench
+        .open()
+        .unwrap()
+        .with_hosting(akm_core::service::Hosting {
+            registration: akm_core::service::Registration::Open,
+            totp_required: false,
+            ..akm_core::service::Hosting::default()
+        });
+    let from = std::net::IpAddr::from([203, 0, 113, 7]);
+    let register = akm_core::protocol::AccountRegister {
+        account: "alice".to_owned(),
+        passphrase: secret(support::PASSPHRASE),
+        totp: Some(false),
+        invitation: None,
+    };
+    let answer = door.call(&Caller::network(from, None), Request::from(register));
+    let Ok(Response::AccountRegister(registered)) = answer else {
+        panic!("{answer:?}")
+    };
+    let alice = Caller::network(from, Some(registered.token.unwrap().expose()));
+    for number in 0..130 {
+        let key = new_key(&format!("openai/k{number}"), "sk-x");
+        door.call(&alice, Request::from(key)).unwrap();
+    }
+    let answer = door.call(&alice, Request::from(BillingStatus {}));
+    let Ok(Response::BillingStatus(status)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((status.state, status.most_keys), (TierState::Local, None));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The arms for tiers and orders, and the limits that a tier sets.
 //!
 //! Invariants: an account that its owner made here has no limits, whatever its row says: what it is stands sealed with its
-//! keys. How many keys there may be is asked before the insertion, enforced by it, and asked again inside its transaction, where
+//! keys; and where nothing is sold nobody has. How many keys there may be is asked before the insertion, enforced by it, and asked again inside its transaction, where
 //! no order can come between. Who may administer was decided at the gate.
 
 use std::collections::HashMap;
@@ -42,6 +42,8 @@ const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 pub(super) struct Billing {
     pub(super) key: LockedKey,
     pub(super) settings: Arc<Settings>,
+    /// Whether the tiers hold: a server that sells nothing limits nobody by them.
+    on: bool,
     meter: Mutex<HashMap<Id, Minute>>,
 }
 
@@ -57,6 +59,7 @@ impl Billing {
         Billing {
             key: crypto::derive(host_key, "billing"),
             settings: Arc::default(),
+            on: false,
             meter: Mutex::default(),
         }
     }
@@ -70,10 +73,11 @@ pub(super) fn concerns(op: Op) -> bool {
 const NOT_SOLD: Error = Error::new(Kind::Unavailable, "nothing is sold here");
 
 impl Service {
-    /// Sells by these settings.
+    /// Sells by these settings; from here on tiers limit hosted accounts.
     #[must_use]
     pub fn with_billing(mut self, settings: Arc<Settings>) -> Service {
         self.billing.settings = settings;
+        self.billing.on = true;
         self
     }
 
@@ -217,10 +221,15 @@ impl Service {
             .unwrap_or(&NOTHING)
     }
 
+    /// Whether a tier limits the account: it is one of a hosted service that has tiers.
+    pub(super) fn has_tier(&self, account: &Unlocked) -> bool {
+        self.billing.on && account.hosted()
+    }
+
     /// Most keys of an account: the least of what holds for all, what an administrator set, and its tier's.
     pub(super) fn key_limit(&self, account: &Unlocked) -> Result<Option<u64>> {
         let own = self.vault.standing(account.id())?.key_limit;
-        let of_tier = match account.hosted() {
+        let of_tier = match self.has_tier(account) {
             true => self.tier_of(&self.tier_standing(account.id())?).keys,
             false => None,
         };
@@ -240,7 +249,7 @@ impl Service {
 
     /// Most providers of its own that an account may have.
     pub(super) fn provider_limit(&self, account: &Unlocked) -> Result<u32> {
-        if !account.hosted() {
+        if !self.has_tier(account) {
             return Ok(u32::MAX);
         }
         let tier = self.tier_of(&self.tier_standing(account.id())?);
@@ -250,7 +259,7 @@ impl Service {
     /// Counts a request of a hosted account: `rate_limited` past what its tier allows in a minute.
     pub(super) fn count_request(&self, session: &Session) -> Result<()> {
         let account = &session.account;
-        if !account.hosted() {
+        if !self.has_tier(account) {
             return Ok(());
         }
         let now = self.now_ms();
@@ -302,7 +311,7 @@ impl Service {
 
     fn tier_status(&self, account: &Unlocked) -> Result<BillingStanding> {
         let keys = self.vault.count_keys(account)?;
-        if !account.hosted() {
+        if !self.has_tier(account) {
             return Ok(BillingStanding {
                 tier: tier::LOCAL.to_owned(),
                 state: TierState::Local,

@@ -164,7 +164,7 @@ impl Service {
         let account = &asked.session.account;
         let now = self.now_ms();
         let mut notices = Vec::new();
-        if account.hosted() {
+        if self.has_tier(account) {
             let standing = self.tier_standing(account.id())?;
             let tier = self.tier_of(&standing);
             let about = |kind, days| NoticeInfo {
