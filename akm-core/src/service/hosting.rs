@@ -267,6 +267,15 @@ impl Service {
         Ok(())
     }
 
+    /// How providers are reached for this caller. This machine is not for clients of the network to reach into: an
+    /// address of its own that somebody gave a key would lead to whatever else runs here.
+    #[cfg(feature = "providers")]
+    pub(super) fn outbound_for(&self, caller: &Caller) -> crate::provider::Outbound {
+        let mut outbound = self.outbound.clone();
+        outbound.loopback &= caller.via == Via::Host;
+        outbound
+    }
+
     pub(super) fn list_sessions(&self, caller: &Caller) -> Result<SessionPage> {
         let table = self.sessions.read();
         let mine = table.live(caller, &*self.host.clock)?;
