@@ -70,7 +70,10 @@ pub(super) fn concerns(op: Op) -> bool {
     op.name().starts_with("billing.") && op.authority() == crate::protocol::Authority::Session
 }
 
-const NOT_SOLD: Error = Error::new(Kind::Unavailable, "nothing is sold here");
+fn not_sold() -> Error {
+    Error::new(Kind::Unavailable, "nothing is sold here")
+        .with_hint("tiers are sold where the server has a billing.toml")
+}
 
 impl Service {
     /// Sells by these settings; from here on tiers limit hosted accounts.
@@ -405,7 +408,7 @@ impl Service {
     fn order_link(&self, asked: &Asked<'_>, request: &BillingOrderLink) -> Result<OrderLink> {
         let settings = &self.billing.settings;
         if settings.payments.is_empty() {
-            return Err(NOT_SOLD);
+            return Err(not_sold());
         }
         let months = request.months.unwrap_or(1);
         if !(1..=MAX_MONTHS).contains(&months) {
@@ -446,7 +449,7 @@ impl Service {
 
     fn redeem_codes(&self) -> Result<Codes> {
         if !self.billing.settings.codes {
-            return Err(NOT_SOLD);
+            return Err(not_sold());
         }
         let again = LockedKey::build(|to| {
             to.copy_from_slice(self.billing.key.expose());
