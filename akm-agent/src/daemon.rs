@@ -41,6 +41,7 @@ use crate::log::{self, Entry};
 use crate::manager::{self, Phase};
 #[cfg(target_os = "linux")]
 use crate::sandbox;
+use crate::selling::Selling;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
@@ -229,6 +230,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         Some(options) => Some(network::Network::bind(config.hosted.limits(options))?),
         None => None,
     };
+    let selling = Selling::load(&places.config, config.outbound())?;
     let (listener, bound) = match manager::listener()? {
         Some((listener, path)) => {
             places.socket = path;
@@ -239,7 +241,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             (listener, Some(bound))
         }
     };
-    let served = open(&places, &config, launch).and_then(|service| {
+    let served = open(&places, &config, launch, selling.as_ref()).and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
@@ -258,7 +260,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 None => server,
             };
             let mut server = server
-                .with_jobs(jobs(&places, &service))
+                .with_jobs(jobs(&places, &service, selling.as_ref()))
                 .with_daily_tests(config.daily_tests);
             if let Some(network) = network {
                 for address in network.addresses() {
@@ -326,7 +328,12 @@ fn lifetimes(config: &Config, lifetime: Option<Lifetime>) -> Lifetimes {
     }
 }
 
-fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> {
+fn open(
+    places: &Places,
+    config: &Config,
+    launch: &Launch,
+    selling: Option<&Selling>,
+) -> Result<Arc<Door>> {
     let door = Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
@@ -340,6 +347,10 @@ fn open(places: &Places, config: &Config, launch: &Launch) -> Result<Arc<Door>> 
     .with_clipboard(Arc::new(Helpers::default()))
     .with_callers(Arc::new(people(config)));
     door.set_lifetimes(lifetimes(config, launch.lifetime));
+    let door = match selling {
+        Some(selling) => door.with_billing(selling.settings()),
+        None => door,
+    };
     Ok(Arc::new(match &launch.network {
         Some(_) => door.with_hosting(config.hosted.rules.clone()),
         None => door,
@@ -397,8 +408,11 @@ fn bounds(places: &Places, config: &Config, launch: &Launch) -> sandbox::Bounds 
 }
 
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
-    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+fn jobs(places: &Places, service: &Arc<Door>, selling: Option<&Selling>) -> Scheduler {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    if let Some(selling) = selling {
+        jobs.extend(selling.jobs(service));
+    }
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 
