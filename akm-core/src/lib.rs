@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `dashboard`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -25,6 +25,8 @@ pub mod backup;
 pub mod clipboard;
 #[cfg(feature = "vault")]
 pub mod crypto;
+#[cfg(feature = "vault")]
+pub mod dashboard;
 #[cfg(feature = "vault")]
 pub mod host;
 #[cfg(feature = "vault")]

@@ -29,6 +29,7 @@ pub mod openapi;
 mod plain;
 mod test;
 mod transfer;
+mod ui;
 mod vault;
 
 pub use account::*;
@@ -44,6 +45,7 @@ pub use key::*;
 pub use keyfile::*;
 pub use test::*;
 pub use transfer::*;
+pub use ui::*;
 pub use vault::*;
 
 /// Largest request body in bytes.
@@ -107,6 +109,8 @@ pub trait Operation: Serialize + DeserializeOwned {
     const OP: Op;
     /// What success carries.
     type Result: Serialize + DeserializeOwned;
+    /// Its result out of an answer; `None` of another operation's.
+    fn result(answer: Response) -> Option<Self::Result>;
 }
 
 macro_rules! operations {
@@ -185,6 +189,9 @@ macro_rules! operations {
         $(impl Operation for $op {
             const OP: Op = Op::$op;
             type Result = $result;
+            fn result(answer: Response) -> Option<$result> {
+                match answer { Response::$op(result) => Some(result), _ => None }
+            }
         })*
 
         #[cfg(feature = "openapi")]
@@ -201,6 +208,8 @@ operations! {
     AgentUnlock, "agent.unlock" => Unlocked, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Closes the session; answers after the wipe.
     AgentLock, "agent.lock" => Empty, Anyone, Audited, Store, [Repeatable, Credential, EndsSession];
+    /// Makes a link that lets one browser into the dashboard.
+    UiOpen, "ui.open" => UiLink, Anyone, Audited, Store, [Credential];
     /// Creates an account (the first one creates the vault) and leaves it unlocked.
     AccountRegister, "account.register" => Registered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Replaces the passphrase.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::audit::Caller;
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
@@ -24,6 +25,7 @@ pub struct Door {
     open: RwLock<Option<Service>>,
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -38,6 +40,7 @@ impl Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
             clipboard: None,
+            dashboard: None,
         })
     }
 
@@ -51,9 +54,23 @@ impl Door {
         self
     }
 
+    /// As [`Service::with_dashboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_dashboard(mut self, dashboard: Arc<dyn Dashboard>) -> Door {
+        self.dashboard = Some(dashboard);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
     fn equipped(&self, service: Service) -> Service {
-        match &self.clipboard {
+        let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        };
+        match &self.dashboard {
+            Some(dashboard) => service.with_dashboard(Arc::clone(dashboard)),
             None => service,
         }
     }

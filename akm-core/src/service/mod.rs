@@ -27,6 +27,7 @@ mod shape;
 #[cfg(feature = "providers")]
 mod testing;
 mod transfer;
+mod ui;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome};
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, Op, Request, Response};
@@ -87,6 +89,7 @@ pub struct Service {
     default_lifetime: Option<Duration>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -127,6 +130,7 @@ impl Service {
             default_lifetime,
             path,
             clipboard: None,
+            dashboard: None,
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -276,6 +280,7 @@ impl Service {
             Request::AccountRecover(request) => {
                 self.recover(caller, &request).map(Response::AccountRecover)
             }
+            Request::UiOpen(_) => self.open_ui(caller).map(Response::UiOpen),
             Request::BackupList(_) => return self.list_backups().map(Response::BackupList),
             Request::BackupVerify(request) => {
                 return self

@@ -136,7 +136,8 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
-        Op::BackupList => &[InvalidInput],
+        // Unavailable where there is no dashboard, so no case asks for one.
+        Op::BackupList | Op::UiOpen => &[InvalidInput],
         Op::BackupVerify => &[InvalidInput, NotFound],
         Op::BackupRestore => &[
             InvalidInput,
@@ -158,9 +159,9 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
                 .flat_map(|case| &case.steps)
                 .filter(|step| step.op == op.name())
         };
-        // A copy needs a display: `akm-agent/tests/clipboard.rs` makes one.
+        // A copy needs a display, and a link an agent: `akm-agent/tests/{clipboard,web}.rs` have them.
         assert!(
-            *op == Op::KeyCopy || steps().any(|step| step.expected.is_ok()),
+            matches!(op, Op::KeyCopy | Op::UiOpen) || steps().any(|step| step.expected.is_ok()),
             "{} never succeeds",
             op.name()
         );
