@@ -15,6 +15,8 @@
 //! timeout_s = 30
 //! [tests]
 //! daily = true                 # test every key once a day while its account is open; off if absent
+//! [web]
+//! folder = "/etc/akm/web"      # theme.css, logo.svg, texts.en.ftl, texts.zh.ftl in place of akm's own
 //! ```
 
 use std::fs::File;
@@ -46,6 +48,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Whether keys are tested once a day by themselves.
     pub daily_tests: bool,
+    /// What replaces the dashboard's style, logo and texts.
+    pub web_folder: Option<PathBuf>,
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -139,13 +143,7 @@ impl Config {
                             Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
                     }
                     ("outbound", "ca_file") => {
-                        let path = PathBuf::from(string(&value, "outbound.ca_file")?);
-                        if !path.is_absolute() {
-                            return Err(
-                                bad("a path is not absolute").with_field("outbound.ca_file")
-                            );
-                        }
-                        config.outbound.ca_file = Some(path);
+                        config.outbound.ca_file = Some(absolute(&value, "outbound.ca_file")?);
                     }
                     ("outbound", "proxy") => {
                         config.outbound.proxy = Some(string(&value, "outbound.proxy")?);
@@ -158,6 +156,9 @@ impl Config {
                         config.daily_tests = value
                             .as_bool()
                             .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
+                    }
+                    ("web", "folder") => {
+                        config.web_folder = Some(absolute(&value, "web.folder")?);
                     }
                     _ => return Err(unknown()),
                 }
@@ -191,6 +192,14 @@ fn string(value: &Value, key: &'static str) -> Result<String> {
     }
 }
 
+fn absolute(value: &Value, key: &'static str) -> Result<PathBuf> {
+    let path = PathBuf::from(string(value, key)?);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(bad("a path is not absolute").with_field(key)),
+    }
+}
+
 const fn bad(message: &'static str) -> Error {
     Error::new(Kind::InvalidInput, message)
 }
@@ -201,7 +210,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
+        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily and web.folder",
     )
 }
 
@@ -214,7 +223,8 @@ mod tests {
     fn reads_every_key() {
         let config = Config::parse(
             "[agent]\nlifetime = \"8h\"\n[limits]\nkeys_per_account = 10\n\
-             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n",
+             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
+             [web]\nfolder = \"/web\"\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
@@ -226,6 +236,7 @@ mod tests {
         assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
         assert_eq!(config.outbound.timeout_s, Some(5));
         assert!(config.daily_tests);
+        assert_eq!(config.web_folder.as_deref(), Some(Path::new("/web")));
         assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
@@ -248,6 +259,7 @@ mod tests {
             ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),
             ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
             ("[tests]\ndaily = \"canary\"", Some("tests.daily")),
+            ("[web]\nfolder = \"canary\"", Some("web.folder")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

@@ -20,6 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use akm_core::dashboard::Dashboard;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
@@ -35,6 +36,7 @@ use crate::lifetime::Lifetime;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server};
 use crate::socket::{self, Directory};
+use crate::web::local::Local;
 
 /// The hidden first argument of a program that runs itself again as the agent.
 const REEXEC: &str = "__serve";
@@ -175,7 +177,8 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     }
     ensure_dir(&places.state)?;
     let (listener, bound) = socket::bind(&places.socket, directory)?;
-    let served = open(&places, &config, launch.lifetime).and_then(|service| {
+    let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
+    let served = open(&places, &config, launch.lifetime, &dashboard).and_then(|service| {
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
@@ -183,6 +186,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         let served = runtime.block_on(async {
             let server = Server::new(Arc::clone(&service))
                 .with_jobs(jobs(&places, &service))
+                .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
             ready(&places.socket)?;
@@ -203,7 +207,12 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     served.and(removed)
 }
 
-fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
+fn open(
+    places: &Places,
+    config: &Config,
+    lifetime: Option<Lifetime>,
+    dashboard: &Arc<Local>,
+) -> Result<Arc<Door>> {
     Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
@@ -216,7 +225,10 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
     })
-    .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
+    .map(|service| {
+        let service = service.with_clipboard(Arc::new(Helpers::default()));
+        Arc::new(service.with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>))
+    })
 }
 
 /// What the agent does by itself.

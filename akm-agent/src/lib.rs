@@ -3,7 +3,8 @@
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks; [`jobs`] is what the agent does by itself; [`lifetime`] is
-//! how long a session lasts; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
+//! how long a session lasts; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command;
+//! `web` is the dashboard.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -19,3 +20,4 @@ pub mod lifetime;
 pub mod mask;
 pub mod server;
 pub mod socket;
+pub(crate) mod web;

@@ -9,10 +9,12 @@
 //! but a `sudo akm get` that silently used somebody's keys would be an accident waiting to happen.
 //!
 //! `run` gets a listener and a future that says when to stop; who binds and who catches signals is in
-//! [`crate::daemon`], so a test binds anything. Deliberately absent: TCP, which needs bearer tokens first.
+//! [`crate::daemon`], so a test binds anything. The dashboard has a listener of its own on
+//! loopback ([`crate::web`]). Deliberately absent: any other TCP, which needs bearer tokens first.
 
 mod connection;
 mod daily;
+pub(crate) mod desk;
 mod housekeeping;
 mod route;
 pub(crate) mod timetable;
@@ -34,6 +36,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
 use crate::jobs::Scheduler;
+use crate::web::local::Local;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -76,6 +79,7 @@ pub struct Server {
     shared: Arc<Shared>,
     daily_tests: bool,
     scheduler: Option<Arc<Mutex<Scheduler>>>,
+    dashboard: Option<Arc<Local>>,
 }
 
 /// What every connection sees.
@@ -116,6 +120,7 @@ impl Server {
         Server {
             daily_tests: false,
             scheduler: None,
+            dashboard: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
@@ -149,6 +154,14 @@ impl Server {
         }
     }
 
+    /// The same with a dashboard, which the service leads to.
+    pub(crate) fn with_dashboard(self, dashboard: Arc<Local>) -> Server {
+        Server {
+            dashboard: Some(dashboard),
+            ..self
+        }
+    }
+
     /// Serves until `shutdown` is ready, then lets answers under way finish for a few seconds. Sessions
     /// stay open: the caller ends them.
     ///
@@ -163,6 +176,9 @@ impl Server {
         let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
         let limit = connection_limit();
         let slots = Arc::new(Semaphore::new(limit));
+        if let Some(dashboard) = &self.dashboard {
+            dashboard.serve(desk::Desk::new(&self.shared));
+        }
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
         let tester = self
             .daily_tests

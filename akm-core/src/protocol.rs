@@ -108,7 +108,7 @@ pub trait Operation: Serialize + DeserializeOwned {
     /// The row of the table.
     const OP: Op;
     /// What success carries.
-    type Result: Serialize + DeserializeOwned;
+    type Result: Serialize + DeserializeOwned + Send + 'static;
     /// Its result out of an answer; `None` of another operation's.
     fn result(answer: Response) -> Option<Self::Result>;
 }

@@ -30,12 +30,13 @@ mod list;
 mod log;
 mod output;
 mod prompt;
-mod provider;
+pub(crate) mod provider;
 mod reference;
 mod run;
 mod session;
-mod text;
+pub(crate) mod text;
 mod totp;
+mod ui;
 mod usage;
 
 use std::ffi::OsString;
@@ -48,6 +49,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use output::Result;
+pub(crate) use output::clean;
 
 /// Keys for language models and other services, in one encrypted vault; programs get them from an agent
 #[derive(Parser)]
@@ -135,6 +137,8 @@ enum Command {
     Backup(backup::Backup),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
+    /// Open the dashboard in a browser
+    Ui(ui::Ui),
     /// Accounts in this vault
     Account(account::Account),
     /// Start or stop the agent
@@ -280,6 +284,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
         Command::Totp(args) => totp::totp(args, json),
+        Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),
         Command::Doctor => doctor::doctor(json),

@@ -11,14 +11,20 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use super::{HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Shared, WRITE_TIMEOUT, route, until_changed};
+use super::{
+    HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Phase, Shared, WRITE_TIMEOUT, route, until_changed,
+};
 use crate::caller::Process;
 
 pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Process) {
@@ -30,11 +36,22 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
     if !spoke {
         return;
     }
+    let answer = |request| route::answer(&shared, &process, request);
+    http(phase, stream, answer).await;
+}
+
+/// Answers requests until the client goes away, or a lock or a stop closes the connection.
+pub(super) async fn http<S, F, A>(mut phase: watch::Receiver<Phase>, stream: S, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(hyper::Request<Incoming>) -> A,
+    A: Future<Output = hyper::Response<Full<Bytes>>>,
+{
     // A lock before the first byte is none of this connection's business.
     let stopping = phase.borrow_and_update().stopping;
     let service = service_fn(|request| {
-        let (shared, process) = (&shared, &process);
-        async move { Ok::<_, Infallible>(route::answer(shared, process, request).await) }
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -59,13 +76,13 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
 }
 
 /// A socket whose writes may not wait for ever. Reads are bounded by hyper and by `route`.
-struct Io {
-    stream: TokioIo<UnixStream>,
+struct Io<S> {
+    stream: TokioIo<S>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Io {
-    fn new(stream: UnixStream) -> Io {
+impl<S> Io<S> {
+    fn new(stream: S) -> Io<S> {
         Io {
             stream: TokioIo::new(stream),
             stalled: None,
@@ -91,7 +108,7 @@ impl Io {
     }
 }
 
-impl Read for Io {
+impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,7 +118,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

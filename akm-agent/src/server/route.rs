@@ -79,7 +79,9 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
         },
         Cost::Store | Cost::Deriving | Cost::Outbound => request,
     };
-    let answer = slow(shared, caller, request).await;
+    let answer = perform(shared, caller, request, |answer| envelope(&answer))
+        .await
+        .unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")));
     if op.is(Mark::Credential) {
         closing(answer)
     } else {
@@ -88,8 +90,14 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
 }
 
 /// Runs an operation on another thread. It ends there even if the client has gone, and until then it keeps its
-/// place in its lane: whoever asks and leaves holds up nobody but others of the kind.
-async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
+/// place in its lane: whoever asks and leaves holds up nobody but others of the kind. What the client gets is
+/// made of the answer there as well. `None` if it panicked.
+pub(super) async fn perform<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    request: Request,
+    show: impl FnOnce(akm_core::Result<Response>) -> T + Send + 'static,
+) -> Option<T> {
     let op = request.op();
     let lane = match op.cost() {
         // A lock waits behind nothing.
@@ -116,7 +124,7 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             shared.dirty.store(true, Ordering::Relaxed);
             shared.work.notify_one();
             shared.jobs.notify_one();
-            envelope(&answer)
+            show(answer)
         })
         .await;
     if op.is(Mark::EndsSession) {
@@ -126,7 +134,7 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         tokio::task::yield_now().await;
         akm_core::memory::scrub_stack();
     }
-    answer.unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")))
+    answer
 }
 
 /// Whether this request derives a key although others of its operation do not.
@@ -135,7 +143,7 @@ fn derives(request: &Request) -> bool {
 }
 
 /// The whole body, or the refusal.
-async fn read(body: Incoming) -> Result<Bytes, Http> {
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Http> {
     let too_large = || {
         let mut http = failure(&Error::new(Kind::InvalidInput, "the request is too large"));
         *http.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
