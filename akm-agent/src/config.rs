@@ -17,7 +17,16 @@
 //! daily = true                 # test every key once a day while its account is open; off if absent
 //! [web]
 //! folder = "/etc/akm/web"      # theme.css, logo.svg, texts.en.ftl, texts.zh.ftl in place of akm's own
+//! [hosted]                     # for clients of network listeners
+//! registration = "invitation"  # open, invitation or closed; closed if absent
+//! totp_required = true         # an account without TOTP may do nothing but set it up
+//! idle = "30m"                 # a session ends unused after this
+//! absolute = "12h"             # and in any case after this
+//! requests_per_minute = 600    # of one address; 0 is no limit
+//! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
 //! ```
+
+mod hosted;
 
 use std::fs::File;
 use std::io::Read;
@@ -31,6 +40,8 @@ use akm_core::provider;
 use toml::{Table, Value};
 
 use crate::lifetime::Lifetime;
+
+pub use hosted::Hosted;
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -50,6 +61,8 @@ pub struct Config {
     pub daily_tests: bool,
     /// What replaces the dashboard's style, logo and texts.
     pub web_folder: Option<PathBuf>,
+    /// What holds for clients of network listeners.
+    pub hosted: Hosted,
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -160,6 +173,7 @@ impl Config {
                     ("web", "folder") => {
                         config.web_folder = Some(absolute(&value, "web.folder")?);
                     }
+                    ("hosted", key) if config.hosted.set(key, &value)? => {}
                     _ => return Err(unknown()),
                 }
             }
@@ -210,7 +224,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily and web.folder",
+        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
     )
 }
 

@@ -8,7 +8,7 @@
 //! Invariants: hardened before the first thread and before the vault is opened; the socket listens before
 //! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
 //! answers under way finish, every session is wiped, events are folded, the socket goes, exit 0. SIGUSR1
-//! locks. SIGHUP changes nothing.
+//! locks. SIGHUP takes up a changed certificate.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -34,8 +34,9 @@ use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
 use crate::server::timetable::DailyBackup;
-use crate::server::{self, Server};
+use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
+use crate::web::hosted::Hosted;
 use crate::web::local::Local;
 
 /// The hidden first argument of a program that runs itself again as the agent.
@@ -56,6 +57,8 @@ pub struct Launch {
     pub lifetime: Option<Lifetime>,
     /// End when the process that started the agent ends.
     pub bound_to_parent: bool,
+    /// Listen on the network too.
+    pub network: Option<network::Options>,
 }
 
 /// Starts an agent in the background and returns its process id when it is ready. If one serves the socket
@@ -176,18 +179,33 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         false => ensure_dir(vault_dir)?,
     }
     ensure_dir(&places.state)?;
+    // Before the socket, so that a mistyped option leaves nothing behind.
+    let network = match &launch.network {
+        Some(options) => {
+            let pages = Hosted::load(config.web_folder.as_deref())?;
+            let network = network::Network::bind(config.hosted.limits(options))?;
+            Some(network.with_pages(Arc::new(pages)))
+        }
+        None => None,
+    };
     let (listener, bound) = socket::bind(&places.socket, directory)?;
     let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
-    let served = open(&places, &config, launch.lifetime, &dashboard).and_then(|service| {
+    let served = open(&places, &config, launch, &dashboard).and_then(|service| {
         if memory::lock_refused() {
             note("the system refused to lock memory: keys could reach swap, see ulimit -l");
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let server = Server::new(Arc::clone(&service))
+            let mut server = Server::new(Arc::clone(&service))
                 .with_jobs(jobs(&places, &service))
                 .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
+            if let Some(network) = network {
+                for address in network.addresses() {
+                    note(&format!("listening on {address}"));
+                }
+                server = server.with_network(network);
+            }
             let signals = Signals::new()?;
             ready(&places.socket)?;
             harden::give_back_memory();
@@ -210,25 +228,28 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
 fn open(
     places: &Places,
     config: &Config,
-    lifetime: Option<Lifetime>,
+    launch: &Launch,
     dashboard: &Arc<Local>,
 ) -> Result<Arc<Door>> {
-    Door::open(Options {
+    let door = Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
         backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        default_lifetime: lifetime
+        default_lifetime: launch
+            .lifetime
             .or(config.lifetime)
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
-    })
-    .map(|service| {
-        let service = service.with_clipboard(Arc::new(Helpers::default()));
-        Arc::new(service.with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>))
-    })
+    })?
+    .with_clipboard(Arc::new(Helpers::default()))
+    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>);
+    Ok(Arc::new(match &launch.network {
+        Some(_) => door.with_hosting(config.hosted.rules.clone()),
+        None => door,
+    }))
 }
 
 /// What the agent does by itself.
@@ -261,7 +282,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.lock.recv() => server.lock_all().await,
-                _ = self.hang_up.recv() => {}
+                _ = self.hang_up.recv() => server.reload(),
             }
         }
     }
@@ -301,6 +322,7 @@ impl Launch {
                 .map(|text| Lifetime::parse(&text.to_string_lossy()))
                 .transpose()?,
             bound_to_parent: next().as_deref() == Some(OsStr::new("bound")),
+            network: None,
         })
     }
 }

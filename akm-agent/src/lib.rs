@@ -4,7 +4,7 @@
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks; [`jobs`] is what the agent does by itself; [`lifetime`] is
 //! how long a session lasts; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command;
-//! `web` is the dashboard.
+//! `web` is the dashboard, [`serve`] the agent with listeners on the network.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -18,6 +18,7 @@ pub mod harden;
 pub mod jobs;
 pub mod lifetime;
 pub mod mask;
+pub mod serve;
 pub mod server;
 pub mod socket;
 pub(crate) mod web;

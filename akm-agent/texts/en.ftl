@@ -507,3 +507,25 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
+
+## Administration: admin, account sessions
+
+col-role = ROLE
+col-keys = KEYS
+col-limit = LIMIT
+col-sessions = SESSIONS
+col-totp = TOTP
+col-disabled = DISABLED
+col-id = ID
+col-current = THIS ONE
+col-from = FROM
+session-here = this machine
+sessions-ended = ended
+admin-granted = { $account } is an administrator
+admin-revoked = { $account } is a user
+account-disabled = { $account } is disabled: its sessions over the network ended, and nobody signs in there
+account-enabled = { $account } is enabled
+account-limited = { $account } may have { $limit } keys
+account-unlimited = { $account } has no limit of keys from an administrator
+invitation-made = good for { $uses } until { $time }; it is shown once
+hint-admin-log-more = there is more: akm admin log --after { $cursor }

@@ -88,7 +88,46 @@ totp-off-lead = From then on the passphrase alone unlocks.
 totp-off = Switch off
 qr-label = QR code for an authenticator
 
+sign-in-title = Sign in
+sign-in = Sign in
+sign-out = Sign out
+no-account = Create an account
+have-account = I have an account
+join-title = Create an account
+join-lead = Your keys will be sealed with your passphrase. Whoever runs this server cannot read them at rest and cannot reset it.
+invitation-hint = If this server asks for one
+setup-lead = This server asks every account for a second factor before anything else.
+
+## Administration
+nav-admin = Administration
+admin-title = Administration
+admin-lead = Accounts, invitations, and what happened on this server. Nobody's keys can be read here.
+admin-accounts = Accounts
+admin-invite-title = Invitations
+admin-invite-lead = An invitation lets somebody create an account. It is shown once.
+admin-invite = Make an invitation
+admin-invited = Hand this on; it is good until { $time }:
+admin-uses = Good for how many accounts
+admin-days = Days
+admin-log-title = What happened
+admin-limit = Most keys
+admin-no-limit = no limit
+admin-disable = Disable
+admin-enable = Enable
+col-role = Role
+col-tier = Tier
+col-keys = Keys
+col-sessions = Sessions
+col-totp = TOTP
+col-limit = Limit
+role-admin = administrator
+role-user = user
+yes = yes
+no = no
+disabled = disabled
+
 ## Fields
+field-invitation = Invitation
 field-passphrase = Passphrase
 field-current-passphrase = Your passphrase
 field-new-passphrase = New passphrase
@@ -276,6 +315,11 @@ session-until = Unlocked until
 until-locked = until locked
 session-hint = Leaving closes this browser's way in and keeps the vault open for your programs. Locking wipes every key from memory, for all of them.
 leave = Leave
+sessions-title = Where you are signed in
+sessions-end-others = End all others
+session-host = on the host itself
+session-this = this one
+session-end = End
 passphrase-title = Passphrase
 passphrase-change = Change passphrase
 export-title = Export
@@ -306,6 +350,8 @@ done-tested = The key was tested.
 done-passphrase = The passphrase is changed.
 done-totp-on = The authenticator counts from now on.
 done-totp-off = Codes are no longer asked for.
+done-session-ended = The session has ended.
+done-account-changed = The account is changed.
 done-provider-added = The provider is added.
 done-provider-removed = The provider is gone; its keys stay.
 

@@ -85,7 +85,46 @@ totp-off-lead = 此后仅凭口令即可解锁。
 totp-off = 停用
 qr-label = 身份验证器二维码
 
+sign-in-title = 登录
+sign-in = 登录
+sign-out = 退出登录
+no-account = 创建账户
+have-account = 已有账户
+join-title = 创建账户
+join-lead = 您的密钥将用您的口令加密。服务器的运营者无法读取静态数据，也无法重置口令。
+invitation-hint = 如果此服务器要求邀请码
+setup-lead = 此服务器要求每个账户先设置第二因素。
+
+## Administration
+nav-admin = 管理
+admin-title = 管理
+admin-lead = 账户、邀请与服务器事件。这里无法读取任何人的密钥。
+admin-accounts = 账户
+admin-invite-title = 邀请
+admin-invite-lead = 邀请码可用于创建账户，只显示一次。
+admin-invite = 生成邀请码
+admin-invited = 请转交此邀请码，有效期至 { $time }：
+admin-uses = 可用于多少个账户
+admin-days = 天数
+admin-log-title = 服务器事件
+admin-limit = 密钥上限
+admin-no-limit = 不限
+admin-disable = 停用
+admin-enable = 启用
+col-role = 角色
+col-tier = 等级
+col-keys = 密钥数
+col-sessions = 会话数
+col-totp = 两步验证
+col-limit = 上限
+role-admin = 管理员
+role-user = 用户
+yes = 是
+no = 否
+disabled = 已停用
+
 ## Fields
+field-invitation = 邀请码
 field-passphrase = 口令
 field-current-passphrase = 您的口令
 field-new-passphrase = 新口令
@@ -253,6 +292,11 @@ session-until = 解锁至
 until-locked = 直到手动锁定
 session-hint = 退出仅关闭此浏览器的入口，程序仍可使用密钥库。锁定会从内存中清除所有密钥，对所有程序生效。
 leave = 退出
+sessions-title = 登录位置
+sessions-end-others = 结束所有其他会话
+session-host = 主机本地
+session-this = 当前
+session-end = 结束
 passphrase-title = 口令
 passphrase-change = 更改口令
 export-title = 导出
@@ -283,6 +327,8 @@ done-tested = 密钥已测试。
 done-passphrase = 口令已更改。
 done-totp-on = 身份验证器现已生效。
 done-totp-off = 不再要求验证码。
+done-session-ended = 会话已结束。
+done-account-changed = 账户已更改。
 done-provider-added = 服务商已添加。
 done-provider-removed = 服务商已删除，其密钥保留。
 

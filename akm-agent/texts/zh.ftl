@@ -484,3 +484,25 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
+
+## 管理：admin、account sessions
+
+col-role = 角色
+col-keys = 密钥数
+col-limit = 上限
+col-sessions = 会话数
+col-totp = 两步验证
+col-disabled = 已停用
+col-id = 编号
+col-current = 本会话
+col-from = 来源
+session-here = 本机
+sessions-ended = 已结束
+admin-granted = { $account } 现在是管理员
+admin-revoked = { $account } 现在是普通用户
+account-disabled = { $account } 已停用：其网络会话已结束，也不能再从网络登录
+account-enabled = { $account } 已启用
+account-limited = { $account } 最多可存 { $limit } 个密钥
+account-unlimited = 管理员不再限制 { $account } 的密钥数
+invitation-made = 可用 { $uses } 次，有效期至 { $time }；只显示这一次
+hint-admin-log-more = 还有更多：akm admin log --after { $cursor }

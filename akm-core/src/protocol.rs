@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::Result;
 
 mod account;
+mod admin;
 mod agent;
 mod audit;
 mod backup;
@@ -22,17 +23,20 @@ mod catalogue;
 mod codec;
 mod copy;
 mod custom;
+mod hosted;
 mod key;
 mod keyfile;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
+mod session;
 mod test;
 mod transfer;
 mod ui;
 mod vault;
 
 pub use account::*;
+pub use admin::*;
 pub use agent::*;
 pub use audit::*;
 pub use backup::*;
@@ -41,8 +45,10 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
+pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
+pub use session::*;
 pub use test::*;
 pub use transfer::*;
 pub use ui::*;
@@ -62,6 +68,10 @@ pub enum Authority {
     Anyone,
     /// Only while an account is unlocked: the gate stands before dispatch.
     Session,
+    /// Only the owner of the files, on the host, or over the network a session of an account with the role `admin`.
+    Admin,
+    /// Only the owner of the files, on the host.
+    Owner,
 }
 
 /// Whether an operation leaves an event in the audit.
@@ -210,6 +220,10 @@ operations! {
     AgentLock, "agent.lock" => Empty, Anyone, Audited, Store, [Repeatable, Credential, EndsSession];
     /// Makes a link that lets one browser into the dashboard.
     UiOpen, "ui.open" => UiLink, Anyone, Audited, Store, [Credential];
+    /// Lists where the account is open.
+    SessionList, "session.list" => SessionPage, Session, Unaudited, Store, [Repeatable];
+    /// Ends one session of the account, or all others.
+    SessionRevoke, "session.revoke" => Empty, Session, Audited, Store, [EndsSession];
     /// Creates an account (the first one creates the vault) and leaves it unlocked.
     AccountRegister, "account.register" => Registered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Replaces the passphrase.
@@ -284,6 +298,16 @@ operations! {
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
     /// Compares the stored keys with what the account had at its last change.
     VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
+    /// Makes an account an administrator, or takes that back.
+    AdminGrant, "admin.grant" => AccountSummary, Owner, Audited, Store, [Repeatable];
+    /// Lists the accounts: names, roles and counts.
+    AdminAccounts, "admin.accounts" => AccountPage, Admin, Unaudited, Store, [Repeatable];
+    /// Disables or enables an account, or bounds its keys.
+    AdminAccount, "admin.account" => AccountSummary, Admin, Audited, Store, [Repeatable, EndsSession];
+    /// Makes an invitation.
+    AdminInvite, "admin.invite" => Invitation, Admin, Audited, Store, [Credential];
+    /// Lists the events of the system: failed sign-ins, backups, administration.
+    AdminLog, "admin.log" => EventPage, Admin, Unaudited, Store, [Repeatable];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

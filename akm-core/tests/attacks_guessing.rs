@@ -551,6 +551,10 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "provider.add" => json!({"record": own_provider("mine")}),
         "provider.show" | "provider.remove" => json!({"name": format!("own-of-{name}")}),
         "audit.checkpoint" => json!({}),
+        "session.list" | "admin.accounts" | "admin.invite" | "admin.log" => json!({}),
+        "session.revoke" => json!({"id": "1"}),
+        "admin.grant" => json!({"account": name, "role": "admin"}),
+        "admin.account" => json!({"account": name, "disabled": true, "key_limit": 0}),
         "backup.verify" => json!({"name": "nothing.db"}),
         "backup.restore" => {
             json!({"name": "nothing.db", "account": name, "passphrase": passphrase, "replace": true})
@@ -577,6 +581,7 @@ fn b15_no_operation_reaches_another_account() {
                     account: member.name.into(),
                     passphrase: secret(member.passphrase),
                     totp: Some(false),
+                    invitation: None,
                 },
             )
             .unwrap();

@@ -91,6 +91,8 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
+        (Op::SessionList, "{}"),
+        (Op::SessionRevoke, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];
@@ -738,6 +740,7 @@ fn support_register(account: &str) -> akm_core::protocol::AccountRegister {
         account: account.into(),
         passphrase: secret("p"),
         totp: Some(false),
+        invitation: None,
     }
 }
 

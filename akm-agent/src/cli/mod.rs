@@ -11,6 +11,7 @@
 //! Deliberately absent: any opinion about keys. The agent decides; the CLI asks and shows.
 
 mod account;
+mod admin;
 mod agent;
 mod backup;
 mod balance;
@@ -28,6 +29,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod many;
 mod output;
 mod prompt;
 pub(crate) mod provider;
@@ -141,6 +143,8 @@ enum Command {
     Ui(ui::Ui),
     /// Accounts in this vault
     Account(account::Account),
+    /// Accounts of a server: roles, limits, invitations, its own log
+    Admin(admin::Admin),
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
@@ -286,6 +290,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Totp(args) => totp::totp(args, json),
         Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),
+        Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),
         Command::Doctor => doctor::doctor(json),
         Command::Demo(args) => demo::demo(&args),

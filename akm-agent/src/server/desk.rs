@@ -1,4 +1,4 @@
-//! What the dashboard gets of the server: operations in their lanes, and connections under the server's limits.
+//! What the dashboard on loopback gets of the server: visitors, and connections under the server's limits.
 //!
 //! It holds the server weakly: the service leads to the dashboard, and the dashboard back here.
 
@@ -6,15 +6,13 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 
 use akm_core::audit::Caller;
-use akm_core::error::{Error, Kind, Result};
-use akm_core::protocol::{Cost, Operation, Request};
-use http_body_util::Full;
+use akm_core::error::Result;
 use hyper::body::{Bytes, Incoming};
 use tokio::net::TcpStream;
 
-use super::{Shared, connection, route};
-
-const STOPPING: Error = Error::new(Kind::Unavailable, "the agent is stopping");
+use super::route::{self, Http};
+use super::visitor::{Proof, Visitor};
+use super::{Shared, connection};
 
 /// The server, as the dashboard sees it; by default one that has stopped.
 #[derive(Clone, Default)]
@@ -25,27 +23,15 @@ impl Desk {
         Desk(Arc::downgrade(shared))
     }
 
-    /// Carries out an operation where its cost says.
-    pub(crate) async fn ask<O>(&self, caller: &Caller, request: O) -> Result<O::Result>
-    where
-        O: Operation + Into<Request>,
-    {
-        let shared = self.0.upgrade().ok_or(STOPPING)?;
-        let mut request = request.into();
-        if O::OP.cost() == Cost::Quick {
-            match shared.service.try_call(caller, request) {
-                Ok(answer) => {
-                    shared.touched();
-                    return answer.and_then(result::<O>);
-                }
-                Err(again) => request = again,
-            }
-        }
-        route::perform(&shared, caller.clone(), request, |answer| {
-            answer.and_then(result::<O>)
+    /// The owner on this machine, in a request that was shown to come from our own pages; nobody once the server is gone.
+    pub(crate) fn owner(&self, caller: Caller) -> Option<Visitor> {
+        Some(Visitor {
+            shared: self.0.upgrade()?,
+            caller,
+            proof: Proof::Kernel,
+            same_origin: true,
+            address: None,
         })
-        .await
-        .unwrap_or_else(|| Err(Error::internal("the operation failed unexpectedly")))
     }
 
     /// Runs slow work that is no operation on another thread.
@@ -60,7 +46,7 @@ impl Desk {
     pub(crate) async fn serve<F, A>(&self, stream: TcpStream, answer: F)
     where
         F: Fn(hyper::Request<Incoming>) -> A,
-        A: Future<Output = hyper::Response<Full<Bytes>>>,
+        A: Future<Output = Http>,
     {
         let phase = self.0.upgrade().map(|shared| shared.phase.subscribe());
         if let Some(phase) = phase {
@@ -81,8 +67,4 @@ impl Desk {
 /// A request's body within the limits of an operation's; what it is refused with otherwise.
 pub(crate) async fn body(body: Incoming) -> Result<Bytes, hyper::StatusCode> {
     route::read(body).await.map_err(|refusal| refusal.status())
-}
-
-fn result<O: Operation>(answer: akm_core::protocol::Response) -> Result<O::Result> {
-    O::result(answer).ok_or_else(|| Error::internal("an answer of another operation"))
 }

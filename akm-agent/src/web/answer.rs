@@ -8,8 +8,7 @@ use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, LOCATION};
 use maud::Markup;
 use serde::Serialize;
 
-/// An answer.
-pub(crate) type Http = hyper::Response<Full<Bytes>>;
+pub(crate) use crate::server::route::Http;
 
 /// An answer with a body.
 pub(crate) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Http {

@@ -6,7 +6,7 @@
 use akm_core::Secret;
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind, Result};
-use akm_core::protocol::{AgentStatus, Status};
+use akm_core::protocol::{AgentStatus, Role, Status};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::{Method, StatusCode};
@@ -16,7 +16,7 @@ use super::form::Form;
 use super::guard::{self, Origin};
 use super::theme::Site;
 use super::words::{self, Words};
-use super::{Visit, assets, page};
+use super::{Edition, Visit, assets, page};
 use crate::server::desk::{self, Desk};
 
 /// The cookie of a browser that may come in, and the one of the language it was told.
@@ -82,10 +82,7 @@ async fn heard(
         true => Form::parse(&desk::body(body).await?),
         false => Form::default(),
     };
-    let chosen = cookie(&parts.headers, LANGUAGE);
-    let accepted = parts.headers.get(ACCEPT_LANGUAGE);
-    let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let words = Words::new(entry.site.texts(), words::choose(chosen, accepted));
+    let words = words(entry.site, &parts.headers);
     if path == "open" {
         return Ok(match posts {
             true => exchange(entry, &form),
@@ -96,22 +93,43 @@ async fn heard(
     let caller = cookie
         .as_ref()
         .and_then(|cookie| entry.doorkeeper.caller(cookie));
-    let visit = match (&caller, &cookie) {
-        (Some(caller), Some(cookie)) => {
-            if posts && path == "leave" {
-                entry.doorkeeper.leave(cookie);
-                return Ok(page::left(entry.site, entry.base, words));
-            }
-            Visit {
-                desk: entry.desk,
-                site: entry.site,
-                caller,
-                base: entry.base,
-                words,
-            }
-        }
-        _ => return Ok(page::no_entry(entry.site, entry.base, words)),
+    let (Some(caller), Some(cookie)) = (caller, cookie) else {
+        return Ok(page::no_entry(entry.site, entry.base, words));
     };
+    if posts && path == "leave" {
+        entry.doorkeeper.leave(&cookie);
+        return Ok(page::left(entry.site, entry.base, words));
+    }
+    let visitor = entry
+        .desk
+        .owner(caller)
+        .ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let visit = Visit {
+        visitor: &visitor,
+        site: entry.site,
+        edition: Edition::Local,
+        base: entry.base,
+        words,
+    };
+    Ok(pages(&visit, parts, path, form).await)
+}
+
+/// The language of whoever asks.
+pub(super) fn words<'s>(site: &'s Site, headers: &HeaderMap) -> Words<'s> {
+    let chosen = cookie(headers, LANGUAGE);
+    let accepted = headers.get(ACCEPT_LANGUAGE);
+    let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or("");
+    Words::new(site.texts(), words::choose(chosen, accepted))
+}
+
+/// A page for somebody who is known, or the page that says why there is none.
+pub(super) async fn pages(
+    visit: &Visit<'_>,
+    parts: &hyper::http::request::Parts,
+    path: &str,
+    form: Form,
+) -> Http {
+    let posts = parts.method == Method::POST;
     let query = parts.uri.query().unwrap_or("");
     let ask = Ask {
         query: Form::parse(query.as_bytes()),
@@ -122,7 +140,7 @@ async fn heard(
             .path_and_query()
             .map_or_else(String::new, |whole| whole.as_str().to_owned()),
     };
-    Ok(match visited(&visit, &parts.method, path, &ask).await {
+    match visited(visit, posts, path, &ask).await {
         Ok(http) => http,
         Err(error) if ask.script => {
             let mut http = answer::json(&serde_json::json!({"error": visit.words.error(&error)}));
@@ -131,24 +149,31 @@ async fn heard(
         }
         // It was locked between one look and the next.
         Err(error) if error.kind() == Kind::Locked && !posts => answer::see(&visit.path("unlock")),
-        Err(error) => page::failed(&visit, &ask, &error),
-    })
+        Err(error) => page::failed(visit, &ask, &error),
+    }
 }
 
 /// Pages behind the door.
-async fn visited(visit: &Visit<'_>, method: &Method, path: &str, ask: &Ask) -> Result<Http> {
-    let posts = method == Method::POST;
+async fn visited(visit: &Visit<'_>, posts: bool, path: &str, ask: &Ask) -> Result<Http> {
     if posts && path == "language" {
         return Ok(language(visit, ask));
     }
-    let status = visit.desk.ask(visit.caller, AgentStatus {}).await?;
+    let status = visit.ask(AgentStatus {}).await?;
     if let Some(http) = page::session::route(visit, posts, path, ask, &status).await? {
         return Ok(http);
     }
     if let Some(http) = shut(visit, ask, &status) {
         return http;
     }
-    let page = page::Page::new(visit, ask, &status);
+    let mut role = Role::User;
+    if visit.is_hosted() {
+        let who = visit.visitor.standing().await?.ok_or_else(Error::locked)?;
+        if who.totp_missing && !page::session::SETTING_UP.contains(&path) {
+            return Ok(answer::see(&visit.path("setup")));
+        }
+        role = who.role;
+    }
+    let page = page::Page::new(visit, ask, &status, role);
     if let Some(http) = page::route(&page, posts, path, ask).await? {
         return Ok(http);
     }
@@ -205,8 +230,9 @@ fn language(visit: &Visit<'_>, ask: &Ask) -> Http {
         false => visit.path(""),
     };
     let mut http = answer::see(&back);
+    let secure = if visit.is_hosted() { "; Secure" } else { "" };
     let line = format!(
-        "{LANGUAGE}={tag}; Path={}/; HttpOnly; SameSite=Strict; Max-Age=31536000",
+        "{LANGUAGE}={tag}; Path={}/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}",
         visit.base
     );
     if let Ok(line) = HeaderValue::from_str(&line) {
@@ -225,11 +251,4 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(found, _)| *found == name)
         .map(|(_, value)| value)
-}
-
-impl Visit<'_> {
-    /// A path of this dashboard.
-    pub(crate) fn path(&self, path: &str) -> String {
-        format!("{}/{path}", self.base)
-    }
 }

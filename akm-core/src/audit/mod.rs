@@ -41,7 +41,7 @@ mod tests;
 mod verify;
 
 pub use chain::SYSTEM;
-pub use event::{Caller, Event, MAX_EXE, Outcome};
+pub use event::{Caller, Event, MAX_EXE, NETWORK_UID, Outcome, TokenDigest, Via};
 pub use list::Filter;
 pub use verify::Verifying;
 
@@ -315,6 +315,7 @@ impl Audit {
             uid: nix::unistd::geteuid().as_raw(),
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
+            via: Via::Host,
         };
         let report =
             |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);

@@ -162,11 +162,11 @@ impl Service {
     /// One session of an account goes on with these keys, the others end.
     fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
         let id = *account.id();
-        self.sessions.replace(caller.uid, kept, account);
+        self.sessions.replace(caller.into(), kept, account);
         let others =
             |session: &super::Session| *session.account.id() == id && session.generation() != kept;
         self.sessions
-            .close_where(&others, &mut |uid, session| self.note_lock(uid, session));
+            .close_where(&others, &mut |who, session| self.note_lock(who, session));
     }
 
     /// A change that prepares nothing.
@@ -198,7 +198,7 @@ impl Service {
     ) -> Result<T> {
         let (name, device, seen) = {
             let table = self.sessions.read();
-            let session = table.live(caller.uid, &*self.host.clock)?;
+            let session = table.live(caller, &*self.host.clock)?;
             let account = &session.account;
             (
                 account.name().clone(),
@@ -211,7 +211,7 @@ impl Service {
             .confirm_passphrase(&name, passphrase, device.as_ref(), origin(caller))
             .and_then(|proof| prepare(&proof).map(|prepared| (proof, prepared)));
         let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
+        let session = table.live(caller, &*self.host.clock)?;
         if session.generation() != seen {
             return Err(Error::locked());
         }

@@ -56,6 +56,10 @@ impl Service {
             Request::AuditVerify(request) => self
                 .verify_events(caller, &request)
                 .map(Response::AuditVerify),
+            Request::SessionList(_) => self.list_sessions(caller).map(Response::SessionList),
+            Request::SessionRevoke(request) => self
+                .revoke_session(caller, &request)
+                .map(Response::SessionRevoke),
             Request::VaultExport(request) => {
                 self.export(caller, request).map(Response::VaultExport)
             }
@@ -146,7 +150,7 @@ impl Service {
         act: impl FnOnce(&Asked<'_>) -> Result<T>,
     ) -> Result<T> {
         let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
+        let session = table.live(caller, &*self.host.clock)?;
         self.audited(&Asked::new(session, caller, op), act)
     }
 

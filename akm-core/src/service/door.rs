@@ -17,7 +17,7 @@ use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
 
-use super::{Options, Service};
+use super::{Hosting, Options, Service, Visitor};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -26,6 +26,7 @@ pub struct Door {
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
     dashboard: Option<Arc<dyn Dashboard>>,
+    hosting: Option<Hosting>,
 }
 
 const CLOSED: Error = Error::new(
@@ -41,6 +42,7 @@ impl Door {
             options,
             clipboard: None,
             dashboard: None,
+            hosting: None,
         })
     }
 
@@ -48,16 +50,24 @@ impl Door {
     #[must_use]
     pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
         self.clipboard = Some(clipboard);
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        *open = open.take().map(|service| self.equipped(service));
-        drop(open);
-        self
+        self.equip_again()
     }
 
     /// As [`Service::with_dashboard`], also for the services after a restore.
     #[must_use]
     pub fn with_dashboard(mut self, dashboard: Arc<dyn Dashboard>) -> Door {
         self.dashboard = Some(dashboard);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_hosting`], also for the services after a restore.
+    #[must_use]
+    pub fn with_hosting(mut self, hosting: Hosting) -> Door {
+        self.hosting = Some(hosting);
+        self.equip_again()
+    }
+
+    fn equip_again(self) -> Door {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.take().map(|service| self.equipped(service));
         drop(open);
@@ -69,10 +79,24 @@ impl Door {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
             None => service,
         };
-        match &self.dashboard {
+        let service = match &self.dashboard {
             Some(dashboard) => service.with_dashboard(Arc::clone(dashboard)),
             None => service,
+        };
+        match &self.hosting {
+            Some(hosting) => service.with_hosting(hosting.clone()),
+            None => service,
         }
+    }
+
+    /// Whether a vault is open and can be read.
+    pub fn ready(&self) -> Result<()> {
+        self.with(Service::ready)
+    }
+
+    /// As [`Service::visitor`].
+    pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
+        self.with(|service| service.visitor(caller))
     }
 
     /// As [`Service::call`], and restores.

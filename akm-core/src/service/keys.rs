@@ -27,9 +27,12 @@ impl Service {
                 .iter()
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
-        let added = self
-            .vault
-            .add_keys(&asked.session.account, &[key], self.key_limit, &mut event);
+        let added = self.vault.add_keys(
+            &asked.session.account,
+            &[key],
+            self.key_limit_of(asked)?,
+            &mut event,
+        );
         let records = added.inspect_err(|error| {
             // A refusal because of a key that exists is about that key.
             if error.kind() == Kind::Conflict {

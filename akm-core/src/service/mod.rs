@@ -9,6 +9,7 @@
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
 mod accounts;
+mod admin;
 mod backups;
 mod balance;
 mod catalogue;
@@ -19,6 +20,7 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod hosting;
 mod keyfile;
 mod keys;
 mod restore;
@@ -33,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Outcome};
+use crate::audit::{Audit, Caller, Event, Outcome, Via};
 use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
@@ -43,11 +45,12 @@ use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
 pub use door::Door;
+pub use hosting::{Hosting, Registration, Visitor};
 
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
-use session::{Session, Sessions};
+use session::{Principal, Session, Sessions};
 
 /// The account of a local vault, where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -90,6 +93,8 @@ pub struct Service {
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
     dashboard: Option<Arc<dyn Dashboard>>,
+    /// What holds for clients of network listeners; without it nobody is served there.
+    hosting: Option<Hosting>,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -131,6 +136,7 @@ impl Service {
             path,
             clipboard: None,
             dashboard: None,
+            hosting: None,
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -139,37 +145,30 @@ impl Service {
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        self.gate(caller, request.op())?;
         match request.op().authority() {
             Authority::Anyone => self.without_session(caller, request),
-            Authority::Session => {
-                self.gate(caller, request.op())?;
-                self.with_session(caller, request)
-            }
+            Authority::Session => self.with_session(caller, request),
+            Authority::Admin | Authority::Owner => self.administer(caller, request),
         }
     }
 
-    /// The locked gate: `locked` where the operation needs a session and the caller has none. A transport asks before
-    /// it looks at the request's content.
+    /// The gate: `locked` where the operation needs a session and the caller has none, `denied` where it is not for this
+    /// caller at all. A transport asks before it looks at the request's content.
     pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
-        match op.authority() {
-            Authority::Anyone => Ok(()),
-            Authority::Session => self
-                .sessions
-                .read()
-                .live(caller.uid, &*self.host.clock)
-                .map(drop),
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Ok(());
         }
+        self.admit(&self.sessions.read(), caller, op)
     }
 
     /// As [`Service::gate`], without ever waiting: `None` while the table of sessions is being changed.
     pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
-        match op.authority() {
-            Authority::Anyone => Some(Ok(())),
-            Authority::Session => {
-                let table = self.sessions.try_read()?;
-                Some(table.live(caller.uid, &*self.host.clock).map(drop))
-            }
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Some(Ok(()));
         }
+        let table = self.sessions.try_read()?;
+        Some(self.admit(&table, caller, op))
     }
 
     /// As [`Service::call`] for operations of [`Cost::Quick`], without ever waiting for slow work: where it
@@ -182,15 +181,19 @@ impl Service {
         let Some(table) = self.sessions.try_read() else {
             return Err(request);
         };
+        // On the host the look-up below is the whole gate.
+        if caller.via != Via::Host
+            && let Err(refused) = self.admit(&table, caller, request.op())
+        {
+            return Ok(Err(refused));
+        }
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table
-            .live(caller.uid, &*self.host.clock)
-            .and_then(|session| {
-                let asked = Asked::new(session, caller, request.op());
-                self.audited(&asked, |asked| self.quick(asked, &request))
-            }))
+        Ok(table.live(caller, &*self.host.clock).and_then(|session| {
+            let asked = Asked::new(session, caller, request.op());
+            self.audited(&asked, |asked| self.quick(asked, &request))
+        }))
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -207,15 +210,15 @@ impl Service {
     /// Ends the sessions whose time is over; returns after the wipe.
     pub fn expire(&self) {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |uid, session| {
-                self.note_lock(uid, session)
+            .close_expired(self.host.clock.boot(), &mut |who, session| {
+                self.note_lock(who, session)
             });
     }
 
     /// Ends every session; returns after the wipe.
     pub fn lock_all(&self) {
         self.sessions
-            .close_all(&mut |uid, session| self.note_lock(uid, session));
+            .close_all(&mut |who, session| self.note_lock(who, session));
     }
 
     /// How many audit events wait in the journal.
@@ -243,12 +246,12 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, uid: u32, session: &Session) {
-        self.withdraw();
-        let caller = Caller {
-            uid,
-            ..this_process()
-        };
+    fn note_lock(&self, who: Principal, session: &Session) {
+        let mut caller = this_process();
+        if let Principal::Uid(uid) = who {
+            caller.uid = uid;
+            self.withdraw();
+        }
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
@@ -344,5 +347,6 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe,
+        via: Default::default(),
     }
 }

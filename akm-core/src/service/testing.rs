@@ -51,7 +51,7 @@ impl Service {
         );
         drop(secret);
         let table = self.sessions.read();
-        if let Ok(session) = table.live(caller.uid, &*self.host.clock)
+        if let Ok(session) = table.live(caller, &*self.host.clock)
             && session.generation() == seen
         {
             // A cache: that it could not be kept is no reason to keep the answer back.

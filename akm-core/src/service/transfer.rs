@@ -479,8 +479,12 @@ impl Service {
                 .iter()
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
-        self.vault
-            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)
+        self.vault.add_sealed_keys(
+            account,
+            &import.sealed,
+            self.key_limit_of(asked)?,
+            &mut events,
+        )
     }
 
     /// Opens what was stored: the cipher shows that it is what was sealed.

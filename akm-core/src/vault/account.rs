@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
-use crate::store::{AccountRow, Id, ProfileChange};
+use crate::store::{AccountRow, Id, ProfileChange, Tag};
 
 use super::Vault;
 use super::manifest::{Notice, Shared};
@@ -150,12 +150,13 @@ impl Vault {
         Ok((initialized, row.is_some_and(|row| row.totp_active)))
     }
 
-    /// Creates an account. `audit` runs with its keys before anything is stored.
+    /// Creates an account, for which an invitation may be used up. `audit` runs with its keys before anything is stored.
     pub fn register(
         &self,
         account: &str,
         passphrase: &Secret,
         with_totp: bool,
+        invitation: Option<&Tag>,
         audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
     ) -> Result<NewAccount> {
         let name = AccountName::parse(account, "account")?;
@@ -208,15 +209,20 @@ impl Vault {
         let (mut slots, codes) = self.recovery_slots(&id, &root)?;
         slots.insert(0, self.passphrase_slot(&id, &passphrase, None, &root)?);
         row.manifest = self.first_manifest(&unlocked, &row, &slots);
-        self.store
-            .create_account(&row, &slots, &mut || audit(&unlocked))
-            .map_err(|error| {
-                if error.kind() == Kind::Conflict {
-                    taken()
-                } else {
-                    error
-                }
-            })?;
+        let mut event = || audit(&unlocked);
+        let created = match invitation {
+            None => self.store.create_account(&row, &slots, &mut event),
+            Some(tag) => self
+                .store
+                .create_invited_account(&row, &slots, tag, &mut event),
+        };
+        created.map_err(|error| {
+            if error.kind() == Kind::Conflict {
+                taken()
+            } else {
+                error
+            }
+        })?;
         self.begin_manifest(&unlocked, &row)?;
         Ok(NewAccount {
             unlocked,

@@ -26,6 +26,7 @@ mod recovery;
 mod sealed;
 mod sign_in;
 mod slot;
+mod standing;
 mod totp;
 mod tree;
 mod ways;

@@ -172,6 +172,7 @@ impl Bench {
             account: account.into(),
             passphrase: secret(PASSPHRASE),
             totp: Some(totp),
+            invitation: None,
         })
         .unwrap()
     }
@@ -223,6 +224,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        via: Default::default(),
     }
 }
 

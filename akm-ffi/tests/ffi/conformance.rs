@@ -137,7 +137,12 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
         // Unavailable where there is no dashboard, so no case asks for one.
-        Op::BackupList | Op::UiOpen => &[InvalidInput],
+        Op::BackupList | Op::UiOpen | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => {
+            &[InvalidInput]
+        }
+        Op::SessionList => &[Locked, InvalidInput],
+        Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
+        Op::AdminGrant | Op::AdminAccount => &[InvalidInput, NotFound],
         Op::BackupVerify => &[InvalidInput, NotFound],
         Op::BackupRestore => &[
             InvalidInput,

@@ -85,6 +85,7 @@ fn caller() -> Caller {
         uid: 7,
         pid: 11,
         exe: "/usr/bin/akm".into(),
+        via: Default::default(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use akm_core::Secret;
 use akm_core::error::{Error, Result};
-use akm_core::protocol::{AccountPassphrase, TotpCodes, TotpConfirm, TotpDisable, TotpEnable};
+use akm_core::protocol::{
+    AccountPassphrase, SessionInfo, SessionList, SessionRevoke, TotpCodes, TotpConfirm,
+    TotpDisable, TotpEnable,
+};
 use maud::{Markup, html};
 
 use super::super::answer::{self, Http};
@@ -16,6 +19,7 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
     let words = page.words();
     let title = say!(words, "account-title");
     let account = page.status.account.as_deref().unwrap_or("");
+    let sessions = page.ask(SessionList {}).await?.sessions;
     let body = html! {
         (heading(&title, "", &html! {}))
         div.columns {
@@ -32,13 +36,19 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                     }
                     dt { (say!(words, "field-version")) } dd { "akm " (page.status.version) }
                 }
-                p.hint { (say!(words, "session-hint")) }
-                div.buttons {
-                    form method="post" action=(page.path("leave")) {
-                        button type="submit" { (say!(words, "leave")) }
-                    }
+                @if page.visit.is_hosted() {
                     form method="post" action=(page.path("lock")) {
-                        button type="submit" { (icon("lock")) (say!(words, "lock")) }
+                        button type="submit" { (icon("lock")) (say!(words, "sign-out")) }
+                    }
+                } @else {
+                    p.hint { (say!(words, "session-hint")) }
+                    div.buttons {
+                        form method="post" action=(page.path("leave")) {
+                            button type="submit" { (say!(words, "leave")) }
+                        }
+                        form method="post" action=(page.path("lock")) {
+                            button type="submit" { (icon("lock")) (say!(words, "lock")) }
+                        }
                     }
                 }
             }
@@ -66,6 +76,15 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                 (stepped_up(page, "account/codes", "codes-passphrase", &say!(words, "codes-new")))
             }
             section.panel { h2 { (say!(words, "export-title")) } (export::form(page)) }
+            section.panel {
+                h2 { (say!(words, "sessions-title")) }
+                ul.versions { @for session in &sessions { (one_session(page, session)) } }
+                @if sessions.len() > 1 {
+                    form method="post" action=(page.path("account/sessions")) {
+                        button type="submit" { (say!(words, "sessions-end-others")) }
+                    }
+                }
+            }
         }
     };
     Ok(page.show(Section::Account, &title, fault, &body))
@@ -88,6 +107,44 @@ fn stepped_up(page: &Page<'_>, path: &str, id: &str, action: &str) -> Markup {
             div.buttons { button type="submit" { (action) } }
         }
     }
+}
+
+fn one_session(page: &Page<'_>, session: &SessionInfo) -> Markup {
+    let words = page.words();
+    html! {
+        li {
+            @match &session.from {
+                Some(from) => bdi { (from) },
+                None => (say!(words, "session-host")),
+            }
+            @if let Some(at) = &session.created_at { (super::super::view::time(at)) }
+            @if session.current { (super::super::view::badge("good", &say!(words, "session-this"))) }
+            @else {
+                form method="post" action=(page.path("account/sessions")) {
+                    input type="hidden" name="id" value=(session.id);
+                    button.link type="submit" { (say!(words, "session-end")) }
+                }
+            }
+        }
+    }
+}
+
+/// Ends the session that the form names, or all others.
+pub(super) async fn end_sessions(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let id = ask.form.text("id");
+    let ended = page.ask(SessionRevoke { id }).await.map(drop);
+    done(page, ended, "session-ended").await
+}
+
+/// What somebody sees first whose server asks for TOTP.
+pub(super) fn setup(page: &Page<'_>) -> Http {
+    let words = page.words();
+    let title = say!(words, "totp-title");
+    let body = html! {
+        (heading(&title, &say!(words, "setup-lead"), &html! {}))
+        section.panel { (stepped_up(page, "account/totp", "totp-passphrase", &say!(words, "totp-enable"))) }
+    };
+    page.show(Section::Account, &title, None, &body)
 }
 
 pub(super) async fn passphrase(page: &Page<'_>, ask: &Ask) -> Result<Http> {

@@ -5,6 +5,7 @@
 
 mod account;
 mod activity;
+mod admin;
 mod balance;
 mod catalogue;
 mod export;
@@ -15,7 +16,7 @@ mod log;
 pub(super) mod session;
 
 use akm_core::error::{Error, Kind, Result};
-use akm_core::protocol::{Operation, Request, Status};
+use akm_core::protocol::{Operation, Request, Role, Status};
 use hyper::StatusCode;
 use maud::{Markup, html};
 
@@ -30,6 +31,7 @@ use super::words::{Words, say};
 pub(super) struct Page<'a> {
     visit: &'a Visit<'a>,
     status: &'a Status,
+    role: Role,
     here: &'a str,
     done: Option<&'a str>,
 }
@@ -46,15 +48,23 @@ const DONE: &[&str] = &[
     "passphrase",
     "totp-on",
     "totp-off",
+    "session-ended",
+    "account-changed",
     "provider-added",
     "provider-removed",
 ];
 
 impl<'a> Page<'a> {
-    pub(super) fn new(visit: &'a Visit<'a>, ask: &'a Ask, status: &'a Status) -> Page<'a> {
+    pub(super) fn new(
+        visit: &'a Visit<'a>,
+        ask: &'a Ask,
+        status: &'a Status,
+        role: Role,
+    ) -> Page<'a> {
         Page {
             visit,
             status,
+            role,
             here: &ask.here,
             done: ask.query.get("done").filter(|done| DONE.contains(done)),
         }
@@ -68,8 +78,17 @@ impl<'a> Page<'a> {
         self.visit.path(path)
     }
 
+    /// The parts of the dashboard that are this account's to see.
+    fn rooms(&self) -> Vec<Section> {
+        let mut rooms = Section::EVERYBODY.to_vec();
+        if self.role == Role::Admin {
+            rooms.push(Section::Admin);
+        }
+        rooms
+    }
+
     async fn ask<O: Operation + Into<Request>>(&self, request: O) -> Result<O::Result> {
-        self.visit.desk.ask(self.visit.caller, request).await
+        self.visit.ask(request).await
     }
 
     /// The page, with what was just done and what went wrong above it.
@@ -87,7 +106,10 @@ impl<'a> Page<'a> {
         let status = fault.map_or(StatusCode::OK, answer::status);
         let account = self.status.account.as_deref();
         let frame = frame(self.visit, self.here);
-        answer::html(status, frame.page(section, title, account, &body))
+        answer::html(
+            status,
+            frame.page(section, title, account, &self.rooms(), &body),
+        )
     }
 }
 
@@ -97,6 +119,7 @@ fn frame<'a>(visit: &'a Visit<'a>, here: &'a str) -> Frame<'a> {
         base: visit.base,
         words: visit.words,
         here,
+        hosted: visit.is_hosted(),
     }
 }
 
@@ -147,10 +170,15 @@ pub(super) async fn route(
         (false, "log") => log::show(page, ask).await?,
         (true, "log/verify") => log::verify(page).await?,
         (false, "account") => account::show(page, None).await?,
+        (false, "setup") => account::setup(page),
         (true, "account/passphrase") => account::passphrase(page, ask).await?,
         (true, "account/totp") => account::totp(page, ask).await?,
         (true, "account/totp/confirm") => account::confirm(page, ask).await?,
         (true, "account/totp/off") => account::totp_off(page, ask).await?,
+        (true, "account/sessions") => account::end_sessions(page, ask).await?,
+        (false, "admin") => admin::show(page, None).await?,
+        (true, "admin/account") => admin::change(page, ask).await?,
+        (true, "admin/invite") => admin::invite(page, ask).await?,
         (true, "account/codes") => account::codes(page, ask).await?,
         (true, "account/export") => export::export(page, ask).await?,
         _ => return Ok(None),
@@ -228,6 +256,7 @@ fn outside(
         base,
         words,
         here: "",
+        hosted: false,
     };
     answer::html(status, frame.card(title, script, false, body))
 }

@@ -1,4 +1,4 @@
-//! Pages that need no open account: creating the first one, unlocking, recovering, locking.
+//! Pages that need no open account: creating one, unlocking (on a server: signing in), recovering, locking.
 
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{
@@ -6,6 +6,7 @@ use akm_core::protocol::{
 };
 use akm_core::{Kind, Secret};
 use hyper::StatusCode;
+use hyper::header::{HeaderValue, SET_COOKIE};
 use maud::{Markup, html};
 
 use super::super::Visit;
@@ -16,6 +17,9 @@ use super::super::view::{Field, notice, tick};
 use super::super::words::{Words, say};
 use super::{explained, frame};
 
+/// Paths that somebody gets to who has to set up TOTP before anything else.
+pub(crate) const SETTING_UP: &[&str] = &["setup", "account/totp", "account/totp/confirm"];
+
 /// One of these pages, by its path.
 pub(crate) async fn route(
     visit: &Visit<'_>,
@@ -24,10 +28,17 @@ pub(crate) async fn route(
     ask: &Ask,
     status: &Status,
 ) -> Result<Option<Http>> {
+    // On a machine of one's own, accounts beside the first are made on the command line; a server has its rules.
+    let may_register = visit.is_hosted() || !status.initialized;
     let http = match (posts, path) {
         (true, "lock") => {
-            visit.desk.ask(visit.caller, AgentLock {}).await?;
-            answer::see(&visit.path("unlock"))
+            if visit.is_hosted() {
+                let forgets = visit.visitor.leave().await?;
+                with_cookie(answer::see(&visit.path("unlock")), Some(forgets))
+            } else {
+                visit.ask(AgentLock {}).await?;
+                answer::see(&visit.path("unlock"))
+            }
         }
         // Whoever is in already need not come in again.
         (false, "unlock" | "register" | "recover") if !status.locked => {
@@ -36,10 +47,9 @@ pub(crate) async fn route(
         (false, "unlock") if !status.initialized => answer::see(&visit.path("register")),
         (false, "unlock") => unlock_page(visit, ask, status, None),
         (true, "unlock") => unlock(visit, ask, status).await,
-        (false, "register") if status.initialized => answer::see(&visit.path("unlock")),
+        (false, "register") if !may_register => answer::see(&visit.path("unlock")),
         (false, "register") => register_page(visit, ask, None),
-        // Accounts beside the first are made on the command line, by whoever may.
-        (true, "register") if !status.initialized => register(visit, ask).await,
+        (true, "register") if may_register => register(visit, ask).await,
         (false, "recover") => recover_page(visit, ask, None),
         (true, "recover") => recover(visit, ask).await,
         (true, "register/confirm") => confirm(visit, ask).await,
@@ -54,15 +64,19 @@ async fn unlock(visit: &Visit<'_>, ask: &Ask, status: &Status) -> Http {
         passphrase,
         totp: ask.form.text("totp").map(Secret::new),
         keyfile: None,
-        lifetime_s: ask.form.get("lifetime").and_then(|life| life.parse().ok()),
+        lifetime_s: ask
+            .form
+            .get("lifetime")
+            .and_then(|life| life.parse().ok())
+            .filter(|_| !visit.is_hosted()),
         accept_rollback: None,
     });
     let unlocked = match request {
-        Ok(request) => visit.desk.ask(visit.caller, request).await,
+        Ok(request) => visit.enter(request).await,
         Err(error) => Err(error),
     };
     match unlocked {
-        Ok(_) => answer::see(&visit.path("")),
+        Ok((_, cookie)) => with_cookie(answer::see(&visit.path("")), cookie),
         Err(error) => unlock_page(visit, ask, status, Some(&error)),
     }
 }
@@ -75,38 +89,58 @@ fn unlock_page(visit: &Visit<'_>, ask: &Ask, status: &Status, fault: Option<&Err
         ("3600", say!(words, "life-hour")),
         ("28800", say!(words, "life-day")),
     ];
+    let hosted = visit.is_hosted();
+    let account = html! {
+        (Field {
+            name: "account", label: say!(words, "field-account"), value: account,
+            hint: if hosted { String::new() } else { say!(words, "account-hint") },
+            autocomplete: "username", required: hosted, autofocus: hosted, ..Field::default()
+        }.show())
+    };
+    let totp_hint = match (hosted, status.totp_required) {
+        (false, true) => String::new(),
+        _ => say!(words, "totp-if-any"),
+    };
+    let title = match hosted {
+        true => say!(words, "sign-in-title"),
+        false => say!(words, "unlock-title"),
+    };
     let body = html! {
         (fault_line(words, fault))
-        p.lead { (say!(words, "unlock-lead")) }
+        @if !hosted { p.lead { (say!(words, "unlock-lead")) } }
         form method="post" action=(visit.path("unlock")) data-busy {
+            @if hosted { (account) }
             (Field {
                 name: "passphrase", label: say!(words, "field-passphrase"), kind: "password",
-                autocomplete: "current-password", required: true, autofocus: true, ..Field::default()
+                autocomplete: "current-password", required: true, autofocus: !hosted, ..Field::default()
             }.show())
             (Field {
-                name: "totp", label: say!(words, "field-totp"),
-                hint: if status.totp_required { String::new() } else { say!(words, "totp-if-any") },
-                autocomplete: "one-time-code", numeric: true, required: status.totp_required,
-                ..Field::default()
+                name: "totp", label: say!(words, "field-totp"), hint: totp_hint,
+                autocomplete: "one-time-code", numeric: true,
+                required: status.totp_required && !hosted, ..Field::default()
             }.show())
-            details.more open[!account.is_empty()] {
-                summary { (say!(words, "more-options")) }
-                (Field {
-                    name: "account", label: say!(words, "field-account"), value: account,
-                    hint: say!(words, "account-hint"), autocomplete: "username", ..Field::default()
-                }.show())
-                label.field {
-                    span { (say!(words, "field-lifetime")) }
-                    select name="lifetime" {
-                        @for (seconds, text) in &lives { option value=(seconds) { (text) } }
+            @if !hosted {
+                details.more open[ask.form.get("account").is_some()] {
+                    summary { (say!(words, "more-options")) }
+                    (account)
+                    label.field {
+                        span { (say!(words, "field-lifetime")) }
+                        select name="lifetime" {
+                            @for (seconds, text) in &lives { option value=(seconds) { (text) } }
+                        }
                     }
                 }
             }
-            button.primary.wide type="submit" { (say!(words, "unlock")) }
+            button.primary.wide type="submit" {
+                @if hosted { (say!(words, "sign-in")) } @else { (say!(words, "unlock")) }
+            }
         }
-        p.aside { a href=(visit.path("recover")) { (say!(words, "lost-passphrase")) } }
+        p.aside {
+            a href=(visit.path("recover")) { (say!(words, "lost-passphrase")) }
+            @if hosted { " · " a href=(visit.path("register")) { (say!(words, "no-account")) } }
+        }
     };
-    sheet(visit, ask, &say!(words, "unlock-title"), fault, &body)
+    sheet(visit, ask, &title, fault, &body)
 }
 
 async fn register(visit: &Visit<'_>, ask: &Ask) -> Http {
@@ -115,17 +149,21 @@ async fn register(visit: &Visit<'_>, ask: &Ask) -> Http {
         account: form.text("account").unwrap_or_else(|| "default".to_owned()),
         passphrase,
         totp: Some(form.ticked("with_totp")),
+        invitation: form
+            .get("invitation")
+            .map(|text| Secret::new(text.to_owned())),
     });
     let registered = match request {
-        Ok(request) => visit.desk.ask(visit.caller, request).await,
+        Ok(request) => visit.enter(request).await,
         Err(error) => Err(error),
     };
     match registered {
-        Ok(made) => welcome(
+        Ok((made, cookie)) => welcome(
             visit,
             ask,
             made.totp_secret.as_ref().zip(made.totp_uri.as_ref()),
             &made.recovery_codes,
+            cookie,
         ),
         Err(error) => register_page(visit, ask, Some(&error)),
     }
@@ -161,21 +199,33 @@ pub(super) fn new_passphrase_fields(words: Words<'_>, fault: Option<&Error>) -> 
 
 fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     let words = visit.words;
+    let wrong = |name| fault.and_then(Error::field) == Some(name);
+    let title = match visit.is_hosted() {
+        true => say!(words, "join-title"),
+        false => say!(words, "register-title"),
+    };
     let body = html! {
         (fault_line(words, fault))
-        p.lead { (say!(words, "register-lead")) }
+        p.lead { @if visit.is_hosted() { (say!(words, "join-lead")) } @else { (say!(words, "register-lead")) } }
         form method="post" action=(visit.path("register")) data-busy {
             (Field {
                 name: "account", label: say!(words, "field-account"),
-                value: ask.form.get("account").unwrap_or("default"), autocomplete: "username",
+                value: ask.form.get("account").unwrap_or(if visit.is_hosted() { "" } else { "default" }), autocomplete: "username",
                 required: true, ..Field::default()
             }.show())
             (new_passphrase_fields(words, fault))
             (tick("with_totp", &say!(words, "with-totp"), &say!(words, "with-totp-hint"), true))
+            @if visit.is_hosted() {
+                (Field {
+                    name: "invitation", label: say!(words, "field-invitation"), hint: say!(words, "invitation-hint"),
+                    value: ask.form.get("invitation").unwrap_or(""), wrong: wrong("invitation"), ..Field::default()
+                }.show())
+            }
             button.primary.wide type="submit" { (say!(words, "register")) }
         }
+        @if visit.is_hosted() { p.aside { a href=(visit.path("unlock")) { (say!(words, "have-account")) } } }
     };
-    sheet(visit, ask, &say!(words, "register-title"), fault, &body)
+    sheet(visit, ask, &title, fault, &body)
 }
 
 /// What the owner of a new way in has to keep. It is shown once: the service does not say it again.
@@ -184,6 +234,7 @@ fn welcome(
     ask: &Ask,
     totp: Option<(&Secret, &Secret)>,
     codes: &[Secret],
+    cookie: Option<HeaderValue>,
 ) -> Http {
     let words = visit.words;
     let body = html! {
@@ -196,7 +247,16 @@ fn welcome(
             None => p { a.button.primary.wide href=(visit.path("")) { (say!(words, "go-on")) } },
         }
     };
-    sheet(visit, ask, &say!(words, "welcome-title"), None, &body)
+    let page = sheet(visit, ask, &say!(words, "welcome-title"), None, &body);
+    with_cookie(page, cookie)
+}
+
+/// The answer with the cookie of a session that began or ended, where sessions have one.
+fn with_cookie(mut http: Http, cookie: Option<HeaderValue>) -> Http {
+    if let Some(cookie) = cookie {
+        http.headers_mut().append(SET_COOKIE, cookie);
+    }
+    http
 }
 
 /// Recovery codes, to be written down.
@@ -241,7 +301,7 @@ async fn confirm(visit: &Visit<'_>, ask: &Ask) -> Http {
         code: Secret::new(code.to_owned()),
     });
     let confirmed = match request {
-        Some(request) => visit.desk.ask(visit.caller, request).await,
+        Some(request) => visit.ask(request).await,
         None => Err(Error::invalid("code", "a required field is missing")),
     };
     match confirmed {
@@ -278,15 +338,16 @@ async fn recover(visit: &Visit<'_>, ask: &Ask) -> Http {
         })
     });
     let recovered = match request {
-        Ok(request) => visit.desk.ask(visit.caller, request).await,
+        Ok(request) => visit.enter(request).await,
         Err(error) => Err(error),
     };
     match recovered {
-        Ok(made) => welcome(
+        Ok((made, cookie)) => welcome(
             visit,
             ask,
             made.totp_secret.as_ref().zip(made.totp_uri.as_ref()),
             &[],
+            cookie,
         ),
         Err(error) => recover_page(visit, ask, Some(&error)),
     }

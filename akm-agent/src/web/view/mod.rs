@@ -22,6 +22,8 @@ pub(super) struct Frame<'a> {
     pub(super) words: Words<'a>,
     /// Path and query of the page, to come back to in another language.
     pub(super) here: &'a str,
+    /// Whether there are accounts to sign in to and out of.
+    pub(super) hosted: bool,
 }
 
 /// A part of the dashboard.
@@ -32,10 +34,12 @@ pub(super) enum Section {
     Activity,
     Log,
     Account,
+    Admin,
 }
 
 impl Section {
-    const ALL: [Section; 5] = [
+    /// What every account sees.
+    pub(super) const EVERYBODY: [Section; 5] = [
         Section::Keys,
         Section::Catalogue,
         Section::Activity,
@@ -51,6 +55,7 @@ impl Section {
             Section::Activity => ("activity", "chart", say!(words, "nav-activity")),
             Section::Log => ("log", "list", say!(words, "nav-log")),
             Section::Account => ("account", "user", say!(words, "nav-account")),
+            Section::Admin => ("admin", "shield", say!(words, "nav-admin")),
         }
     }
 }
@@ -126,6 +131,7 @@ impl Frame<'_> {
         section: Section,
         title: &str,
         account: Option<&str>,
+        rooms: &[Section],
         body: &Markup,
     ) -> Markup {
         let words = self.words;
@@ -139,7 +145,7 @@ impl Frame<'_> {
                         (self.brand())
                         nav aria-label=(say!(words, "nav-label")) {
                             ul {
-                                @for each in Section::ALL {
+                                @for each in rooms.iter().copied() {
                                     @let (path, picture, name) = each.parts(words);
                                     li {
                                         a href=(self.path(path)) aria-current=[(each == section).then_some("page")] {
@@ -156,7 +162,7 @@ impl Frame<'_> {
                             div.side-tools {
                                 (self.language())
                                 form method="post" action=(self.path("lock")) {
-                                    button.quiet type="submit" { (icon("lock")) (say!(words, "lock")) }
+                                    button.quiet type="submit" { (icon("lock")) @if self.hosted { (say!(words, "sign-out")) } @else { (say!(words, "lock")) } }
                                 }
                             }
                         }

@@ -25,6 +25,7 @@ const FAMILIES: &[&str] = &[
     "balance-kind-",
     "balance-of-",
     "provider-",
+    "role-",
 ];
 
 #[test]
@@ -107,6 +108,7 @@ fn every_token_of_the_contract_has_a_word() {
         account: "x".into(),
         passphrase: secret(),
         totp: None,
+        invitation: Some(secret()),
     }));
     named.extend(fields(&AccountPassphrase {
         passphrase: secret(),

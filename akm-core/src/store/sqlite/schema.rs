@@ -40,6 +40,8 @@ CREATE TABLE accounts (
     key_count INTEGER NOT NULL DEFAULT 0 CHECK (key_count >= 0),
     profile_version INTEGER NOT NULL CHECK (profile_version > 0),
     created_at INTEGER NOT NULL,
+    disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    key_limit INTEGER CHECK (key_limit >= 0),
     manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
     profile BLOB NOT NULL
@@ -62,6 +64,12 @@ CREATE TABLE attempts (
     known INTEGER NOT NULL CHECK (known IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempts_by_block ON attempts (known, blocked_until, failures);
+
+CREATE TABLE invitations (
+    tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),
+    uses INTEGER NOT NULL CHECK (uses >= 0),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE keys (
     account BLOB NOT NULL REFERENCES accounts (id),
