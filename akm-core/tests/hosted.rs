@@ -673,6 +673,68 @@ fn b15_every_operation_is_refused_to_whom_it_is_not_for() {
 }
 
 #[test]
+fn e07_a_client_of_the_network_reaches_nothing_of_the_machine_itself() {
+    let site = Site::open();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let connected = || listener.accept().is_ok();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let alice = site.register("alice");
+    let key = akm_core::protocol::KeyAdd {
+        base_url: Some(base_url),
+        ..new_key("openai", "sk-1")
+    };
+    site.call(&alice, key).unwrap();
+    let test = |caller: &Caller| {
+        let name = "openai".to_owned();
+        site.call(caller, akm_core::protocol::ProviderTest { name })
+            .unwrap()
+    };
+    let answer = test(&alice);
+    assert_eq!(answer.outcome, akm_core::protocol::Outcome::Unreachable);
+    let balance = akm_core::protocol::ProviderBalance {
+        name: "openai".into(),
+    };
+    site.call(&alice, balance).unwrap();
+    assert!(!connected(), "nothing was sent");
+    // Control: on the host the same account reaches what its owner runs there.
+    site.call(&me(), unlock("alice", PASSPHRASE)).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| test(&me()));
+        while !connected() {
+            assert!(!asked.is_finished(), "it was not asked");
+        }
+        drop(asked);
+    });
+}
+
+#[test]
+fn what_the_system_noted_is_not_told_to_accounts_over_the_network() {
+    let site = Site::open();
+    let alice = site.register("alice");
+    for _ in 0..3 {
+        site.call(&nobody(), unlock("alice", "wrong")).unwrap_err();
+    }
+    let verify = |caller: &Caller| {
+        site.call(caller, akm_core::protocol::AuditVerify::default())
+            .unwrap()
+    };
+    let own = verify(&alice);
+    let listed = site.call(&alice, AuditList::default()).unwrap().events;
+    assert!(
+        own.ok && own.entries == listed.len() as u64,
+        "{own:?} {listed:?}"
+    );
+    assert!(listed.iter().all(|event| event.chain == "account"));
+    site.call(&me(), unlock("alice", PASSPHRASE)).unwrap();
+    let all = verify(&me());
+    assert!(
+        all.ok && all.entries >= own.entries + 3,
+        "control: the owner sees both"
+    );
+}
+
+#[test]
 fn a_limit_of_keys_binds_at_once_and_removes_none() {
     let site = Site::open();
     let alice = site.register("alice");

@@ -49,8 +49,13 @@ impl Service {
         const OP: Op = Op::AuditVerify;
         let mut seen = None;
         let mut under_way = self.slice(caller, OP, &mut seen, |asked| {
-            self.audit
-                .begin_verify(&asked.session.chain, request.checkpoint.as_ref())
+            let begun = self
+                .audit
+                .begin_verify(&asked.session.chain, request.checkpoint.as_ref())?;
+            Ok(match caller.via {
+                Via::Host => begun,
+                Via::Network(_) => begun.of_account_only(),
+            })
         })?;
         loop {
             let done = self.slice(caller, OP, &mut seen, |asked| {

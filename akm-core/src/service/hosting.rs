@@ -267,6 +267,15 @@ impl Service {
         Ok(())
     }
 
+    /// How providers are reached for this caller. This machine is not for clients of the network to reach into: an
+    /// address of its own that somebody gave a key would lead to whatever else runs here.
+    #[cfg(feature = "providers")]
+    pub(super) fn outbound_for(&self, caller: &Caller) -> crate::provider::Outbound {
+        let mut outbound = self.outbound.clone();
+        outbound.loopback &= caller.via == Via::Host;
+        outbound
+    }
+
     /// Most keys that the account may have.
     pub(super) fn key_limit_of(&self, asked: &Asked<'_>) -> Result<Option<u64>> {
         let own = self.vault.standing(asked.session.account.id())?.key_limit;

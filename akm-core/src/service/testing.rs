@@ -43,7 +43,7 @@ impl Service {
         let destinations = Destinations::decode(&record.destinations)?;
         let provider = known.as_ref().map(Known::record);
         let report = crate::provider::test(
-            &self.outbound,
+            &self.outbound_for(caller),
             provider,
             &destinations,
             record.base_url.as_deref(),

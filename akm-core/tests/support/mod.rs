@@ -104,6 +104,12 @@ impl Bench {
         self.service = Some(self.open().unwrap());
     }
 
+    /// As `reopen`, serving clients of the network by these rules.
+    pub fn serve(&mut self, hosting: akm_core::service::Hosting) {
+        self.close();
+        self.service = Some(self.open().unwrap().with_hosting(hosting));
+    }
+
     pub fn close(&mut self) {
         self.service = None;
     }
