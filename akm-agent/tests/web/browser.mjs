@@ -30,6 +30,9 @@ export const window = async (browser, { lang, width, dark = false }) => {
       globalThis.__violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`),
     );
   });
+  // Put there by the debugger: the policy of the pages lets no script in.
+  await context.addInitScript({ content: AXE });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const where = () => `${lang} ${width}${dark ? " dark" : ""} ${new URL(page.url()).pathname.replace(/^\/[a-z0-9]{32}/, "")}`;
   page.on("pageerror", (error) => faults.push(`${where()}: ${error.message}`));
@@ -59,7 +62,6 @@ export const window = async (browser, { lang, width, dark = false }) => {
     if (seen.wide > 0) faults.push(`${where()}: ${seen.wide} px wider than the window`);
     if (seen.untold.length) faults.push(`${where()}: ids in place of words: ${seen.untold}`);
     if (!axe) return;
-    await page.evaluate(AXE);
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     for (const found of violations.filter(({ impact }) => impact === "serious" || impact === "critical")) {
       const nodes = found.nodes.slice(0, 3).map((node) => `${node.target} ${node.any?.[0]?.message ?? ""}`);
