@@ -43,6 +43,7 @@ pub const fn offered(op: Op) -> Offered {
         | Op::VaultExport
         | Op::VaultImport
         | Op::VaultCheck
+        | Op::VaultRekey
         | Op::ProviderList
         | Op::ModelList
         | Op::ProviderAdd

@@ -91,7 +91,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
-        Op::AccountPassphrase | Op::TotpCodes => {
+        Op::AccountPassphrase | Op::TotpCodes | Op::VaultRekey => {
             &[Locked, InvalidInput, RateLimited, WrongCredentials]
         }
         Op::TotpConfirm => &[Locked, InvalidInput, Conflict, WrongCredentials],
@@ -115,6 +115,10 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
+        Op::PolicyShow | Op::GrantList => &[Locked, InvalidInput],
+        Op::PolicySet => &[Locked, InvalidInput, Denied, WrongCredentials],
+        Op::GrantAdd => &[Locked, InvalidInput, NotFound, WrongCredentials],
+        Op::GrantRemove => &[Locked, InvalidInput, NotFound],
         Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
         Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
         Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {
@@ -136,6 +140,14 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
+        Op::BillingTiers | Op::AdminOrders => &[InvalidInput],
+        Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
+            &[Locked, InvalidInput]
+        }
+        // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
+        Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
+        Op::BillingCodesCreate => &[InvalidInput, Unavailable],
+        Op::BillingOrderResolve => &[InvalidInput, NotFound],
         Op::BackupList | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => &[InvalidInput],
         Op::SessionList => &[Locked, InvalidInput],
         Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
