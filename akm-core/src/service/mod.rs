@@ -215,6 +215,7 @@ impl Service {
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
             self.count_request(session)?;
             session.touch(&*self.host.clock);
+            self.count_request(session)?;
             let asked = Asked {
                 may_wait: false,
                 ..Asked::new(session, caller, request.op())
