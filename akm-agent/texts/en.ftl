@@ -545,3 +545,14 @@ field-policy-sandboxes = below sandboxes
 policy-open = open: any program of yours may
 policy-ask = ask: a person is asked
 policy-granted = granted: only with a grant
+## Rekey
+
+rekey-goes-on = a rekey is under way: it goes on
+rekey-codes = the recovery codes of before are void
+rekey-done = the account has new keys; { $keys ->
+    [one] one key is
+   *[other] { $keys } keys are
+ } sealed under them
+rekey-progress = under way: { $done } of { $total }
+field-rekey = rekey
+hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock

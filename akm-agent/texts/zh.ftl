@@ -522,3 +522,11 @@ field-policy-sandboxes = 沙箱之下
 policy-open = open：您的任何程序都可取用
 policy-ask = ask：询问用户
 policy-granted = granted：仅限有授权的程序
+## 更换密钥体系
+
+rekey-goes-on = 有一次换钥尚未完成：继续进行
+rekey-codes = 此前的恢复码已全部作废
+rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们重新加密
+rekey-progress = 进行中：{ $done } / { $total }
+field-rekey = 换钥
+hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续

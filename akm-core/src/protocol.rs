@@ -287,6 +287,8 @@ operations! {
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
     /// Compares the stored keys with what the account had at its last change.
     VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
+    /// Gives the account new keys, and seals every record anew under them.
+    VaultRekey, "vault.rekey" => VaultRekeyed, Session, Audited, Deriving, [Credential];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

@@ -96,6 +96,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
+        (Op::VaultRekey, r#"{"passphrase":"a"}"#),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];

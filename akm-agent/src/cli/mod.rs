@@ -29,6 +29,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod many;
 mod output;
 mod prompt;
 mod provider;
@@ -38,6 +39,7 @@ mod session;
 pub(crate) mod text;
 mod totp;
 mod usage;
+mod vault;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -138,6 +140,8 @@ enum Command {
     Grant(grant::Grant),
     /// What holds for programs that no grant covers
     Policy(grant::PolicyArgs),
+    /// New keys for the account, under which everything is sealed again
+    Vault(vault::Vault),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -286,6 +290,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Backup(args) => backup::backup(args, json),
         Command::Grant(args) => grant::grant(args, json),
         Command::Policy(args) => grant::policy(args, json),
+        Command::Vault(args) => vault::vault(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

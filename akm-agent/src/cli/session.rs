@@ -98,6 +98,10 @@ pub(crate) fn status(json: bool) -> Result<()> {
     if let Some(vault) = status.vault {
         fields.push(("field-vault", vault));
     }
+    if let Some(rekey) = status.rekey {
+        let far = text!("rekey-progress", done = rekey.done, total = rekey.total);
+        fields.push(("field-rekey", far));
+    }
     if status.initialized && status.locked {
         fields.push(("field-code-asked", output::yes_or_no(status.totp_required)));
     }

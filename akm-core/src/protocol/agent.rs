@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
+use super::vault::RekeyProgress;
 use super::wire;
 use crate::secret::Secret;
 
@@ -32,6 +33,9 @@ wire! {
         /// Whether the check of all keys that follows an unlock found something wrong; absent until it is done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         damaged: Option<bool>,
+        /// How far new keys for the account have come, while a rekey is under way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rekey: Option<RekeyProgress>,
         /// Absolute path of the vault file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vault: Option<String>,

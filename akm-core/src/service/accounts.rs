@@ -29,6 +29,10 @@ impl Service {
             expires_at: session
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
+            rekey: match session {
+                Some(session) => self.rekey_progress(&session.account)?,
+                None => None,
+            },
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
             account,
             totp_required,
@@ -226,7 +230,9 @@ impl Service {
         opening: Opening,
         event: &dyn Fn(&AccountChain) -> Result<()>,
     ) -> Result<Option<jiff::Timestamp>> {
-        self.sessions.open(
+        let id = *opening.account.id();
+        let under_way = self.vault.rekeying(&opening.account)?.is_some();
+        let expires_at = self.sessions.open(
             caller.uid,
             opening,
             &*self.host.clock,
@@ -235,6 +241,10 @@ impl Service {
                 event(chain)
             },
             &mut |uid, session| self.note_lock(uid, session),
-        )
+        )?;
+        if under_way {
+            self.take_up_rekey(caller, &id);
+        }
+        Ok(expires_at)
     }
 }

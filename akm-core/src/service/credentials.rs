@@ -160,7 +160,7 @@ impl Service {
     }
 
     /// One session of an account goes on with these keys, the others end.
-    fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
+    pub(super) fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
         let id = *account.id();
         self.sessions.replace(caller.uid, kept, account);
         let others =

@@ -54,6 +54,7 @@ impl Service {
             | Request::TotpEnable(_)
             | Request::TotpDisable(_)
             | Request::TotpCodes(_)) => self.change_credential(caller, request),
+            Request::VaultRekey(request) => self.rekey(caller, &request).map(Response::VaultRekey),
             Request::KeyUpdate(request) => self
                 .update_key_stepped_up(caller, request)
                 .map(Response::KeyUpdate),

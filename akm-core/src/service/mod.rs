@@ -23,6 +23,7 @@ mod events;
 mod grants;
 mod keyfile;
 mod keys;
+mod rekey;
 mod restore;
 mod session;
 mod shape;

@@ -194,6 +194,10 @@ impl Sessions {
             .get_mut(&uid)
             .filter(|session| session.generation() == seen)
         {
+            if !session.account.has_keys_of(&account) {
+                // What is on its way in was sealed under keys that are replaced.
+                session.transfers = Transfers::default();
+            }
             session.account = account;
         }
     }

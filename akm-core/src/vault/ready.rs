@@ -83,7 +83,7 @@ fn place(tag: &Tag) -> usize {
 impl Vault {
     /// The key of this name, if it is ready and nothing was changed since.
     pub fn ready_key(&self, account: &Unlocked, name: &KeyName) -> Option<Arc<ReadyKey>> {
-        let tag = name_tag(account, name);
+        let tag = name_tag(&account.index_key, name);
         let changes = self.store.changes();
         let places = account.ready.places();
         let ready = places[place(&tag)].as_ref()?;

@@ -91,7 +91,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
-        Op::AccountPassphrase | Op::TotpCodes => {
+        Op::AccountPassphrase | Op::TotpCodes | Op::VaultRekey => {
             &[Locked, InvalidInput, RateLimited, WrongCredentials]
         }
         Op::TotpConfirm => &[Locked, InvalidInput, Conflict, WrongCredentials],

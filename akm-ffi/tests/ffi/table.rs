@@ -160,6 +160,10 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({}),
             json!({"ok": true, "checked": "$number", "missing": [], "next": "$absent"}),
         ),
+        Op::VaultRekey => (
+            json!({"passphrase": PASSPHRASE}),
+            json!({"done": true, "rekeyed": "$number", "total": "$number", "recovery_codes": ["$text", "..."]}),
+        ),
     }
 }
 

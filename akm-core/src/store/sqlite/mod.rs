@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    ProviderRow, SlotRow, Store, Tag, TreeChange,
+    ProviderRow, ResealedKey, SlotRow, Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -407,6 +407,19 @@ impl Store for SqliteStore {
         self.change(before_commit, |tx| {
             keys::update(tx, row, from_meta_version, history)?;
             tree::change(tx, &row.head.account, tree)
+        })
+    }
+
+    fn reseal_keys(&self, account: &Id, keys: &[ResealedKey], tree: &TreeChange) -> Result<()> {
+        self.write(|tx| {
+            for key in keys {
+                keys::update(tx, &key.row, key.from_meta_version, None)?;
+                keys::replace_history(tx, account, &key.row.head.id, &key.history)?;
+                if let Some((version, sealed)) = &key.test {
+                    last_tests::keep(tx, account, &key.row.head.id, *version, sealed)?;
+                }
+            }
+            tree::change(tx, account, tree)
         })
     }
 

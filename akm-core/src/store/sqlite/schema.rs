@@ -42,6 +42,7 @@ CREATE TABLE accounts (
     created_at INTEGER NOT NULL,
     manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
+    key_before BLOB,
     profile BLOB NOT NULL
 ) STRICT;
 
