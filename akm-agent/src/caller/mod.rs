@@ -56,6 +56,11 @@ impl Process {
         }
     }
 
+    /// Its number when it connected.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Who it is now.
     pub fn caller(&self) -> Caller {
         Caller {
@@ -112,6 +117,7 @@ mod tests {
         let peer = Peer {
             uid: 7,
             pid: Some(child.id() as i32),
+            gid: None,
         };
         child.wait().unwrap();
         let caller = Process::pin(&stream, peer).caller();

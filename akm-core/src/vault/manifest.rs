@@ -137,10 +137,10 @@ pub(super) struct Shared {
     /// Held for the whole of a change, from the first look to the last word.
     changes: Mutex<()>,
     state: Mutex<Option<State>>,
-    /// Policy and grants, once they were asked for.
-    rules: Mutex<Option<Arc<Rules>>>,
     /// What opens the records that a rekey has not come to yet.
     before: Mutex<Option<Arc<Before>>>,
+    /// Policy and grants, once they were asked for.
+    rules: Mutex<Option<Arc<Rules>>>,
 }
 
 pub(super) struct State {
@@ -169,10 +169,6 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The keys before, while a rekey is under way.
     pub(super) fn before(&self) -> Option<Arc<Before>> {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +177,10 @@ impl Shared {
 
     pub(super) fn set_before(&self, before: Option<Before>) {
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = before.map(Arc::new);
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, manifest: Manifest) {
