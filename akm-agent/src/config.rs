@@ -21,6 +21,13 @@
 //! timeout_s = 30
 //! [tests]
 //! daily = true                 # test every key once a day while its account is open; off if absent
+//! [hosted]                     # for clients of network listeners
+//! registration = "invitation"  # open, invitation or closed; closed if absent
+//! totp_required = true         # an account without TOTP may do nothing but set it up
+//! idle = "30m"                 # a session ends unused after this
+//! absolute = "12h"             # and in any case after this
+//! requests_per_minute = 600    # of one address; 0 is no limit
+//! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
 //! [confirm]
 //! timeout_s = 45               # of a question whether a key may be handed out; silence is a no
 //! [callers]
@@ -28,6 +35,8 @@
 //! sandboxes = ["my-jail"]
 //! ignore = ["snap"]            # ids of the built-in list that do not count
 //! ```
+
+mod hosted;
 
 use std::fs::File;
 use std::io::Read;
@@ -42,6 +51,8 @@ use toml::{Table, Value};
 
 use crate::caller::Extra;
 use crate::lifetime::Lifetime;
+
+pub use hosted::Hosted;
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -69,6 +80,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Whether keys are tested once a day by themselves.
     pub daily_tests: bool,
+    /// What holds for clients of network listeners.
+    pub hosted: Hosted,
     /// Programs that callers may come from, beside the built-in list.
     pub callers: Extra,
     /// Seconds that a person may take to confirm.
@@ -218,6 +231,7 @@ impl Config {
                     ("tests", "daily") => {
                         config.daily_tests = truth(&value, "tests.daily")?;
                     }
+                    ("hosted", key) if config.hosted.set(key, &value)? => {}
                     ("confirm", "timeout_s") => {
                         config.confirm_timeout_s =
                             Some(number(&value, "confirm.timeout_s", 1..=MAX_TIMEOUT_S)?);
@@ -301,7 +315,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
     )
 }
 

@@ -11,9 +11,11 @@
 //! Deliberately absent: any opinion about keys. The agent decides; the CLI asks and shows.
 
 mod account;
+mod admin;
 mod agent;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod check;
 mod complete;
@@ -144,10 +146,14 @@ enum Command {
     Grant(grant::Grant),
     /// What holds for programs that no grant covers
     Policy(grant::PolicyArgs),
+    /// Tiers, orders and reminders of an account on a server
+    Billing(billing::Billing),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
     Account(account::Account),
+    /// Accounts of a server: roles, limits, invitations, its own log
+    Admin(admin::Admin),
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
@@ -297,8 +303,10 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Vault(args) => vault::vault(args, json),
         Command::Grant(args) => grant::grant(args, json),
         Command::Policy(args) => grant::policy(args, json),
+        Command::Billing(args) => billing::billing(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
+        Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),
         Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),

@@ -119,6 +119,7 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
                 account: "default".into(),
                 passphrase: secret(&passphrase(0)),
                 totp: Some(false),
+                invitation: None,
             })
             .map(drop),
         Step::Add(name) => desk.call(new_key(name, &value)).map(drop),
