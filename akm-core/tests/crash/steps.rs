@@ -187,6 +187,7 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
                 name: newest.name,
                 account: None,
                 passphrase: secret(then.passphrase.as_deref().unwrap()),
+                keyfile: None,
                 replace: Some(true),
             })
             .map(drop)
