@@ -1,21 +1,13 @@
 //! `akm balance`: what is left with the providers of many keys at once.
 
-use std::time::Duration;
-
-use akm_core::client::Client;
-use akm_core::protocol::{
-    Balance, BalanceKind, BalanceOutcome, BalanceResult, KeyList, KeyStatus, ProviderBalance,
-};
-use akm_core::{Error, Kind};
+use akm_core::protocol::{Balance, BalanceKind, BalanceOutcome, BalanceResult, ProviderBalance};
 use clap::Args;
 use serde::Serialize;
 
+use super::connect;
+use super::many::{self, Asked};
 use super::output::{self, Fail, Result};
 use super::text::{of_token, text, translated};
-use super::{check, connect, list};
-
-/// A provider gets its own time-outs from the agent; this is only for an agent that is gone.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks for balances.
 #[derive(Args)]
@@ -35,82 +27,32 @@ pub(crate) struct Ask {
     all: bool,
 }
 
-/// What became of one question.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Asked {
-    /// The agent asked, or knows that there is nothing to ask.
-    Done(BalanceResult),
-    /// It did not.
-    Failed {
-        /// The key as it was typed.
-        name: String,
-        /// Why.
-        error: Error,
-    },
-}
-
-impl Asked {
-    /// Whether there is nothing to do about it. A provider without a balance is no failure of a key that
-    /// nobody named.
-    fn passes(&self, named: bool) -> bool {
-        match self {
-            Asked::Failed { .. } => false,
-            Asked::Done(result) => match result.outcome {
-                BalanceOutcome::Known => result.low != Some(true),
-                BalanceOutcome::Unsupported => !named,
-                BalanceOutcome::Refused | BalanceOutcome::Unreachable => false,
-            },
-        }
+/// Whether there is nothing to do about it. A provider without a balance is no failure of a key that nobody named.
+fn passes(asked: &Asked<BalanceResult>, named: bool) -> bool {
+    match asked {
+        Asked::Failed { .. } => false,
+        Asked::Done(result) => match result.outcome {
+            BalanceOutcome::Known => result.low != Some(true),
+            BalanceOutcome::Unsupported => !named,
+            BalanceOutcome::Refused | BalanceOutcome::Unreachable => false,
+        },
     }
 }
 
 pub(crate) fn balance(args: Ask, json: bool) -> Result<()> {
     let mut client = connect()?;
     let names = if args.all {
-        let active = KeyList {
-            status: Some(KeyStatus::Active),
-            ..KeyList::default()
-        };
-        let keys = list::all(&mut client, active)?;
+        let keys = many::active(&mut client)?;
         keys.into_iter().map(|key| key.name).collect()
     } else {
         args.names
     };
-    let socket = client.socket().to_owned();
-    drop(client);
-    let bar = check::progress(names.len() as u64, json);
-    let mut results = check::each(&names, |name| {
-        let asked = Client::connect_with_timeout(Some(&socket), PATIENCE).and_then(|mut client| {
-            client.call(&ProviderBalance {
-                name: name.to_owned(),
-            })
-        });
-        bar.inc(1);
-        match asked {
-            Ok(result) => Asked::Done(result),
-            Err(error) => Asked::Failed {
-                name: name.to_owned(),
-                error,
-            },
-        }
-    });
-    bar.finish_and_clear();
-    // Locked, or gone: that is one thing to say, not one for each key.
-    let broken = results.iter().position(|asked| {
-        matches!(asked, Asked::Failed { error, .. }
-            if matches!(error.kind(), Kind::Locked | Kind::NoAgent))
-    });
-    if let Some(index) = broken
-        && let Asked::Failed { error, .. } = results.swap_remove(index)
-    {
-        return Err(error.into());
-    }
-    let failed = results.iter().any(|asked| !asked.passes(!args.all));
+    let results = many::ask(client, &names, json, |name| ProviderBalance { name })?;
+    let failed = results.iter().any(|asked| !passes(asked, !args.all));
     if json {
         #[derive(Serialize)]
         struct Results {
-            results: Vec<Asked>,
+            results: Vec<Asked<BalanceResult>>,
         }
         output::json(&Results { results })?;
     } else {
@@ -120,7 +62,7 @@ pub(crate) fn balance(args: Ask, json: bool) -> Result<()> {
 }
 
 /// Prints the balances, a row for each currency and scope.
-fn show(results: &[Asked], all: bool) -> Result<()> {
+fn show(results: &[Asked<BalanceResult>], all: bool) -> Result<()> {
     let mut rows = Vec::new();
     let mut without: u32 = 0;
     for asked in results {
@@ -209,7 +151,7 @@ mod tests {
     use super::*;
     use akm_core::protocol::BalanceScope;
 
-    fn result(outcome: BalanceOutcome, low: Option<bool>) -> Asked {
+    fn result(outcome: BalanceOutcome, low: Option<bool>) -> Asked<BalanceResult> {
         Asked::Done(BalanceResult {
             name: "x/y".into(),
             outcome,
@@ -231,8 +173,8 @@ mod tests {
             (result(BalanceOutcome::Refused, None), false, false),
             (result(BalanceOutcome::Unreachable, None), false, false),
         ] {
-            assert_eq!(asked.passes(true), named);
-            assert_eq!(asked.passes(false), all);
+            assert_eq!(passes(&asked, true), named);
+            assert_eq!(passes(&asked, false), all);
         }
     }
 

@@ -1,27 +1,13 @@
 //! `akm test`: connection tests of many keys at once.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::time::Duration;
-
-use akm_core::client::Client;
-use akm_core::protocol::{
-    Key, KeyList, KeyStatus, Outcome, ProviderInfo, ProviderList, ProviderTest, TestResult,
-};
-use akm_core::{Error, Kind};
+use akm_core::protocol::{Key, Outcome, ProviderInfo, ProviderList, ProviderTest, TestResult};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::connect;
+use super::many::{self, Asked};
 use super::output::{self, Fail, Result};
 use super::text::{of_token, text, translated};
-use super::{connect, list};
-
-/// Tests under way at a time: as many as the agent takes on. They wait for providers, so that all together take
-/// about as long as the slowest.
-const THREADS: usize = 64;
-/// A provider gets its own time-outs from the agent; this is only for an agent that is gone.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tests keys.
 #[derive(Args)]
@@ -49,25 +35,7 @@ struct LeftOut {
 }
 
 /// What became of one test.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(crate) enum Tested {
-    /// The provider was asked.
-    Done(TestResult),
-    /// It was not.
-    Failed {
-        /// The key as it was typed.
-        name: String,
-        /// Why.
-        error: Error,
-    },
-}
-
-impl Tested {
-    fn passes(&self) -> bool {
-        matches!(self, Tested::Done(result) if passes(result.outcome))
-    }
-}
+pub(crate) type Tested = Asked<TestResult>;
 
 /// Whether nothing speaks against the key. A provider that has no test that proves a key is no failure of the
 /// key; a limit that was hit proves nothing and is one.
@@ -85,46 +53,15 @@ pub(crate) fn passes(outcome: Outcome) -> bool {
 pub(crate) fn test(args: Test, json: bool) -> Result<()> {
     let mut client = connect()?;
     let (names, left_out) = if args.all {
-        let active = KeyList {
-            status: Some(KeyStatus::Active),
-            ..KeyList::default()
-        };
-        let keys = list::all(&mut client, active)?;
+        let keys = many::active(&mut client)?;
         sort_out(keys, &client.call(&ProviderList {})?.providers)
     } else {
         (args.names, Vec::new())
     };
-    let socket = client.socket().to_owned();
-    drop(client);
-    let bar = progress(names.len() as u64, json);
-    let mut results = each(&names, |name| {
-        let tested =
-            Client::connect_with_timeout(Some(&socket), PATIENCE).and_then(|mut client| {
-                client.call(&ProviderTest {
-                    name: name.to_owned(),
-                })
-            });
-        bar.inc(1);
-        match tested {
-            Ok(result) => Tested::Done(result),
-            Err(error) => Tested::Failed {
-                name: name.to_owned(),
-                error,
-            },
-        }
-    });
-    bar.finish_and_clear();
-    // Locked, or gone: that is one thing to say, not one for each key.
-    let broken = results.iter().position(|tested| {
-        matches!(tested, Tested::Failed { error, .. }
-            if matches!(error.kind(), Kind::Locked | Kind::NoAgent))
-    });
-    if let Some(index) = broken
-        && let Tested::Failed { error, .. } = results.swap_remove(index)
-    {
-        return Err(error.into());
-    }
-    let failed = results.iter().any(|tested| !tested.passes());
+    let results = many::ask(client, &names, json, |name| ProviderTest { name })?;
+    let failed = results
+        .iter()
+        .any(|tested| !matches!(tested, Asked::Done(result) if passes(result.outcome)));
     if json {
         #[derive(Serialize)]
         struct Results {
@@ -174,49 +111,6 @@ fn sort_out(keys: Vec<Key>, providers: &[ProviderInfo]) -> (Vec<String>, Vec<Lef
     (names, left_out)
 }
 
-/// Runs a function on every name, a few at a time, and keeps their order.
-pub(super) fn each<T: Send>(names: &[String], work: impl Fn(&str) -> T + Sync) -> Vec<T> {
-    let queue: Mutex<VecDeque<(usize, &String)>> = Mutex::new(names.iter().enumerate().collect());
-    let done = Mutex::new(Vec::with_capacity(names.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(names.len()) {
-            scope.spawn(|| {
-                loop {
-                    let next = lock(&queue).pop_front();
-                    let Some((index, name)) = next else { break };
-                    let result = work(name);
-                    lock(&done).push((index, result));
-                }
-            });
-        }
-    });
-    let mut done = done
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-pub(super) fn progress(count: u64, json: bool) -> ProgressBar {
-    if json || count < 2 || !output::stderr_is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    if let Ok(style) =
-        ProgressStyle::with_template(&format!("{} {{bar:30}} {{pos}}/{{len}}", text!("testing")))
-    {
-        bar.set_style(style);
-    }
-    bar.tick();
-    bar
-}
-
 /// Prints the verdicts.
 pub(crate) fn show(results: &[Tested]) -> Result<()> {
     let rows: Vec<Vec<String>> = results
@@ -251,25 +145,4 @@ pub(crate) fn show(results: &[Tested]) -> Result<()> {
         ],
         &rows,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_is_worked_on_once_and_order_is_kept() {
-        let names: Vec<String> = (0..100).map(|n| format!("p/{n}")).collect();
-        assert_eq!(each(&names, str::to_owned), names);
-        assert!(each(&[], str::to_owned).is_empty());
-    }
-
-    #[test]
-    fn so_many_tests_are_under_way_at_once() {
-        // Each waits for all the others: with fewer threads this would never end.
-        let names: Vec<String> = (0..THREADS).map(|n| n.to_string()).collect();
-        let gate = std::sync::Barrier::new(THREADS);
-        let leaders = each(&names, |_| gate.wait().is_leader());
-        assert_eq!(leaders.iter().filter(|leader| **leader).count(), 1);
-    }
 }

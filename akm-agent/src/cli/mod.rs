@@ -28,6 +28,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod many;
 mod output;
 mod prompt;
 mod provider;
