@@ -22,8 +22,10 @@ mod catalogue;
 mod codec;
 mod copy;
 mod custom;
+mod grant;
 mod key;
 mod keyfile;
+mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -40,8 +42,10 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
+pub use grant::*;
 pub use key::*;
 pub use keyfile::*;
+pub use lock::*;
 pub use test::*;
 pub use transfer::*;
 pub use vault::*;
@@ -239,6 +243,16 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Says what holds for callers that no grant covers.
+    PolicyShow, "policy.show" => PolicyState, Session, Unaudited, Store, [Repeatable];
+    /// Changes what holds for callers that no grant covers.
+    PolicySet, "policy.set" => PolicyState, Session, Audited, Store, [Credential];
+    /// Lets callers have keys.
+    GrantAdd, "grant.add" => GrantResult, Session, Audited, Deriving, [Credential];
+    /// Lists what callers may do.
+    GrantList, "grant.list" => Grants, Session, Unaudited, Store, [Repeatable];
+    /// Takes a grant back.
+    GrantRemove, "grant.remove" => GrantResult, Session, Audited, Store, [];
     /// Hands out all keys of the account as a file, a piece at a time.
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.

@@ -45,8 +45,12 @@ pub struct NewKey {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent, in the provider room's encoding.
@@ -88,8 +92,12 @@ pub struct Record {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent.
@@ -127,7 +135,9 @@ impl Record {
             id: self.id,
             status: self.status,
             expires_at: self.expires_at,
+            lifetime_s: self.lifetime_s,
             use_only: self.use_only,
+            confirm: self.confirm,
             secret_version: self.secret_version,
         }
     }
@@ -190,7 +200,9 @@ impl Vault {
             env: new.env.clone(),
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
+            lifetime_s: new.lifetime_s,
             use_only: new.use_only,
+            confirm: new.confirm,
             base_url: new.base_url.clone(),
             destinations: new.destinations.clone(),
             status,

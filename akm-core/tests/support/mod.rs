@@ -223,6 +223,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        process: Default::default(),
     }
 }
 
@@ -241,7 +242,9 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
     }
 }
