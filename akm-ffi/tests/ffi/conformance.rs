@@ -141,6 +141,14 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
         // Unavailable where there is no dashboard, so no case asks for one.
+        Op::BillingTiers | Op::AdminOrders => &[InvalidInput],
+        Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
+            &[Locked, InvalidInput]
+        }
+        // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
+        Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
+        Op::BillingCodesCreate => &[InvalidInput, Unavailable],
+        Op::BillingOrderResolve => &[InvalidInput, NotFound],
         Op::BackupList | Op::UiOpen | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => {
             &[InvalidInput]
         }
