@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use akm_core::client::Client;
+use akm_core::dashboard::Dashboard;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
@@ -45,6 +46,8 @@ use crate::selling::Selling;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
+use crate::web::hosted::Hosted;
+use crate::web::local::Local;
 
 /// The hidden first argument of a program that runs itself again as the agent.
 const REEXEC: &str = "__serve";
@@ -227,7 +230,11 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     ensure_dir(&places.state)?;
     // Before the socket, so that a mistyped option leaves nothing behind.
     let network = match &launch.network {
-        Some(options) => Some(network::Network::bind(config.hosted.limits(options))?),
+        Some(options) => {
+            let pages = Hosted::load(config.web_folder.as_deref())?;
+            let network = network::Network::bind(config.hosted.limits(options))?;
+            Some(network.with_pages(Arc::new(pages)))
+        }
         None => None,
     };
     let selling = Selling::load(&places.config, config.outbound())?;
@@ -241,7 +248,8 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             (listener, Some(bound))
         }
     };
-    let served = open(&places, &config, launch, selling.as_ref()).and_then(|service| {
+    let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
+    let served = open(&places, &config, launch, selling.as_ref(), &dashboard).and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
@@ -261,6 +269,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             };
             let mut server = server
                 .with_jobs(jobs(&places, &service, selling.as_ref()))
+                .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
             if let Some(network) = network {
                 for address in network.addresses() {
@@ -333,6 +342,7 @@ fn open(
     config: &Config,
     launch: &Launch,
     selling: Option<&Selling>,
+    dashboard: &Arc<Local>,
 ) -> Result<Arc<Door>> {
     let door = Door::open(Options {
         vault: places.vault.clone(),
@@ -345,7 +355,8 @@ fn open(
         outbound: config.outbound(),
     })?
     .with_clipboard(Arc::new(Helpers::default()))
-    .with_callers(Arc::new(people(config)));
+    .with_callers(Arc::new(people(config)))
+    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>);
     door.set_lifetimes(lifetimes(config, launch.lifetime));
     let door = match selling {
         Some(selling) => door.with_billing(selling.settings()),

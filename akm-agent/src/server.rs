@@ -11,10 +11,11 @@
 //!
 //! `run` gets a listener and a future that says when to stop; who binds and who catches signals is in
 //! [`crate::daemon`], so a test binds anything. Listeners on the network are in [`network`], what they answer in
-//! `remote`, and who asks there in [`visitor`].
+//! `remote`, and who asks there in [`visitor`]; the dashboard of the owner's own machine listens by itself (`crate::web`).
 
 mod connection;
 mod daily;
+pub(crate) mod desk;
 mod housekeeping;
 mod metrics;
 pub mod network;
@@ -48,6 +49,7 @@ use crate::caller::Process;
 use crate::harden;
 use crate::jobs::Scheduler;
 use crate::log::{self, Entry};
+use crate::web::local::Local;
 
 use metrics::Metrics;
 
@@ -95,6 +97,7 @@ pub struct Server {
     shared: Arc<Shared>,
     daily_tests: bool,
     scheduler: Option<Arc<Mutex<Scheduler>>>,
+    dashboard: Option<Arc<Local>>,
 }
 
 /// What every connection sees.
@@ -142,6 +145,7 @@ impl Server {
         Server {
             daily_tests: false,
             scheduler: None,
+            dashboard: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
@@ -187,6 +191,14 @@ impl Server {
         }
     }
 
+    /// The same with a dashboard, which the service leads to.
+    pub(crate) fn with_dashboard(self, dashboard: Arc<Local>) -> Server {
+        Server {
+            dashboard: Some(dashboard),
+            ..self
+        }
+    }
+
     /// The same on network listeners too. A second set is not taken.
     #[must_use]
     pub fn with_network(self, network: network::Network) -> Server {
@@ -222,6 +234,9 @@ impl Server {
             limit = limit.saturating_sub(remote_limit.div_ceil(2)).max(1);
         }
         let slots = Arc::new(Semaphore::new(limit));
+        if let Some(dashboard) = &self.dashboard {
+            dashboard.serve(desk::Desk::new(&self.shared));
+        }
         let remote_slots = Arc::new(Semaphore::new(remote_limit));
         let remote = network::accept_all(&self.shared, &remote_slots)?;
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));

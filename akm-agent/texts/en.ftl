@@ -25,6 +25,11 @@ hint-version = use the version of akm that wrote the vault, or a newer one
 hint-again = try again, and run akm doctor if it stays
 hint-doctor = run akm doctor to see the files akm uses
 
+## Dashboard
+
+ui-opened = the dashboard opens in your browser; if it does not:
+ui-link = the link is good once, for { $seconds } s, for programs of your own user
+
 ## Session: unlock, lock, status
 
 ask-passphrase = passphrase:{" "}

@@ -35,6 +35,7 @@ mod plain;
 mod session;
 mod test;
 mod transfer;
+mod ui;
 mod vault;
 
 pub use account::*;
@@ -56,6 +57,7 @@ pub use lock::*;
 pub use session::*;
 pub use test::*;
 pub use transfer::*;
+pub use ui::*;
 pub use vault::*;
 
 /// Largest request body in bytes.
@@ -122,7 +124,9 @@ pub trait Operation: Serialize + DeserializeOwned {
     /// The row of the table.
     const OP: Op;
     /// What success carries.
-    type Result: Serialize + DeserializeOwned;
+    type Result: Serialize + DeserializeOwned + Send + 'static;
+    /// Its result out of an answer; `None` of another operation's.
+    fn result(answer: Response) -> Option<Self::Result>;
 }
 
 macro_rules! operations {
@@ -201,6 +205,9 @@ macro_rules! operations {
         $(impl Operation for $op {
             const OP: Op = Op::$op;
             type Result = $result;
+            fn result(answer: Response) -> Option<$result> {
+                match answer { Response::$op(result) => Some(result), _ => None }
+            }
         })*
 
         #[cfg(feature = "openapi")]
@@ -217,6 +224,8 @@ operations! {
     AgentUnlock, "agent.unlock" => Unlocked, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Closes the session; answers after the wipe.
     AgentLock, "agent.lock" => Empty, Anyone, Audited, Store, [Repeatable, Credential, EndsSession];
+    /// Makes a link that lets one browser into the dashboard.
+    UiOpen, "ui.open" => UiLink, Anyone, Audited, Store, [Credential];
     /// Lists where the account is open.
     SessionList, "session.list" => SessionPage, Session, Unaudited, Store, [Repeatable];
     /// Ends one session of the account, or all others.

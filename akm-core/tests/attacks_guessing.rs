@@ -527,7 +527,8 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         ..
     } = other;
     match op.name() {
-        "agent.status" | "agent.lock" | "keyfile.show" | "audit.verify" | "provider.list" => {
+        "agent.status" | "agent.lock" | "ui.open" | "keyfile.show" | "audit.verify"
+        | "provider.list" => {
             json!({})
         }
         "agent.unlock" => json!({"account": name, "passphrase": "a guess"}),

@@ -512,7 +512,7 @@ fn without_configuration_nothing_of_it_is_reachable() {
     assert_eq!(
         selling
             .service()
-            .take_push("gateway", "", "", None, b"{}")
+            .take_push("gateway", "", None, b"{}")
             .status,
         400
     );
@@ -540,7 +540,9 @@ fn reminders_are_claimed_once_for_7_3_and_1_days_and_each_channel_and_survive_a_
     let account = custom(&bench, &alice);
     push(&bench, &body("1", &account, "basic", 1, "5.00", "paid"));
     // 2027-01-15 and one month: 31 days. Locked: a tier's end is said to whoever is away.
-    bench.service().lock_all();
+    bench
+        .service()
+        .lock_all(akm_core::protocol::LockReason::Asked);
     let mut said = Vec::new();
     for day in 0..32 {
         for again in 0..2 {
@@ -647,7 +649,9 @@ fn a_key_that_expires_is_spoken_of_while_its_owner_is_signed_in_and_listed_as_a_
             (NoticeKind::KeyExpires, Some("openai/soon"))
         ]
     );
-    bench.service().lock_all();
+    bench
+        .service()
+        .lock_all(akm_core::protocol::LockReason::Asked);
     assert_eq!(
         bench
             .service()

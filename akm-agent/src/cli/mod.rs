@@ -36,12 +36,13 @@ mod man;
 mod many;
 mod output;
 mod prompt;
-mod provider;
+pub(crate) mod provider;
 mod reference;
 mod run;
 mod session;
 pub(crate) mod text;
 mod totp;
+mod ui;
 mod usage;
 mod vault;
 
@@ -55,6 +56,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use output::Result;
+pub(crate) use output::clean;
 
 /// Keys for language models and other services, in one encrypted vault; programs get them from an agent
 #[derive(Parser)]
@@ -150,6 +152,8 @@ enum Command {
     Billing(billing::Billing),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
+    /// Open the dashboard in a browser
+    Ui(ui::Ui),
     /// Accounts in this vault
     Account(account::Account),
     /// Accounts of a server: roles, limits, invitations, its own log
@@ -305,6 +309,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Policy(args) => grant::policy(args, json),
         Command::Billing(args) => billing::billing(args, json),
         Command::Totp(args) => totp::totp(args, json),
+        Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),
         Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),

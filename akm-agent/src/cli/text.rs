@@ -15,9 +15,9 @@
 pub(crate) mod help;
 mod sentence;
 #[cfg(test)]
-mod sources;
+pub(crate) mod sources;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use unic_langid::LanguageIdentifier;
 
-pub(crate) use self::sentence::translated;
+pub(crate) use self::sentence::{chinese, translated};
 use super::output;
 
 const EN: &str = include_str!("../../texts/en.ftl");
@@ -185,7 +185,7 @@ fn bundle(language: Language) -> &'static FluentBundle<FluentResource> {
     }
 }
 
-fn parse(source: &str, name: &str) -> FluentBundle<FluentResource> {
+pub(crate) fn parse(source: &str, name: &str) -> FluentBundle<FluentResource> {
     let locale: LanguageIdentifier = name.parse().unwrap_or_default();
     let mut bundle = FluentBundle::new_concurrent(vec![locale]);
     // A terminal shows the marks that would isolate a variable as boxes.

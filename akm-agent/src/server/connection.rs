@@ -18,10 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::route::Http;
-use super::{HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Shared, WRITE_TIMEOUT, route, until_changed};
+use super::{
+    HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Phase, Shared, WRITE_TIMEOUT, route, until_changed,
+};
 use crate::caller::Process;
 
 /// A connection of the Unix socket.
@@ -34,11 +37,22 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
     if !spoke {
         return;
     }
+    let answer = |request| route::answer(&shared, &process, request);
+    http(phase, stream, answer).await;
+}
+
+/// Answers requests until the client goes away, or a lock or a stop closes the connection.
+pub(super) async fn http<S, F, A>(mut phase: watch::Receiver<Phase>, stream: S, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(hyper::Request<Incoming>) -> A,
+    A: Future<Output = Http>,
+{
     // A lock before the first byte is none of this connection's business.
     let stopping = phase.borrow_and_update().stopping;
     let service = service_fn(|request| {
-        let (shared, process) = (&shared, &process);
-        async move { Ok::<_, Infallible>(route::answer(shared, process, request).await) }
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = pin!(builder().serve_connection(Io::new(stream), service));
     if stopping {

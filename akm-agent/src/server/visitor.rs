@@ -47,9 +47,9 @@ use akm_core::service;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 
+use super::Shared;
 use super::route;
 pub use super::route::Http;
-use super::{Server, Shared};
 
 /// The cookie of a session. The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 pub(super) const COOKIE: &str = "__Host-akm";
@@ -89,23 +89,6 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// The owner on this machine, for a room with a listener of its own on loopback (`akm ui`): its session is the one of
-    /// the uid, as on the agent's socket. Whoever makes one has made sure that it is the owner, and says whether the
-    /// request is shown to come from our own pages.
-    pub fn owner(server: &Server, caller: Caller, same_origin: bool) -> Visitor {
-        Visitor {
-            shared: Arc::clone(&server.shared),
-            caller,
-            proof: if same_origin {
-                Proof::Kernel
-            } else {
-                Proof::Cookie
-            },
-            same_origin,
-            address: None,
-        }
-    }
-
     /// Whose session this is: account, role, and whether nothing is open to it but setting up TOTP. `None` if nobody is
     /// signed in.
     ///

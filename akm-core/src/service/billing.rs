@@ -417,7 +417,7 @@ impl Service {
         let custom = self.custom_of(asked.session.account.id());
         let fits = |product: &&Product| {
             product.tier == request.tier
-                && months % product.months == 0
+                && months.is_multiple_of(product.months)
                 && request
                     .provider
                     .as_ref()

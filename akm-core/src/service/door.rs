@@ -15,6 +15,7 @@ use crate::audit::Caller;
 use crate::billing;
 use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
 
@@ -30,6 +31,7 @@ pub struct Door {
     lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
     billing: Option<Arc<billing::Settings>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
     hosting: Option<Hosting>,
     confirm: Option<Arc<dyn Confirm>>,
 }
@@ -48,6 +50,7 @@ impl Door {
             lifetimes: Mutex::default(),
             clipboard: None,
             billing: None,
+            dashboard: None,
             hosting: None,
             confirm: None,
         })
@@ -57,6 +60,13 @@ impl Door {
     #[must_use]
     pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
         self.clipboard = Some(clipboard);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_dashboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_dashboard(mut self, dashboard: Arc<dyn Dashboard>) -> Door {
+        self.dashboard = Some(dashboard);
         self.equip_again()
     }
 
@@ -112,6 +122,10 @@ impl Door {
         }
         let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        };
+        let service = match &self.dashboard {
+            Some(dashboard) => service.with_dashboard(Arc::clone(dashboard)),
             None => service,
         };
         let service = match &self.confirm {

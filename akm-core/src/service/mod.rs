@@ -37,6 +37,7 @@ mod shape;
 #[cfg(feature = "providers")]
 mod testing;
 mod transfer;
+mod ui;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome, Via};
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
@@ -105,6 +107,7 @@ pub struct Service {
     lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
     /// What holds for clients of network listeners; without it nobody is served there.
     hosting: Option<Hosting>,
     access: access::Access,
@@ -153,6 +156,7 @@ impl Service {
             }),
             path,
             clipboard: None,
+            dashboard: None,
             hosting: None,
             access: access::Access::default(),
             host,
@@ -211,6 +215,7 @@ impl Service {
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
             self.count_request(session)?;
             session.touch(&*self.host.clock);
+            self.count_request(session)?;
             let asked = Asked {
                 may_wait: false,
                 ..Asked::new(session, caller, request.op())
@@ -319,6 +324,7 @@ impl Service {
             Request::AccountRecover(request) => {
                 self.recover(caller, &request).map(Response::AccountRecover)
             }
+            Request::UiOpen(_) => self.open_ui(caller).map(Response::UiOpen),
             Request::BackupList(_) => return self.list_backups().map(Response::BackupList),
             Request::BackupVerify(request) => {
                 return self

@@ -145,5 +145,5 @@ pub fn push(bench: &Bench, body: &str) -> PushAnswer {
     let signature = format!("t={at},v1={}", gateway().sign(&at, body.as_bytes()));
     bench
         .service()
-        .take_push("gateway", "", "", Some(&signature), body.as_bytes())
+        .take_push("gateway", "", Some(&signature), body.as_bytes())
 }

@@ -140,6 +140,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
+        // Unavailable where there is no dashboard, so no case asks for one.
         Op::BillingTiers | Op::AdminOrders => &[InvalidInput],
         Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
             &[Locked, InvalidInput]
@@ -148,7 +149,9 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
         Op::BillingCodesCreate => &[InvalidInput, Unavailable],
         Op::BillingOrderResolve => &[InvalidInput, NotFound],
-        Op::BackupList | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => &[InvalidInput],
+        Op::BackupList | Op::UiOpen | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => {
+            &[InvalidInput]
+        }
         Op::SessionList => &[Locked, InvalidInput],
         Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
         Op::AdminGrant | Op::AdminAccount => &[InvalidInput, NotFound],
@@ -176,6 +179,8 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
         let elsewhere = [
             // A copy needs a display: `akm-agent/tests/clipboard.rs` makes one.
             Op::KeyCopy,
+            // A link to the dashboard needs an agent: `akm-agent/tests/web.rs` has one.
+            Op::UiOpen,
             // And these something that is sold.
             Op::BillingOrderLink,
             Op::BillingRedeem,

@@ -117,6 +117,7 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"keys": [{"name": "unheard-of/more", "secret": "sk-more"}], "finish": true}),
             json!({"rows": [{"outcome": "added"}], "added": 1, "import": "$absent"}),
         ),
+        Op::UiOpen => (json!({}), json!({"url": "$text", "expires_s": 60})),
         Op::KeyCopy => (
             json!({"name": "unheard-of/work", "display": ":65000"}),
             json!({}),
@@ -264,6 +265,10 @@ fn walk(way: &mut dyn Way, place: &Path) {
         };
         if refused.is_some() {
             assert_eq!(kind(&answer), refused, "{answer:?}");
+            continue;
+        }
+        // The agent has a dashboard, an embedded service none.
+        if *op == Op::UiOpen && kind(&answer) == Some("unavailable") {
             continue;
         }
         let result = answer.unwrap_or_else(|error| panic!("{}: {error}", op.name()));
