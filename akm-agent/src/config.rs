@@ -7,6 +7,12 @@
 //! ```toml
 //! [agent]
 //! lifetime = "8h"              # of a session that does not say; until locked if absent
+//! max_lifetime = "12h"         # the longest that a session may ask for; none if absent
+//! idle = "30m"                 # lock a session that is not used for so long; never if absent
+//! lock_on_suspend = true       # where there is logind; true if absent
+//! lock_on_screen_lock = true   # where there is logind; true if absent
+//! group = "akm"                # members of this group may connect too: for an agent that runs as a user of its own
+//! paths = ["/mnt/nas"]         # what such an agent may write beside its own directories
 //! [limits]
 //! keys_per_account = 1000      # none if absent
 //! [outbound]
@@ -24,6 +30,12 @@
 //! absolute = "12h"             # and in any case after this
 //! requests_per_minute = 600    # of one address; 0 is no limit
 //! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
+//! [confirm]
+//! timeout_s = 45               # of a question whether a key may be handed out; silence is a no
+//! [callers]
+//! agents = ["my-bot"]          # more programs that run what a model wrote (data/callers.toml has the built-in ones)
+//! sandboxes = ["my-jail"]
+//! ignore = ["snap"]            # ids of the built-in list that do not count
 //! ```
 
 mod hosted;
@@ -39,6 +51,7 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::provider;
 use toml::{Table, Value};
 
+use crate::caller::Extra;
 use crate::lifetime::Lifetime;
 
 pub use hosted::Hosted;
@@ -53,6 +66,16 @@ const MAX_TIMEOUT_S: u64 = 50;
 pub struct Config {
     /// Lifetime of a session that does not ask for one.
     pub lifetime: Option<Lifetime>,
+    /// The longest lifetime that a session may ask for.
+    pub max_lifetime: Option<Lifetime>,
+    /// How long a session may rest.
+    pub idle: Option<Lifetime>,
+    /// What locks beside time.
+    pub lock_on: LockOn,
+    /// The group whose members may connect, of an agent that runs as a user of its own.
+    pub group: Option<String>,
+    /// What such an agent may write beside its own directories.
+    pub paths: Vec<PathBuf>,
     /// Most keys per account.
     pub keys_per_account: Option<u64>,
     /// How providers are reached.
@@ -63,6 +86,28 @@ pub struct Config {
     pub web_folder: Option<PathBuf>,
     /// What holds for clients of network listeners.
     pub hosted: Hosted,
+    /// Programs that callers may come from, beside the built-in list.
+    pub callers: Extra,
+    /// Seconds that a person may take to confirm.
+    pub confirm_timeout_s: Option<u64>,
+}
+
+/// Events of the machine that lock every session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockOn {
+    /// It is being suspended.
+    pub suspend: bool,
+    /// Its user's screen was locked.
+    pub screen: bool,
+}
+
+impl Default for LockOn {
+    fn default() -> Self {
+        LockOn {
+            suspend: true,
+            screen: true,
+        }
+    }
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -125,6 +170,8 @@ impl Config {
         provider::Outbound {
             ca_file: self.outbound.ca_file.clone(),
             proxy: self.outbound.proxy.clone(),
+            #[cfg(target_os = "linux")]
+            alone: Some(crate::sandbox::alone_with_a_provider),
             timeout: self
                 .outbound
                 .timeout_s
@@ -151,6 +198,20 @@ impl Config {
                     ("agent", "lifetime") => {
                         config.lifetime = Some(lifetime(&value, "agent.lifetime")?);
                     }
+                    ("agent", "max_lifetime") => {
+                        config.max_lifetime = Some(lifetime(&value, "agent.max_lifetime")?);
+                    }
+                    ("agent", "idle") => {
+                        config.idle = Some(lifetime(&value, "agent.idle")?);
+                    }
+                    ("agent", "lock_on_suspend") => {
+                        config.lock_on.suspend = truth(&value, "agent.lock_on_suspend")?;
+                    }
+                    ("agent", "lock_on_screen_lock") => {
+                        config.lock_on.screen = truth(&value, "agent.lock_on_screen_lock")?;
+                    }
+                    ("agent", "group") => config.group = Some(string(&value, "agent.group")?),
+                    ("agent", "paths") => config.paths = paths(&value, "agent.paths")?,
                     ("limits", "keys_per_account") => {
                         config.keys_per_account =
                             Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
@@ -166,14 +227,25 @@ impl Config {
                             Some(number(&value, "outbound.timeout_s", 1..=MAX_TIMEOUT_S)?);
                     }
                     ("tests", "daily") => {
-                        config.daily_tests = value
-                            .as_bool()
-                            .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
+                        config.daily_tests = truth(&value, "tests.daily")?;
                     }
                     ("web", "folder") => {
                         config.web_folder = Some(absolute(&value, "web.folder")?);
                     }
                     ("hosted", key) if config.hosted.set(key, &value)? => {}
+                    ("confirm", "timeout_s") => {
+                        config.confirm_timeout_s =
+                            Some(number(&value, "confirm.timeout_s", 1..=MAX_TIMEOUT_S)?);
+                    }
+                    ("callers", "agents") => {
+                        config.callers.agents = names(&value, "callers.agents")?;
+                    }
+                    ("callers", "sandboxes") => {
+                        config.callers.sandboxes = names(&value, "callers.sandboxes")?;
+                    }
+                    ("callers", "ignore") => {
+                        config.callers.ignore = names(&value, "callers.ignore")?;
+                    }
                     _ => return Err(unknown()),
                 }
             }
@@ -191,12 +263,30 @@ fn lifetime(value: &Value, key: &'static str) -> Result<Lifetime> {
     .map_err(|error| error.with_field(key))
 }
 
+fn paths(value: &Value, key: &'static str) -> Result<Vec<PathBuf>> {
+    let Value::Array(entries) = value else {
+        return Err(wrong_type().with_field(key));
+    };
+    let path = |entry: &Value| {
+        let path = PathBuf::from(string(entry, key)?);
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        Err(bad("a path is not absolute").with_field(key))
+    };
+    entries.iter().map(path).collect()
+}
+
 fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Result<u64> {
     value
         .as_integer()
         .and_then(|number| u64::try_from(number).ok())
         .filter(|number| range.contains(number))
         .ok_or_else(|| wrong_type().with_field(key))
+}
+
+fn truth(value: &Value, key: &'static str) -> Result<bool> {
+    value.as_bool().ok_or_else(|| wrong_type().with_field(key))
 }
 
 fn string(value: &Value, key: &'static str) -> Result<String> {
@@ -214,6 +304,16 @@ fn absolute(value: &Value, key: &'static str) -> Result<PathBuf> {
     }
 }
 
+/// Names of programs: few and short.
+fn names(value: &Value, key: &'static str) -> Result<Vec<String>> {
+    const MOST: usize = 64;
+    let list = value.as_array().filter(|list| list.len() <= MOST);
+    let list = list.ok_or_else(|| wrong_type().with_field(key))?;
+    list.iter()
+        .map(|name| string(name, key))
+        .collect::<Result<_>>()
+}
+
 const fn bad(message: &'static str) -> Error {
     Error::new(Kind::InvalidInput, message)
 }
@@ -224,7 +324,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
     )
 }
 
@@ -236,12 +336,25 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let config = Config::parse(
-            "[agent]\nlifetime = \"8h\"\n[limits]\nkeys_per_account = 10\n\
+            "[agent]\nlifetime = \"8h\"\nmax_lifetime = \"12h\"\nidle = 1800\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\nlock_on_suspend = false\n\
+             lock_on_screen_lock = false\n[limits]\nkeys_per_account = 10\n\
              [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
+             [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n\
              [web]\nfolder = \"/web\"\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
+        assert_eq!(config.max_lifetime.unwrap().as_secs(), 43_200);
+        assert_eq!(config.idle.unwrap().as_secs(), 1800);
+        let off = LockOn {
+            suspend: false,
+            screen: false,
+        };
+        assert_eq!(config.lock_on, off);
+        let absent = Config::parse("").unwrap().lock_on;
+        assert!(absent.suspend && absent.screen);
+        assert_eq!(config.group.as_deref(), Some("akm"));
+        assert_eq!(config.paths, [Path::new("/mnt/nas")]);
         assert_eq!(config.keys_per_account, Some(10));
         assert_eq!(
             config.outbound.ca_file.as_deref(),
@@ -251,6 +364,9 @@ mod tests {
         assert_eq!(config.outbound.timeout_s, Some(5));
         assert!(config.daily_tests);
         assert_eq!(config.web_folder.as_deref(), Some(Path::new("/web")));
+        assert_eq!(config.confirm_timeout_s, Some(9));
+        assert_eq!(config.callers.agents, ["bot"]);
+        assert_eq!(config.callers.ignore, ["snap"]);
         assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
@@ -260,6 +376,22 @@ mod tests {
         for (text, field) in [
             ("[agent]\nlifetime = \"canary\"", Some("agent.lifetime")),
             ("[agent]\nlifetime = 0", Some("agent.lifetime")),
+            ("[agent]\ngroup = 7", Some("agent.group")),
+            ("[agent]\npaths = \"canary\"", Some("agent.paths")),
+            ("[agent]\npaths = [\"canary\"]", Some("agent.paths")),
+            (
+                "[agent]\nmax_lifetime = \"canary\"",
+                Some("agent.max_lifetime"),
+            ),
+            ("[agent]\nidle = 0", Some("agent.idle")),
+            (
+                "[agent]\nlock_on_suspend = \"canary\"",
+                Some("agent.lock_on_suspend"),
+            ),
+            (
+                "[agent]\nlock_on_screen_lock = 1",
+                Some("agent.lock_on_screen_lock"),
+            ),
             (
                 "[limits]\nkeys_per_account = \"canary\"",
                 Some("limits.keys_per_account"),
@@ -274,6 +406,9 @@ mod tests {
             ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
             ("[tests]\ndaily = \"canary\"", Some("tests.daily")),
             ("[web]\nfolder = \"canary\"", Some("web.folder")),
+            ("[confirm]\ntimeout_s = 51", Some("confirm.timeout_s")),
+            ("[callers]\nagents = \"canary\"", Some("callers.agents")),
+            ("[callers]\nignore = [7]", Some("callers.ignore")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

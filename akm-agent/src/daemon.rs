@@ -7,12 +7,14 @@
 //!
 //! Invariants: hardened before the first thread and before the vault is opened; the socket listens before
 //! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
-//! answers under way finish, every session is wiped, events are folded, the socket goes, exit 0. SIGUSR1
-//! locks. SIGHUP takes up a changed certificate.
+//! answers under way finish, every session is wiped, events are folded, the socket goes (unless a service manager passed
+//! it), exit 0. SIGUSR1 locks. SIGHUP reads the configuration again, for sessions to come; one that is wrong changes
+//! nothing. A changed certificate is taken up as well.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,19 +22,26 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use akm_core::client::Client;
 use akm_core::dashboard::Dashboard;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
 use akm_core::paths::{Places, accept_dir, ensure_dir};
-use akm_core::service::{Door, Options};
+use akm_core::protocol::{AgentStatus, LockReason};
+use akm_core::service::{Door, Lifetimes, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clipboard::{self, Helpers};
 use crate::config::Config;
+use crate::confirm::{self, People};
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+use crate::log::{self, Entry};
+use crate::manager::{self, Phase};
+#[cfg(target_os = "linux")]
+use crate::sandbox;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
@@ -41,6 +50,10 @@ use crate::web::local::Local;
 
 /// The hidden first argument of a program that runs itself again as the agent.
 const REEXEC: &str = "__serve";
+/// The name under which an agent runs, whatever program it is.
+const ARG0: &str = "akm-agent";
+/// How long an agent may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What a ready agent says; anything else is an error object.
 const READY: &[u8] = b"ready\n";
 /// Most bytes that a starter reads.
@@ -76,7 +89,7 @@ pub fn spawn(places: &Places) -> Result<i32> {
 pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
     let io = |error: std::io::Error| Error::from_io(&error);
     let mut child = Command::new(this_program())
-        .arg0("akm-agent")
+        .arg0(ARG0)
         .arg(REEXEC)
         .args(launch.arguments())
         .stdin(Stdio::null())
@@ -102,18 +115,46 @@ pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
 }
 
 /// The process id of the agent that serves a socket, if it is our own user's.
+///
+/// The kernel names whoever began to listen. Where that is a service manager, which passed the socket on, the agent says
+/// itself who it is; in either case it is a process that runs as an agent.
 pub fn running(socket: &Path) -> Option<i32> {
     let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
     let peer = akm_core::peer::of(&stream).ok()?;
-    (peer.uid == nix::unistd::geteuid().as_raw())
+    let listens = (peer.uid == nix::unistd::geteuid().as_raw())
         .then_some(peer.pid)
         .flatten()
+        .filter(|pid| is_agent(*pid));
+    listens.or_else(|| {
+        let mut client = Client::connect_with_timeout(Some(socket), PATIENCE).ok()?;
+        let pid = client.call(&AgentStatus {}).ok()?.pid?;
+        is_agent(pid).then_some(pid)
+    })
+}
+
+/// Whether a process runs as an agent, by the name that it was started under: a number that was used again belongs to
+/// somebody who does not expect our signals.
+pub fn is_agent(pid: i32) -> bool {
+    // 0 and negative numbers are groups, 1 is nobody's agent.
+    if pid <= 1 {
+        return false;
+    }
+    if !Path::new("/proc/self").exists() {
+        return true;
+    }
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    Path::new(OsStr::from_bytes(name)).file_name() == Some(OsStr::new(ARG0))
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
-/// or as the holder of its clipboard, serves to the end and returns the exit code.
+/// as the holder of its clipboard, or as a child of the doctor, serves to the end and returns the exit code.
 pub fn reexecuted() -> Option<ExitCode> {
     if let Some(code) = clipboard::reexecuted() {
+        return Some(code);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::probe::reexecuted() {
         return Some(code);
     }
     let mut arguments = std::env::args_os().skip(1);
@@ -154,6 +195,12 @@ fn say_ready(_: &Path) -> Result<()> {
 /// Errors: whatever stops the agent from starting; once it serves, none.
 pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     harden::agent()?;
+    #[cfg(target_os = "linux")]
+    if !sandbox::deny_calls() {
+        log::write(&Entry::Unbounded {
+            bound: "system_calls",
+        });
+    }
     if launch.bound_to_parent {
         bind_to_parent()?;
     }
@@ -170,6 +217,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         directory = Directory::Given;
     }
     let config = Config::load(&places.config)?;
+    crate::caller::configure(&config.callers)?;
     let vault_dir = places
         .vault
         .parent()
@@ -188,15 +236,36 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
         None => None,
     };
-    let (listener, bound) = socket::bind(&places.socket, directory)?;
     let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
+    let (listener, bound) = match manager::listener()? {
+        Some((listener, path)) => {
+            places.socket = path;
+            (listener, None)
+        }
+        None => {
+            let (listener, bound) = socket::bind(&places.socket, directory)?;
+            (listener, Some(bound))
+        }
+    };
     let served = open(&places, &config, launch, &dashboard).and_then(|service| {
         if memory::lock_refused() {
-            note("the system refused to lock memory: keys could reach swap, see ulimit -l");
+            log::write(&Entry::MemoryNotLocked);
+        }
+        let group = config.group.as_deref();
+        let group = group.map(|group| socket::share(&places.socket, group));
+        let group = group.transpose()?;
+        #[cfg(target_os = "linux")]
+        if sandbox::confine(&bounds(&places, &config, launch)) == Some(sandbox::Held::Nothing) {
+            log::write(&Entry::Unbounded { bound: "files" });
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
-            let mut server = Server::new(Arc::clone(&service))
+            let server = Server::new(Arc::clone(&service));
+            let server = match group {
+                Some(group) => server.with_group(group),
+                None => server,
+            };
+            let mut server = server
                 .with_jobs(jobs(&places, &service))
                 .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
@@ -207,22 +276,63 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 server = server.with_network(network);
             }
             let signals = Signals::new()?;
+            #[cfg(target_os = "linux")]
+            let logind = tokio::spawn(crate::logind::run(server.clone(), config.lock_on));
             ready(&places.socket)?;
+            manager::tell(Phase::Ready);
+            log::write(&Entry::Ready {
+                pid: std::process::id(),
+                activated: bound.is_none(),
+            });
             harden::give_back_memory();
-            server.run(listener, signals.until_stop(&server)).await
+            let reload = || {
+                reload(&places.config, &service, launch.lifetime);
+                server.reload();
+            };
+            let served = server
+                .run(listener, signals.until_stop(&server, &reload))
+                .await;
+            #[cfg(target_os = "linux")]
+            logind.abort();
+            served
         });
-        service.lock_all();
+        service.lock_all(LockReason::Stop);
         memory::scrub_stack();
         if let Err(error) = service.fold() {
             // The journal keeps them; the next start folds them.
-            report(&error);
+            log::failed(&error);
         }
         // A provider test may still wait for its answer; the process does not wait for it.
         runtime.shutdown_background();
         served
     });
-    let removed = bound.remove();
-    served.and(removed)
+    match bound {
+        Some(bound) => served.and(bound.remove()),
+        None => served,
+    }
+}
+
+/// Reads the configuration again. What is fixed when the agent starts stays as it is.
+fn reload(path: &Path, service: &Door, lifetime: Option<Lifetime>) {
+    manager::tell(Phase::Reloading);
+    let read = Config::load(path);
+    if let Ok(config) = &read {
+        service.set_lifetimes(lifetimes(config, lifetime));
+    }
+    log::write(&Entry::Reloaded {
+        error: read.as_ref().err().map(Error::kind),
+        message: read.as_ref().err().map(log::literal),
+    });
+    manager::tell(Phase::Ready);
+}
+
+fn lifetimes(config: &Config, lifetime: Option<Lifetime>) -> Lifetimes {
+    let time = |lifetime: Lifetime| Duration::from_secs(lifetime.as_secs());
+    Lifetimes {
+        default: lifetime.or(config.lifetime).map(time),
+        longest: config.max_lifetime.map(time),
+        idle: config.idle.map(time),
+    }
 }
 
 fn open(
@@ -238,18 +348,71 @@ fn open(
         backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        default_lifetime: launch
-            .lifetime
-            .or(config.lifetime)
-            .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
+        default_lifetime: None,
         outbound: config.outbound(),
     })?
     .with_clipboard(Arc::new(Helpers::default()))
-    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>);
+    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>)
+    .with_callers(Arc::new(people(config)));
+    door.set_lifetimes(lifetimes(config, launch.lifetime));
     Ok(Arc::new(match &launch.network {
         Some(_) => door.with_hosting(config.hosted.rules.clone()),
         None => door,
     }))
+}
+
+/// Who is asked about a key that wants confirmation.
+fn people(config: &Config) -> People {
+    let named = std::env::var_os("AKM_ASKPASS").filter(|path| !path.is_empty());
+    let askpass = named.and_then(|path| match confirm::askpass(Path::new(&path)) {
+        Ok(program) => Some(program),
+        Err(error) => {
+            // Without it the terminal is left, or nobody, which is a no.
+            report(&error);
+            None
+        }
+    });
+    let patience = config
+        .confirm_timeout_s
+        .map_or(confirm::PATIENCE, Duration::from_secs);
+    People::new(askpass, patience)
+}
+
+/// Which files it needs from here on.
+#[cfg(target_os = "linux")]
+fn bounds(places: &Places, config: &Config, launch: &Launch) -> sandbox::Bounds {
+    let above = |path: &Path| path.parent().map(Path::to_owned);
+    let own = [
+        above(&places.vault),
+        above(&places.socket),
+        Some(places.state.clone()),
+    ];
+    let mut write: Vec<PathBuf> = own.into_iter().flatten().collect();
+    write.push(places.backups.clone());
+    write.extend(config.paths.iter().cloned());
+    // The directories, because a certificate is changed by putting another file in its place.
+    let files = launch
+        .network
+        .as_ref()
+        .and_then(|of| of.certificate.clone());
+    let certificate = files
+        .into_iter()
+        .flat_map(|(chain, key)| [chain, key])
+        .filter_map(|path| std::path::absolute(path).ok())
+        .filter_map(|path| above(&path));
+    sandbox::Bounds {
+        own_user: config.group.is_some(),
+        write,
+        read: [
+            above(&places.config),
+            config.outbound.ca_file.clone(),
+            config.web_folder.clone(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(certificate)
+        .collect(),
+    }
 }
 
 /// What the agent does by itself.
@@ -276,15 +439,17 @@ impl Signals {
         })
     }
 
-    async fn until_stop(mut self, server: &Server) {
+    async fn until_stop(mut self, server: &Server, reload: &dyn Fn()) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.lock.recv() => server.lock_all().await,
-                _ = self.hang_up.recv() => server.reload(),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.lock.recv() => server.lock_all(LockReason::Signal).await,
+                _ = self.hang_up.recv() => reload(),
             }
         }
+        log::write(&Entry::Stopping);
+        manager::tell(Phase::Stopping);
     }
 }
 

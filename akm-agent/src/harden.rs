@@ -6,7 +6,7 @@
 //! and only cleared so that nothing below inherits it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 
 use akm_core::error::{Error, Kind, Result};
@@ -198,6 +198,31 @@ fn range(text: &str) -> Option<(usize, usize)> {
     let start = usize::from_str_radix(start, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
     Some((start, end.checked_sub(start)?))
+}
+
+/// The groups of the process at the other end, as the kernel noted them when it connected; none where it does not say.
+#[allow(unsafe_code)]
+#[cfg(target_os = "linux")]
+pub fn peer_groups(socket: BorrowedFd<'_>) -> Vec<u32> {
+    use nix::libc::{SO_PEERGROUPS, SOL_SOCKET, getsockopt, socklen_t};
+    // More than that is nobody's; the kernel allows 65,536.
+    let mut groups = vec![0_u32; 1024];
+    let Ok(mut length) = socklen_t::try_from(size_of_val(groups.as_slice())) else {
+        return Vec::new();
+    };
+    // SAFETY: the kernel writes at most `length` bytes into a buffer of that size, and how many into `length`.
+    let done = unsafe {
+        getsockopt(
+            socket.as_raw_fd(),
+            SOL_SOCKET,
+            SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    let written = usize::try_from(length).unwrap_or(0) / size_of::<u32>();
+    groups.truncate(if done == 0 { written } else { 0 });
+    groups
 }
 
 fn raise_descriptors() {

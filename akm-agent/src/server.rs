@@ -5,7 +5,8 @@
 //! the operation), slow ones never on it; every wait on a client has an end; whatever ends a session also
 //! closes the connections whose buffers held its secrets.
 //!
-//! Only the agent's own user may connect. That excludes root: root can read this process's memory anyway,
+//! Only the agent's own user may connect, and, for an agent that runs as a user of its own, the members of one group
+//! ([`Server::with_group`]); each has sessions of its own. That excludes root: root can read this process's memory anyway,
 //! but a `sudo akm get` that silently used somebody's keys would be an accident waiting to happen.
 //!
 //! `run` gets a listener and a future that says when to stop; who binds and who catches signals is in
@@ -16,6 +17,7 @@ mod connection;
 mod daily;
 pub(crate) mod desk;
 mod housekeeping;
+mod metrics;
 pub mod network;
 pub mod proxies;
 mod rate;
@@ -27,22 +29,28 @@ pub mod visitor;
 
 use std::future::Future;
 use std::io;
-use std::os::unix::net::UnixListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
-use akm_core::peer;
+use akm_core::peer::{self, Peer};
+use akm_core::protocol::LockReason;
 use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
+use crate::harden;
 use crate::jobs::Scheduler;
+use crate::log::{self, Entry};
 use crate::web::local::Local;
+
+use metrics::Metrics;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -64,7 +72,10 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most header lines.
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
-const MAX_SLOW: usize = 96;
+const MAX_SLOW: usize = 120;
+/// Of these, for quick operations that turned out not to be: they read a file, or wait for a person. More than there are
+/// questions, so that nobody waits behind those.
+const MAX_ASKING: usize = akm_core::service::MAX_QUESTIONS + 8;
 /// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
 const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
@@ -93,6 +104,8 @@ struct Shared {
     service: Arc<Door>,
     /// Who may connect.
     uid: u32,
+    /// And whose members.
+    group: OnceLock<u32>,
     phase: watch::Sender<Phase>,
     /// Wakes housekeeping: deadlines may have moved, or events wait to be folded.
     work: Notify,
@@ -102,12 +115,15 @@ struct Shared {
     jobs: Notify,
     /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
+    asking: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     deriving: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
     foreign: Mutex<Bucket>,
     /// Listeners on the network, where there are any.
     network: OnceLock<network::Network>,
+    metrics: Arc<Metrics>,
+    connections: AtomicUsize,
 }
 
 /// What connections wait for beside their client.
@@ -132,16 +148,20 @@ impl Server {
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
+                group: OnceLock::new(),
                 phase: watch::Sender::new(phase),
                 work: Notify::new(),
                 sessions: Notify::new(),
                 jobs: Notify::new(),
                 dirty: AtomicBool::new(false),
+                asking: Arc::new(Semaphore::new(MAX_ASKING)),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
                 network: OnceLock::new(),
+                metrics: Arc::new(Metrics::new()),
+                connections: AtomicUsize::new(0),
             }),
         }
     }
@@ -153,6 +173,13 @@ impl Server {
             daily_tests,
             ..self
         }
+    }
+
+    /// The same for the members of a group as well. Said once, before it serves.
+    #[must_use]
+    pub fn with_group(self, group: u32) -> Server {
+        let _ = self.shared.group.set(group);
+        self
     }
 
     /// The same with work that is done by itself while it serves.
@@ -250,14 +277,19 @@ impl Server {
     }
 
     /// Ends every session, off this thread, and closes the connections that held secrets.
-    pub async fn lock_all(&self) {
+    pub async fn lock_all(&self, reason: LockReason) {
         let shared = Arc::clone(&self.shared);
         shared
-            .blocking(|shared| {
-                shared.service.lock_all();
+            .blocking(move |shared| {
+                shared.service.lock_all(reason);
                 shared.locked();
             })
             .await;
+        // The events of the locks.
+        shared.touched();
+        log::write(&Entry::LockedAll {
+            reason: reason.token(),
+        });
         scrub_stack();
     }
 
@@ -294,7 +326,7 @@ impl Server {
             return;
         };
         let process = Process::pin(&stream, peer);
-        if peer.uid != self.shared.uid {
+        if !self.shared.admits(&stream, peer) {
             drop(stream);
             self.note_foreign(process.caller(), slot);
             return;
@@ -304,7 +336,9 @@ impl Server {
         };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            connection::serve(shared, stream, process).await;
+            shared.connections.fetch_add(1, Ordering::Relaxed);
+            connection::serve(Arc::clone(&shared), stream, process).await;
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
             drop(slot);
         });
     }
@@ -335,6 +369,19 @@ impl Server {
 }
 
 impl Shared {
+    /// Whether a peer may speak at all. The groups are those it had when it connected.
+    fn admits(&self, stream: &UnixStream, peer: Peer) -> bool {
+        if peer.uid == self.uid {
+            return true;
+        }
+        match self.group.get() {
+            Some(group) if peer.uid != 0 => {
+                peer.gid == Some(*group) || harden::peer_groups(stream.as_fd()).contains(group)
+            }
+            _ => false,
+        }
+    }
+
     /// Runs slow work on another thread, which leaves nothing on its stack. `None` if it panicked.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,

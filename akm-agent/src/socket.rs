@@ -66,6 +66,23 @@ pub fn bind(path: &Path, directory: Directory) -> Result<(UnixListener, Socket)>
     Ok((listener, socket))
 }
 
+/// Lets the members of a group at a socket. Who connects is checked all the same: this is so that they can.
+///
+/// Errors: `not_found` for a group that does not exist; `io` if the agent may not give it away.
+pub fn share(path: &Path, group: &str) -> Result<u32> {
+    let found = nix::unistd::Group::from_name(group).map_err(|errno| io(errno.into()))?;
+    let gid = found
+        .ok_or_else(|| Error::new(Kind::NotFound, "the group of agent.group does not exist"))?
+        .gid;
+    let meta = std::fs::symlink_metadata(path).map_err(io)?;
+    // One that a service manager made belongs to it, and has the group that its unit says.
+    if meta.uid() == nix::unistd::geteuid().as_raw() {
+        std::os::unix::fs::chown(path, None, Some(gid.as_raw())).map_err(io)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(io)?;
+    }
+    Ok(gid.as_raw())
+}
+
 impl Socket {
     /// Removes the path if it is still what we bound. The listener is to be closed before.
     ///

@@ -365,7 +365,7 @@ fn a_secret_comes_to_the_script_that_asks_for_this_key_and_is_in_the_audit() {
     let answer = browser.script("/keys/secret", "name=openai%2Fwork");
     assert_eq!(header(&answer, "cache-control"), Some("no-store"));
     assert!(
-        answer.ends_with(r#"{"secret":"sk-canary-1234567890"}"#),
+        answer.ends_with(r#"{"name":"openai/work","secret":"sk-canary-1234567890"}"#),
         "{answer}"
     );
     // Not to a form, which would leave it in a window, and not in an address.

@@ -171,6 +171,7 @@ field-model = model
 field-categories = categories
 field-variable = variable
 field-use-only = use only
+field-confirm = asks each time
 field-address = address
 field-created = created
 field-changed = changed
@@ -270,6 +271,42 @@ hint-rolled-back = restore a newer backup, or akm unlock --accept-rollback to go
 hint-damaged = some keys are missing or older than they were: run akm doctor
 doctor-boot = { $seconds } s, of which suspended { $suspended } s
 doctor-no-boot-clock = no clock that counts suspended time
+doctor-reach = a program beside it: ptrace { $ptrace }, memory { $memory }, environment { $environ }
+doctor-allowed = allowed
+doctor-refused = refused
+doctor-no-core = an agent that aborts leaves none; the system's pattern is { $pattern }
+doctor-core = an agent that aborts leaves one, by the pattern { $pattern }
+doctor-no-swap = none
+doctor-swap = on { $places }
+doctor-locked = up to { $limit } may be locked
+doctor-locked-agent = the agent has { $held } KiB, up to { $limit } may be locked
+doctor-agent-user = { $name }, uid { $uid }
+doctor-open-to-all = everybody may try
+doctor-open-to-group = members of { $group }
+doctor-open-to-owner = uid { $uid } alone
+doctor-calls-agent = what is never needed is refused to the agent
+doctor-calls = what is never needed is refused to an agent here
+doctor-calls-not = the agent that runs may call everything
+doctor-no-calls = this kernel takes no filter
+doctor-files = whoever asks a provider writes nothing
+doctor-files-part = whoever asks a provider is bound in part: this kernel is older
+doctor-no-files = this kernel has no Landlock
+doctor-no-privileges = the agent has none, and can get none
+doctor-privileges = the agent has privileges of root
+doctor-new-privileges = the agent can get new ones
+doctor-kernel = { $release }, callers are known for sure
+doctor-kernel-old = { $release }, a caller's number could be another's by the time it is looked up
+hint-reach-root = root may look into everything: run this as the user
+hint-reach-plain = what you start, and the keys given to it, can be read by your other programs; sysctl kernel.yama.ptrace_scope=1 raises it
+hint-reach-agent = this system lets your programs read the agent: run it as a user of its own, akm doctor --setup-system
+hint-core = the system keeps core files although the limit is 0
+hint-swap = secrets on their way through are not locked in memory: encrypt the swap, or use zram
+hint-locked = keys could reach swap: raise ulimit -l to 8192
+hint-agent-user = your programs can ask it for keys as you do; akm doctor --setup-system makes it a user of its own
+hint-no-calls = Linux 3.17 or later, with seccomp, on x86-64, aarch64 or riscv64
+hint-no-files = Linux 6.12 or later, with landlock in the list of lsm= at boot
+hint-privileges = run it as a user, not as root
+hint-kernel-old = Linux 6.5 or later
 hint-mode-directory = chmod 0700, and look whether others put files there
 hint-mode-file = chmod 0600: others can read or write it
 hint-directories-above = look at the directories above it
@@ -413,6 +450,17 @@ checked-agents-vault = agent's vault
 checked-session = session
 checked-clock = clock
 checked-time-since-boot = time since boot
+checked-agents-memory = agent's memory
+checked-your-programs = your programs
+checked-core-dumps = core dumps
+checked-swap = swap
+checked-locked-memory = locked memory
+checked-agents-user = agent's user
+checked-who-may-connect = who may connect
+checked-system-calls = system calls
+checked-files = files
+checked-privileges = privileges
+checked-kernel = kernel
 
 ## Balance
 
@@ -529,3 +577,76 @@ account-limited = { $account } may have { $limit } keys
 account-unlimited = { $account } has no limit of keys from an administrator
 invitation-made = good for { $uses } until { $time }; it is shown once
 hint-admin-log-more = there is more: akm admin log --after { $cursor }
+## Rekey
+
+rekey-goes-on = a rekey is under way: it goes on
+rekey-codes = the recovery codes of before are void
+rekey-done = the account has new keys; { $keys ->
+    [one] one key is
+   *[other] { $keys } keys are
+ } sealed under them
+rekey-progress = under way: { $done } of { $total }
+field-rekey = rekey
+hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock
+
+## Questions of the agent: may this program have a key?
+
+confirm-question = akm: may this program have { $key }?
+confirm-operation = {"  "}wants:      { $op }
+confirm-program = {"  "}program:    { $program }
+confirm-script = {"  "}script:     { $script }
+confirm-directory = {"  "}directory:  { $directory }
+confirm-parents = {"  "}started by: { $parents }
+confirm-known = {"  "}known as:   { $names }
+confirm-container = {"  "}container:  { $name }
+confirm-traced = {"  "}warning:    a debugger holds the program
+confirm-environment = {"  "}warning:    a variable of its environment loads code into the program
+confirm-namespace = {"  "}warning:    the program lives in a user namespace of its own
+confirm-unreadable = {"  "}warning:    the program cannot be looked at
+confirm-because-key = {"  "}reason:     the key is confirmed at each use
+confirm-because-policy = {"  "}reason:     no grant covers the program
+confirm-because-learning = {"  "}reason:     first use; a yes grants it the key from now on
+confirm-unknown = unknown
+confirm-inline = code that is in no file
+confirm-answer-askpass = Answer yes, or yes and a time: yes 10m
+confirm-answer-terminal = yes, yes 10m (the same for ten minutes), or no:{" "}
+confirm-too-late = nobody answered in time: that is a no
+
+## Grants and policies
+
+granted = { $what } is granted to { $who }
+grant-removed = { $what } is no longer granted to { $who }
+no-grants = no grants
+every-key = every key
+grant-learns = (asks at the first use)
+grant-under = under { $directory }
+grant-via = below { $name }
+hint-grant-any-script = this grant is good for every script of the program; --script names one
+hint-grant-open = the policy is open, so every program may have the key anyway: run akm policy set ask, or granted
+col-id = ID
+field-policy = programs
+field-policy-agents = below coding agents
+field-policy-sandboxes = below sandboxes
+policy-open = open: any program of yours may
+policy-ask = ask: a person is asked
+policy-granted = granted: only with a grant
+
+## Status: why it is locked, and what asked last
+
+locked-because = locked ({ $reason })
+lock-asked = asked for
+lock-lifetime = its time was over
+lock-idle = not used for a while
+lock-suspend = the machine was suspended
+lock-screen = the screen was locked
+lock-signal = the agent got SIGUSR1
+lock-stop = the agent ended
+lock-unlock = unlocked again
+lock-credential = a passphrase or another way in was changed
+lock-restore = a backup was restored
+agent-of = { $version } (pid { $pid })
+asked-by = { $what } by { $exe } (pid { $pid }) at { $time }: { $outcome }
+field-since = since
+field-idle = locks when idle
+field-last-asked = last asked
+field-lifetime = lifetime

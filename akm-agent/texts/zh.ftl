@@ -155,6 +155,7 @@ field-model = 模型
 field-categories = 分类
 field-variable = 环境变量
 field-use-only = 仅供使用
+field-confirm = 每次询问
 field-address = 地址
 field-created = 创建时间
 field-changed = 修改时间
@@ -250,6 +251,42 @@ hint-rolled-back = 请恢复较新的备份，或用 akm unlock --accept-rollbac
 hint-damaged = 有密钥缺失或比原来旧：请运行 akm doctor
 doctor-boot = { $seconds } 秒，其中休眠 { $suspended } 秒
 doctor-no-boot-clock = 没有计入休眠时间的时钟
+doctor-reach = 旁边的程序：ptrace { $ptrace }，内存{ $memory }，环境变量{ $environ }
+doctor-allowed = 可行
+doctor-refused = 被拒绝
+doctor-no-core = agent 异常中止时不留下转储；系统的转储模式为 { $pattern }
+doctor-core = agent 异常中止时留下转储，模式为 { $pattern }
+doctor-no-swap = 无
+doctor-swap = 位于 { $places }
+doctor-locked = 最多可锁定 { $limit }
+doctor-locked-agent = agent 已锁定 { $held } KiB，最多可锁定 { $limit }
+doctor-agent-user = { $name }，uid { $uid }
+doctor-open-to-all = 任何人都可以尝试
+doctor-open-to-group = { $group } 组的成员
+doctor-open-to-owner = 仅 uid { $uid }
+doctor-calls-agent = agent 从不需要的系统调用均被拒绝
+doctor-calls = 在此系统上，agent 从不需要的系统调用会被拒绝
+doctor-calls-not = 运行中的 agent 可以使用所有系统调用
+doctor-no-calls = 此内核不支持过滤器
+doctor-files = 与服务商通信的线程不能写任何文件
+doctor-files-part = 与服务商通信的线程只受部分限制：内核较旧
+doctor-no-files = 此内核没有 Landlock
+doctor-no-privileges = agent 没有特权，也无法取得
+doctor-privileges = agent 拥有 root 的特权
+doctor-new-privileges = agent 可以取得新的特权
+doctor-kernel = { $release }，可以确定调用者
+doctor-kernel-old = { $release }，查询时调用者的进程号可能已属于他人
+hint-reach-root = root 可以查看一切：请以普通用户运行
+hint-reach-plain = 您启动的程序及交给它的密钥可被您的其他程序读取；sysctl kernel.yama.ptrace_scope=1 可加强防护
+hint-reach-agent = 此系统允许您的程序读取 agent：请让它以独立用户运行，见 akm doctor --setup-system
+hint-core = 虽然限制为 0，系统仍保存转储文件
+hint-swap = 传递中的密钥值不在锁定的内存中：请加密交换区，或使用 zram
+hint-locked = 密钥可能进入交换区：请将 ulimit -l 提高到 8192
+hint-agent-user = 您的程序可以像您一样向它索取密钥；akm doctor --setup-system 可让它以独立用户运行
+hint-no-calls = 需要 Linux 3.17 或更高版本，支持 seccomp，x86-64、aarch64 或 riscv64
+hint-no-files = 需要 Linux 6.12 或更高版本，并在启动参数 lsm= 中包含 landlock
+hint-privileges = 请以普通用户而非 root 运行
+hint-kernel-old = 需要 Linux 6.5 或更高版本
 hint-mode-directory = 执行 chmod 0700，并检查是否有他人放入的文件
 hint-mode-file = 执行 chmod 0600：目前其他用户可读或可写
 hint-directories-above = 请检查其上级目录
@@ -393,6 +430,17 @@ checked-agents-vault = agent 的保险库
 checked-session = 会话
 checked-clock = 系统时间
 checked-time-since-boot = 开机时长
+checked-agents-memory = agent 的内存
+checked-your-programs = 您的程序
+checked-core-dumps = 内存转储
+checked-swap = 交换区
+checked-locked-memory = 锁定的内存
+checked-agents-user = agent 的用户
+checked-who-may-connect = 谁可以连接
+checked-system-calls = 系统调用
+checked-files = 文件
+checked-privileges = 特权
+checked-kernel = 内核
 
 ## 余额
 
@@ -506,3 +554,73 @@ account-limited = { $account } 最多可存 { $limit } 个密钥
 account-unlimited = 管理员不再限制 { $account } 的密钥数
 invitation-made = 可用 { $uses } 次，有效期至 { $time }；只显示这一次
 hint-admin-log-more = 还有更多：akm admin log --after { $cursor }
+## 更换密钥体系
+
+rekey-goes-on = 有一次换钥尚未完成：继续进行
+rekey-codes = 此前的恢复码已全部作废
+rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们重新加密
+rekey-progress = 进行中：{ $done } / { $total }
+field-rekey = 换钥
+hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续
+
+## agent 的询问：是否允许该程序取用密钥？
+
+confirm-question = akm：是否允许该程序取用 { $key }？
+confirm-operation = {"  "}操作：    { $op }
+confirm-program = {"  "}程序：    { $program }
+confirm-script = {"  "}脚本：    { $script }
+confirm-directory = {"  "}目录：    { $directory }
+confirm-parents = {"  "}启动自：  { $parents }
+confirm-known = {"  "}已知为：  { $names }
+confirm-container = {"  "}容器：    { $name }
+confirm-traced = {"  "}警告：    有调试器控制着该程序
+confirm-environment = {"  "}警告：    其环境变量会向该程序加载代码
+confirm-namespace = {"  "}警告：    该程序位于自建的用户命名空间中
+confirm-unreadable = {"  "}警告：    无法查看该程序
+confirm-because-key = {"  "}原因：    该密钥每次使用都需确认
+confirm-because-policy = {"  "}原因：    没有授权涵盖该程序
+confirm-because-learning = {"  "}原因：    首次使用；回答 yes 后将授权该程序取用此密钥
+confirm-unknown = 未知
+confirm-inline = 不在文件中的代码
+confirm-answer-askpass = 请回答 yes，或 yes 加时长：yes 10m
+confirm-answer-terminal = yes、yes 10m（十分钟内同样允许）或 no：{" "}
+confirm-too-late = 未及时得到回答，视为不允许
+
+## 授权与策略
+
+granted = 已授权：{ $who } 可取用 { $what }
+grant-removed = 已收回：{ $who } 不再可取用 { $what }
+no-grants = 没有授权
+every-key = 所有密钥
+grant-learns = （首次使用时询问）
+grant-under = 位于 { $directory } 之下
+grant-via = 经由 { $name }
+hint-grant-any-script = 该授权对此程序的任何脚本都有效；用 --script 可限定一个脚本
+hint-grant-open = 当前策略为 open，任何程序本来就能取用：请运行 akm policy set ask 或 granted
+col-id = 编号
+field-policy = 一般程序
+field-policy-agents = 编码代理之下
+field-policy-sandboxes = 沙箱之下
+policy-open = open：您的任何程序都可取用
+policy-ask = ask：询问用户
+policy-granted = granted：仅限有授权的程序
+
+## 状态：为何锁定，以及最近的请求
+
+locked-because = 已锁定（{ $reason }）
+lock-asked = 按要求
+lock-lifetime = 有效期已到
+lock-idle = 一段时间未使用
+lock-suspend = 机器已挂起
+lock-screen = 屏幕已锁定
+lock-signal = agent 收到 SIGUSR1
+lock-stop = agent 已结束
+lock-unlock = 重新解锁
+lock-credential = 口令或其他解锁方式已更改
+lock-restore = 已恢复备份
+agent-of = { $version }（pid { $pid }）
+asked-by = { $time } { $exe }（pid { $pid }）请求 { $what }：{ $outcome }
+field-since = 解锁于
+field-idle = 闲置锁定
+field-last-asked = 最近请求
+field-lifetime = 有效期

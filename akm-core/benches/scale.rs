@@ -112,12 +112,14 @@ fn fill(home: &Path, size: usize) {
                 secret: Secret::new(SECRET.to_owned()),
                 low_balance: None,
                 team: None,
+                lifetime_s: None,
                 model: None,
                 categories: Vec::new(),
                 notes: None,
                 expires_at: None,
                 env: None,
                 use_only: false,
+                confirm: false,
                 base_url: None,
                 destinations: destinations.clone(),
             })
@@ -142,7 +144,9 @@ fn unlocks(filled: &[Filled]) {
         }));
         for (filled, took) in filled.iter().zip(&mut took) {
             took.push(time(|| call(&filled.service, Op::AgentUnlock, &unlock)));
-            filled.service.lock_all();
+            filled
+                .service
+                .lock_all(akm_core::protocol::LockReason::Asked);
         }
     }
     // The least of each: Argon2 does the same work every time, and what is beyond it is far below the noise of its median.
@@ -271,6 +275,7 @@ fn call(service: &Service, op: Op, body: &str) {
         pid: 1,
         exe: "/usr/bin/python3.11".to_owned(),
         via: Default::default(),
+        process: Default::default(),
     };
     service.call(&caller, request).unwrap().to_json().unwrap();
 }

@@ -19,6 +19,8 @@ pub struct Peer {
     pub uid: u32,
     /// Process id, as seen from here; `None` where the system does not tell.
     pub pid: Option<i32>,
+    /// Effective group id, where the system tells.
+    pub gid: Option<u32>,
 }
 
 /// The peer of a connected stream: on the accepting side who connected, on the connecting side who listens.
@@ -34,6 +36,7 @@ pub fn of(stream: &UnixStream) -> Result<Peer> {
     Ok(Peer {
         uid: credentials.euid(),
         pid: pid(&credentials),
+        gid: credentials.egid(),
     })
 }
 
@@ -53,6 +56,7 @@ mod tests {
         let own = Peer {
             uid: nix::unistd::geteuid().as_raw(),
             pid: Some(nix::unistd::getpid().as_raw()),
+            gid: Some(nix::unistd::getegid().as_raw()),
         };
         assert_eq!(of(&a).unwrap(), own);
         assert_eq!(of(&b).unwrap(), own);

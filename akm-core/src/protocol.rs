@@ -23,9 +23,11 @@ mod catalogue;
 mod codec;
 mod copy;
 mod custom;
+mod grant;
 mod hosted;
 mod key;
 mod keyfile;
+mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -45,9 +47,11 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
+pub use grant::*;
 pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
+pub use lock::*;
 pub use session::*;
 pub use test::*;
 pub use transfer::*;
@@ -262,6 +266,16 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Says what holds for callers that no grant covers.
+    PolicyShow, "policy.show" => PolicyState, Session, Unaudited, Store, [Repeatable];
+    /// Changes what holds for callers that no grant covers.
+    PolicySet, "policy.set" => PolicyState, Session, Audited, Store, [Credential];
+    /// Lets callers have keys.
+    GrantAdd, "grant.add" => GrantResult, Session, Audited, Deriving, [Credential];
+    /// Lists what callers may do.
+    GrantList, "grant.list" => Grants, Session, Unaudited, Store, [Repeatable];
+    /// Takes a grant back.
+    GrantRemove, "grant.remove" => GrantResult, Session, Audited, Store, [];
     /// Hands out all keys of the account as a file, a piece at a time.
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.
@@ -308,6 +322,8 @@ operations! {
     AdminInvite, "admin.invite" => Invitation, Admin, Audited, Store, [Credential];
     /// Lists the events of the system: failed sign-ins, backups, administration.
     AdminLog, "admin.log" => EventPage, Admin, Unaudited, Store, [Repeatable];
+    /// Gives the account new keys, and seals every record anew under them.
+    VaultRekey, "vault.rekey" => VaultRekeyed, Session, Audited, Deriving, [Credential];
 }
 
 /// Gives a request or result struct its derives: `wire!` for both directions, strict for requests.

@@ -289,9 +289,11 @@ fn fill(bench: &mut Bench, count: usize) {
                 expires_at: None,
                 env: None,
                 use_only: false,
+                confirm: false,
                 base_url: None,
                 low_balance: None,
                 team: None,
+                lifetime_s: None,
                 destinations: Vec::new(),
             })
             .collect();

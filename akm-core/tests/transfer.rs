@@ -29,7 +29,9 @@ fn row(name: &str, value: &str) -> KeyRow {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }

@@ -17,11 +17,13 @@ mod backup;
 mod balance;
 mod catalogue;
 mod check;
+mod complete;
 mod copy;
 mod demo;
 mod doctor;
 mod env;
 mod export;
+mod grant;
 mod import;
 mod init;
 mod inject;
@@ -29,6 +31,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod man;
 mod many;
 mod output;
 mod prompt;
@@ -40,6 +43,7 @@ pub(crate) mod text;
 mod totp;
 mod ui;
 mod usage;
+mod vault;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -137,6 +141,12 @@ enum Command {
     Import(import::Import),
     /// Copies of the whole vault: make, list, check, restore, schedule
     Backup(backup::Backup),
+    /// New keys for the account, under which everything is sealed again
+    Vault(vault::Vault),
+    /// Which program may have which key
+    Grant(grant::Grant),
+    /// What holds for programs that no grant covers
+    Policy(grant::PolicyArgs),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Open the dashboard in a browser
@@ -148,8 +158,7 @@ enum Command {
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
-    #[command(after_help = "Example:\n  akm doctor")]
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Run the whole job once, in a temporary home that is removed again
     Demo(demo::Demo),
     /// Print a completion script for a shell
@@ -160,6 +169,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages
+    Man(man::Pages),
 }
 
 /// Runs the command line of this process and says how it ended.
@@ -182,6 +193,9 @@ pub fn main() -> ExitCode {
             connect().and_then(|mut client| get_secret(&mut client, name)),
             false,
         );
+    }
+    if complete::completed(&arguments) {
+        return ExitCode::SUCCESS;
     }
     let as_json = arguments
         .iter()
@@ -287,18 +301,18 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Export(args) => export::export(&args, json),
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
+        Command::Vault(args) => vault::vault(args, json),
+        Command::Grant(args) => grant::grant(args, json),
+        Command::Policy(args) => grant::policy(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),
         Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),
-        Command::Doctor => doctor::doctor(json),
+        Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "akm", &mut script);
-            output::raw(&script)
-        }
+        Command::Completions { shell } => complete::script(shell),
+        Command::Man(args) => man::man(&args),
     }
 }
 

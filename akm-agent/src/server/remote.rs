@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind};
@@ -27,6 +28,7 @@ use super::network::Network;
 use super::proxies;
 use super::route::{self, Http, closing, failure, http, wrong_method};
 use super::visitor::{COOKIE, Proof, Visitor, cookie, forget_cookie, take_token};
+use crate::log;
 
 /// Asks that a session's token be set as a cookie instead of standing in the answer.
 const SESSION: HeaderName = HeaderName::from_static("akm-session");
@@ -186,7 +188,16 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         && let Some(op) = Op::from_name(name)
     {
         return match *request.method() {
-            Method::POST => operation(visitor, op, request).await,
+            Method::POST => {
+                let (start, shared) = (Instant::now(), Arc::clone(&visitor.shared));
+                let answer = operation(visitor, op, request).await;
+                let (took, error) = (start.elapsed(), route::failed_as(&answer));
+                shared.metrics.count(op, error, took);
+                if log::tells_requests() {
+                    log::request(op, error, took, 0);
+                }
+                answer
+            }
             _ => wrong_method("POST"),
         };
     }

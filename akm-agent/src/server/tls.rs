@@ -81,7 +81,7 @@ impl Certificate {
                 state.stamp = now;
             }
             // Perhaps only one of two is written yet: looked at again.
-            Err(error) => crate::daemon::report(&error),
+            Err(error) => crate::log::failed(&error),
         }
     }
 

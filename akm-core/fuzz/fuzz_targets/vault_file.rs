@@ -35,6 +35,7 @@ static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         pid: 1,
         exe: String::new(),
         entry: Default::default(),
+        process: Default::default(),
     };
     let ask = |op: protocol::Op, body: &str| {
         let request = protocol::Request::decode(op, body.as_bytes()).expect("a request");

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::caller::Witness;
 use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
 use crate::protocol::Op;
@@ -56,6 +57,8 @@ pub struct Caller {
     pub exe: String,
     /// How the request came in. It is not part of an event.
     pub via: Via,
+    /// What else can be said of the process, by whoever sees it; no part of an event.
+    pub process: Witness,
 }
 
 /// Stands in an event for the user id of whoever came over the network. No process has it: it is what system calls
@@ -71,6 +74,7 @@ impl Caller {
             pid: 0,
             exe: format!("network {from}"),
             via: Via::Network(token.map(TokenDigest::of)),
+            process: Witness::default(),
         }
     }
 }
@@ -187,6 +191,7 @@ fn parse_detail(plain: &[u8]) -> Option<Detail> {
             pid: i32::from_le_bytes(*pid),
             exe: std::str::from_utf8(exe).ok()?.to_owned(),
             via: Via::Host,
+            process: Default::default(),
         },
     })
 }
@@ -218,6 +223,7 @@ mod tests {
             pid: i32::MIN,
             exe: "ä".repeat(MAX_EXE),
             via: Via::Host,
+            process: Default::default(),
         };
         let detail = round(Some(&name), &caller);
         assert_eq!(detail.key.as_deref(), Some(longest.as_str()));
@@ -235,6 +241,7 @@ mod tests {
                 pid: 0,
                 exe: "x".repeat(exe),
                 via: Via::Host,
+                process: Default::default(),
             };
             encode_detail(None, &caller, &mut plain);
             plain.len()
@@ -246,7 +253,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_sealed_part_comes_back(uid: u32, pid: i32, exe in ".{0,200}", label in "[a-z]{0,20}") {
-            let caller = Caller { uid, pid, exe, via: Via::Host };
+            let caller = Caller { uid, pid, exe, via: Via::Host, process: Default::default() };
             let key = KeyName::parse(&format!("openai/{label}"), "name").ok();
             let detail = round(key.as_ref(), &caller);
             prop_assert_eq!(detail.key, key.map(|key| key.to_string()));

@@ -316,6 +316,7 @@ impl Audit {
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
             via: Via::Host,
+            process: Default::default(),
         };
         let report =
             |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);

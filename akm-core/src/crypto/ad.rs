@@ -35,6 +35,8 @@ pub enum Field {
     LastTest = 12,
     /// The record of a provider that an account added.
     Provider = 13,
+    /// The vault key before, under the one that replaces it, while a rekey is under way.
+    VaultKeyBefore = 14,
 }
 
 /// What every encoding begins with.

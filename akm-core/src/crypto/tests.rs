@@ -329,7 +329,7 @@ prop_compose! {
 }
 
 /// Every field with its number, so that a change of one fails here.
-const FIELDS: [Field; 13] = [
+const FIELDS: [Field; 14] = [
     Field::SlotRoot,
     Field::AccountKeys,
     Field::Profile,
@@ -343,6 +343,7 @@ const FIELDS: [Field; 13] = [
     Field::VaultKey,
     Field::LastTest,
     Field::Provider,
+    Field::VaultKeyBefore,
 ];
 
 #[test]

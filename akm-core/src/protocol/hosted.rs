@@ -42,6 +42,7 @@ pub const fn offered(op: Op) -> Offered {
         | Op::VaultExport
         | Op::VaultImport
         | Op::VaultCheck
+        | Op::VaultRekey
         | Op::ProviderList
         | Op::ModelList
         | Op::ProviderAdd

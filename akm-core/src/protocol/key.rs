@@ -36,9 +36,15 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more, until the next unlock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Never hand the secret out; only use it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Ask a person each time before it is handed out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
@@ -70,8 +76,14 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more, until the next unlock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Whether it is only ever used, never handed out.
         use_only: bool,
+        /// Whether a person is asked each time before it is handed out.
+        #[serde(default)]
+        confirm: bool,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
@@ -239,9 +251,15 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more; 0 removes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Setting is free; clearing needs `passphrase`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Setting is free; clearing needs `passphrase`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Another address needs `secret` again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,

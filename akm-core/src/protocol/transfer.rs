@@ -96,9 +96,15 @@ wire! {
         /// The id of the owner's team or account at the provider.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Whether it is only ever used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Whether a person is asked each time before it is handed out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plain::{list, option};
 use super::wire;
+use crate::secret::Secret;
 
 wire! {
     /// Compares the stored keys with what the account had at its last change, a page at a time.
@@ -35,4 +37,48 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
     }
+}
+
+wire! {
+    /// Gives the account a new root key, a new vault key and a new key for every record; or goes on with that.
+    #[derive(Default)]
+    request VaultRekey {
+        /// The passphrase: needed to begin. Without it a rekey that is under way goes on.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        passphrase: Option<Secret>,
+        /// The TOTP code, six digits, beside the passphrase where the account has TOTP.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        totp: Option<Secret>,
+        /// Most records that this call seals anew, 1 to 1000; 1000 if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    }
+}
+
+wire! {
+    /// How far a rekey has come.
+    result VaultRekeyed {
+        /// Whether it is done. If not, ask again, without the passphrase; a running agent also goes on by itself.
+        done: bool,
+        /// Records that were looked at.
+        rekeyed: u64,
+        /// Records that there are.
+        total: u64,
+        /// New recovery codes, where this call began the rekey: the old ones are void.
+        #[serde(default, with = "list", skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Vec<String>"))]
+        recovery_codes: Vec<Secret>,
+    }
+}
+
+/// How far a rekey has come, for people who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct RekeyProgress {
+    /// Records that were looked at.
+    pub done: u64,
+    /// Records that there are.
+    pub total: u64,
 }

@@ -73,6 +73,9 @@ pub struct Outbound {
     pub timeout: Duration,
     /// How names are resolved.
     pub resolver: Arc<dyn Resolve>,
+    /// Called first on the thread that speaks with a provider, which does nothing else: there a program gives up what
+    /// that does not need. Without one it is the caller's thread.
+    pub alone: Option<fn()>,
 }
 
 impl Default for Outbound {
@@ -83,6 +86,7 @@ impl Default for Outbound {
             loopback: true,
             timeout: Duration::from_secs(15),
             resolver: Arc::new(SystemResolver),
+            alone: None,
         }
     }
 }
@@ -285,6 +289,34 @@ pub(super) fn exchange(
     if !plan.address.is_secure() && !outbound.loopback {
         return Err(Failure::NotPublic);
     }
+    let Some(alone) = outbound.alone else {
+        return ask(outbound, plan, headers, body);
+    };
+    std::thread::scope(|scope| {
+        let work = || {
+            alone();
+            let answer = ask(outbound, plan, headers, body);
+            // The header was on this stack.
+            crate::memory::scrub_stack();
+            answer
+        };
+        let thread = std::thread::Builder::new()
+            .name("akm-outbound".to_owned())
+            .spawn_scoped(scope, work);
+        let answer = thread.map(std::thread::ScopedJoinHandle::join);
+        answer
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Err(Failure::Internal))
+    })
+}
+
+fn ask(
+    outbound: &Outbound,
+    plan: &Plan,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+) -> Result<Answer, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -1,22 +1,17 @@
 //! The arms for accounts and sessions: status, unlock, lock, register, recover.
 
-use std::time::Duration;
-
 use crate::Secret;
 use crate::audit::{AccountChain, Caller, Outcome, Via};
 use crate::error::{Error, Result};
 use crate::protocol::{
-    self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status,
-    VaultNotice,
+    self, AccountRecover, AccountRegister, AgentUnlock, LockReason, Op, Recovered, Registered,
+    Status, VaultNotice,
 };
 use crate::vault::{Notice, SignIn, Unlocked};
 
 use super::hosting::Ticket;
 use super::session::{Opening, Table};
 use super::{DEFAULT_ACCOUNT, Service, done, origin, shape};
-
-/// The longest lifetime of a session: ten years, so that no sum of times overflows.
-const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
 
 impl Service {
     pub(super) fn status(&self, table: &Table, caller: &Caller) -> Result<Status> {
@@ -34,7 +29,20 @@ impl Service {
             expires_at: session
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
+            rekey: match session {
+                Some(session) => self.rekey_progress(&session.account)?,
+                None => None,
+            },
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            opened_at: session.map(|session| shape::time(session.opened_at)),
+            idle_lock_s: session
+                .and_then(|session| session.idle)
+                .map(|idle| idle.as_secs()),
+            locked_because: match session {
+                Some(_) => None,
+                None => table.reason(caller.uid, &*self.host.clock),
+            },
+            pid: Some(nix::unistd::getpid().as_raw()),
             account,
             totp_required,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -47,22 +55,7 @@ impl Service {
         caller: &Caller,
         request: &AgentUnlock,
     ) -> Result<protocol::Unlocked> {
-        let lifetime = match request.lifetime_s {
-            Some(0) => {
-                return Err(Error::invalid(
-                    "lifetime_s",
-                    "a lifetime is at least one second",
-                ));
-            }
-            Some(seconds) if seconds > MAX_LIFETIME_S => {
-                return Err(Error::invalid(
-                    "lifetime_s",
-                    "a lifetime is at most ten years",
-                ));
-            }
-            Some(seconds) => Some(Duration::from_secs(seconds)),
-            None => self.default_lifetime,
-        };
+        let lasting = self.lifetime(request.lifetime_s)?;
         let since = self.sessions.locks(caller.into());
         let typed = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let account = self.vault.sign_in(&SignIn {
@@ -83,8 +76,8 @@ impl Service {
         let opening = Opening {
             account,
             chain,
-            lifetime,
-            remote: None,
+            lasting,
+            from: None,
             since,
         };
         // Without its event no session begins, and one that does not begin leaves no event that says so.
@@ -126,7 +119,7 @@ impl Service {
 
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
         self.sessions.close(caller.into(), &mut |session| {
-            if session.remote.is_none() {
+            if session.from.is_none() {
                 self.withdraw();
             }
             // Locking must not fail: without room for its event the keys are wiped all the same.
@@ -168,8 +161,8 @@ impl Service {
         let opening = Opening {
             account: new.unlocked,
             chain,
-            lifetime: self.default_lifetime,
-            remote: None,
+            lasting: self.lifetime(None)?,
+            from: None,
             since,
         };
         let begun = self.begin(caller, opening, &|_| Ok(()));
@@ -209,17 +202,17 @@ impl Service {
         ))?;
         // Whoever was in with the old passphrase is out.
         self.sessions.close_where(
-            &|session| *session.account.id() == id,
-            &mut |who, session| {
-                self.note_lock(who, session);
+            &|session| (*session.account.id() == id).then_some(LockReason::Credential),
+            &mut |who, session, reason| {
+                self.note_lock(who, session, reason);
             },
         );
         // What the owner must keep is theirs whether or not a lock came meanwhile.
         let opening = Opening {
             account: recovered.unlocked,
             chain,
-            lifetime: self.default_lifetime,
-            remote: None,
+            lasting: self.lifetime(None)?,
+            from: None,
             since,
         };
         let begun = self.begin(caller, opening, &|_| Ok(()));
@@ -242,9 +235,11 @@ impl Service {
         mut opening: Opening,
         event: &dyn Fn(&AccountChain) -> Result<()>,
     ) -> Result<(Option<jiff::Timestamp>, Option<Secret>)> {
-        let Ticket { who, token, remote } = self.ticket(caller);
-        opening.remote = remote;
-        opening.lifetime = self.lifetime(caller, opening.lifetime);
+        let id = *opening.account.id();
+        let under_way = self.vault.rekeying(&opening.account)?.is_some();
+        let Ticket { who, token, from } = self.ticket(caller);
+        opening.from = from;
+        opening.lasting = self.lasting(caller, opening.lasting);
         let expires_at = self.sessions.open(
             who,
             opening,
@@ -254,12 +249,15 @@ impl Service {
                 self.admit_account(caller, account)?;
                 event(chain)
             },
-            &mut |who, session| self.note_lock(who, session),
+            &mut |who, session, reason| self.note_lock(who, session, reason),
         )?;
         if caller.via != Via::Host {
             self.sessions.close(caller.into(), &mut |session| {
-                self.note_lock(caller.into(), session);
+                self.note_lock(caller.into(), session, LockReason::Unlock);
             });
+        }
+        if under_way {
+            self.take_up_rekey(caller, &id);
         }
         Ok((expires_at, token))
     }

@@ -8,7 +8,7 @@ use crate::audit::{Caller, Filter, Via};
 use crate::error::{Error, Result};
 use crate::protocol::{
     AccountPage, AccountSummary, AdminAccount, AdminAccounts, AdminGrant, AdminInvite, AdminLog,
-    AuditList, EventPage, Invitation, MAX_PAGE, Op, Request, Response,
+    AuditList, EventPage, Invitation, LockReason, MAX_PAGE, Op, Request, Response,
 };
 use crate::store::{AccountCard, BeforeCommit, StandingChange};
 
@@ -74,8 +74,11 @@ impl Service {
         if request.disabled == Some(true) {
             let name = &card.account;
             self.sessions.close_where(
-                &|session| session.remote.is_some() && session.account.name().as_str() == name,
-                &mut |who, session| self.note_lock(who, session),
+                &|session| {
+                    let goes = session.from.is_some() && session.account.name().as_str() == name;
+                    goes.then_some(LockReason::Asked)
+                },
+                &mut |who, session, reason| self.note_lock(who, session, reason),
             );
         }
         Ok(card)
@@ -141,6 +144,7 @@ impl Service {
             since: request.since.clone(),
             action: request.action.clone(),
             key: None,
+            last: None,
             limit: request.limit,
             after: request.after.clone(),
         })?;

@@ -1,10 +1,11 @@
-//! The check of all keys: asked for by somebody, or run in the background after an unlock.
+//! What runs in the background after an unlock: the check of all keys, which somebody may ask for as well, and a rekey
+//! that is under way (`rekey`).
 //!
 //! The background check is due when an account is opened and runs in slices, each as short as a page of a list, under
 //! the table's read guard like any other use of a session. What it finds is an event of the account, and stands in
 //! `agent.status` until the next check.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::audit::Outcome;
@@ -19,13 +20,32 @@ use super::{Asked, Service, this_process};
 /// Slices of one page.
 const SLICES: usize = 8;
 
-/// How far the background check of each account has come.
+/// What is to be done in the background.
 #[derive(Default)]
-pub(super) struct Checks(Mutex<HashMap<Id, Check>>);
+pub(super) struct Checks {
+    /// How far the check of each account has come.
+    pending: Mutex<HashMap<Id, Check>>,
+    /// Accounts whose rekey is under way.
+    rekeying: Mutex<HashSet<Id>>,
+}
 
 impl Checks {
     fn hold(&self) -> MutexGuard<'_, HashMap<Id, Check>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold_rekeying(&self) -> MutexGuard<'_, HashSet<Id>> {
+        self.rekeying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An account's rekey is under way.
+    pub(super) fn rekeying(&self, account: &Id) {
+        self.hold_rekeying().insert(*account);
+    }
+
+    /// An account's rekey is done, or cannot go on for now.
+    pub(super) fn rekeyed(&self, account: &Id) {
+        self.hold_rekeying().remove(account);
     }
 
     /// An account was opened: its check begins anew.
@@ -70,14 +90,19 @@ impl Service {
         })
     }
 
-    /// Whether the background check of an open account has something left.
+    /// Whether the background check of an open account, or its rekey, has something left.
     pub fn check_pending(&self) -> bool {
-        self.checks.hold().values().any(|check| !check.done)
+        !self.checks.hold_rekeying().is_empty()
+            || self.checks.hold().values().any(|check| !check.done)
     }
 
-    /// Looks at the next rows of every account whose check is not done. Call from time to time while
+    /// Looks at the next rows of every account whose check is not done, and goes on with every rekey. Call from time to time while
     /// [`Service::check_pending`].
     pub fn check_some(&self) {
+        let rekeying: Vec<Id> = self.checks.hold_rekeying().iter().copied().collect();
+        for id in &rekeying {
+            self.rekey_some(id);
+        }
         let pending: Vec<(Id, Check)> = {
             let checks = self.checks.hold();
             let pending = checks.iter().filter(|(_, check)| !check.done);

@@ -160,13 +160,17 @@ impl Service {
     }
 
     /// One session of an account goes on with these keys, the others end.
-    fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
+    pub(super) fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
         let id = *account.id();
         self.sessions.replace(caller.into(), kept, account);
-        let others =
-            |session: &super::Session| *session.account.id() == id && session.generation() != kept;
+        let others = |session: &super::Session| {
+            let goes = *session.account.id() == id && session.generation() != kept;
+            goes.then_some(crate::protocol::LockReason::Credential)
+        };
         self.sessions
-            .close_where(&others, &mut |who, session| self.note_lock(who, session));
+            .close_where(&others, &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
+            });
     }
 
     /// A change that prepares nothing.

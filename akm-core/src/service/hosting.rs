@@ -13,12 +13,14 @@ use crate::Secret;
 use crate::audit::{Caller, TokenDigest, Via};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{
-    Authority, Empty, Offered, Op, Role, SessionInfo, SessionPage, SessionRevoke, Status, offered,
+    Authority, Empty, LockReason, Offered, Op, Role, SessionInfo, SessionPage, SessionRevoke,
+    Status, offered,
 };
 use crate::store::Standing;
 use crate::vault::{Origin, Unlocked};
 
-use super::session::{Principal, Remote, Session, Table};
+use super::lifetimes::Lasting;
+use super::session::{Principal, Session, Table};
 use super::{Asked, Service, origin, shape};
 
 /// What a token starts with, so that a search for secrets finds one.
@@ -75,7 +77,7 @@ pub struct Visitor {
 pub(super) struct Ticket {
     pub(super) who: Principal,
     pub(super) token: Option<Secret>,
-    pub(super) remote: Option<Remote>,
+    pub(super) from: Option<String>,
 }
 
 impl Service {
@@ -116,7 +118,11 @@ impl Service {
         }
         match op.authority() {
             Authority::Anyone => Ok(()),
-            Authority::Session => table.live(caller, &*self.host.clock).map(drop),
+            Authority::Session => {
+                let session = table.live(caller, &*self.host.clock)?;
+                session.touch(&*self.host.clock);
+                Ok(())
+            }
             Authority::Admin | Authority::Owner if origin(caller) == Origin::Owner => Ok(()),
             Authority::Admin | Authority::Owner => Err(not_for_you()),
         }
@@ -137,6 +143,7 @@ impl Service {
         if standing.disabled {
             return Err(Error::locked());
         }
+        session.touch(&*self.host.clock);
         if !entering && self.lacks_totp(&standing) {
             return Err(Error::new(Kind::Denied, "this server asks for TOTP")
                 .with_hint("confirm the code with totp.confirm, or begin with totp.enable"));
@@ -207,6 +214,17 @@ impl Service {
                 .and_then(|session| session.expires_at)
                 .map(shape::time),
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            rekey: match session {
+                Some(session) => self.rekey_progress(&session.account)?,
+                None => None,
+            },
+            opened_at: session.map(|session| shape::time(session.opened_at)),
+            idle_lock_s: session
+                .and_then(|session| session.idle)
+                .map(|idle| idle.as_secs()),
+            // Why somebody else's session ended is not told, nor what process this is.
+            locked_because: None,
+            pid: None,
             vault: None,
         })
     }
@@ -217,14 +235,14 @@ impl Service {
             (Via::Host, _) => Ticket {
                 who: caller.into(),
                 token: None,
-                remote: None,
+                from: None,
             },
             (Via::Network(_), None) => Ticket {
                 who: Principal::Nobody,
                 token: None,
-                remote: None,
+                from: None,
             },
-            (Via::Network(_), Some(hosting)) => {
+            (Via::Network(_), Some(_)) => {
                 let mut bytes = [0; 32];
                 self.host.random.fill(&mut bytes);
                 let text = data_encoding::BASE64URL_NOPAD.encode(&bytes);
@@ -232,22 +250,22 @@ impl Service {
                 Ticket {
                     who: Principal::Token(TokenDigest::of(token.expose())),
                     token: Some(token),
-                    remote: Some(Remote::new(
-                        caller.exe.clone(),
-                        &*self.host.clock,
-                        hosting.idle,
-                    )),
+                    from: Some(caller.exe.clone()),
                 }
             }
         }
     }
 
-    /// How long a session of this caller may last.
-    pub(super) fn lifetime(&self, caller: &Caller, asked: Option<Duration>) -> Option<Duration> {
+    /// How long a session of this caller may last, and rest: over the network what holds there as well.
+    pub(super) fn lasting(&self, caller: &Caller, asked: Lasting) -> Lasting {
+        let least = |asked: Option<Duration>, most: Duration| {
+            Some(asked.map_or(most, |asked| asked.min(most)))
+        };
         match (&caller.via, &self.hosting) {
-            (Via::Network(_), Some(hosting)) => {
-                Some(asked.map_or(hosting.absolute, |asked| asked.min(hosting.absolute)))
-            }
+            (Via::Network(_), Some(hosting)) => Lasting {
+                lifetime: least(asked.lifetime, hosting.absolute),
+                idle: least(asked.idle, hosting.idle),
+            },
             _ => asked,
         }
     }
@@ -296,12 +314,12 @@ impl Service {
         let shown = |(session, current): (&Session, bool)| SessionInfo {
             id: session.handle(),
             current,
-            host: session.remote.is_none(),
-            from: session.remote.as_ref().map(|remote| remote.from.clone()),
+            host: session.from.is_none(),
+            from: session.from.clone(),
             created_at: session
-                .remote
+                .from
                 .as_ref()
-                .map(|remote| shape::time(remote.since)),
+                .map(|_| shape::time(session.opened_at)),
             expires_at: session.expires_at.map(shape::time),
         };
         Ok(SessionPage {
@@ -333,14 +351,17 @@ impl Service {
             (id, mine.generation())
         };
         let which = |session: &Session| {
-            *session.account.id() == account
+            let goes = *session.account.id() == account
                 && match &request.id {
                     Some(wanted) => *wanted == session.handle(),
                     None => session.generation() != own,
-                }
+                };
+            goes.then_some(LockReason::Asked)
         };
         self.sessions
-            .close_where(&which, &mut |who, session| self.note_lock(who, session));
+            .close_where(&which, &mut |who, session, reason| {
+                self.note_lock(who, session, reason);
+            });
         crate::memory::scrub_stack();
         Ok(Empty {})
     }

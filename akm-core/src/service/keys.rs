@@ -7,11 +7,12 @@ use crate::protocol::{
     KeySecret, KeyShow, KeyStatus, KeyUpdate,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
-use crate::vault::{NewKey, OpenedKey, Record, Terms};
+use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
 
+use super::access::{self, Gate, pass};
 use super::balance::Threshold;
 use super::custom::Known;
-use super::{Asked, Service, shape};
+use super::{Asked, Service, lifetimes, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
@@ -42,6 +43,7 @@ impl Service {
         let record = records
             .first()
             .ok_or(Error::internal("a stored key is missing"))?;
+        self.begin_life(asked.session, &record.terms());
         self.key_result(asked, record)
     }
 
@@ -70,13 +72,15 @@ impl Service {
                 .transpose()?,
             env: variable(request.env)?,
             low_balance: threshold(request.low_balance.as_deref())?,
+            lifetime_s: lifetimes::of_new_key(request.lifetime_s)?,
             team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
+            confirm: request.confirm.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         })
     }
 
-    pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
+    pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<Gate<KeySecret>> {
         let name = KeyName::parse(&request.name, "name")?;
         let account = &asked.session.account;
         let current = |terms: &Terms| {
@@ -87,13 +91,15 @@ impl Service {
         let (id, secret) = match self.vault.ready_key(account, &name) {
             Some(ready) if current(&ready.terms) => {
                 asked.about(ready.terms.id, &name);
-                self.check_releasable(&ready.terms)?;
+                self.check_releasable(asked, &ready.terms)?;
+                pass!(self.may(asked, &ready.terms, &name, Use::Release)?);
                 (ready.terms.id, ready.open()?)
             }
             _ => {
                 let opened = self.find(asked, &name)?;
                 let terms = opened.record.terms();
-                self.check_releasable(&terms)?;
+                self.check_releasable(asked, &terms)?;
+                pass!(self.may(asked, &terms, &name, Use::Release)?);
                 let secret = match request.version {
                     Some(version) if !current(&terms) => {
                         let old = self.vault.open_old_secret(account, &opened, version)?;
@@ -109,21 +115,24 @@ impl Service {
         };
         // The event first; without it the secret is wiped here.
         self.key_event(asked, &id, &name)?;
-        Ok(KeySecret {
+        Ok(Gate::Done(KeySecret {
             name: name.to_string(),
             secret,
-        })
+        }))
     }
 
     /// Whether a get would be refused, for the key's sake.
     pub(super) fn check_handing_out(&self, asked: &Asked<'_>, name: &str) -> Result<()> {
         let opened = self.find(asked, &KeyName::parse(name, "name")?)?;
-        self.check_releasable(&opened.record.terms())
+        self.check_releasable(asked, &opened.record.terms())
     }
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(asked, &name)?;
+        if !self.may_see(asked, &opened.record.id)? {
+            return Err(access::not_granted());
+        }
         let mut result = self.key_result(asked, &opened.record)?;
         result.key.last_test = self.described_test(asked, &opened.record)?;
         Ok(result)
@@ -138,10 +147,16 @@ impl Service {
         let limit = page_limit(request.limit)?;
         let after = request.after.as_deref().map(parse_cursor).transpose()?;
         let now = self.now_ms();
+        let is_open = self.is_open(asked)?;
+        if !is_open {
+            self.check_may_list(asked)?;
+        }
         let keep = |record: &Record| {
-            request
-                .status
-                .is_none_or(|status| shape::status(&record.terms(), now) == status)
+            // What cannot be decided is not shown.
+            (is_open || self.may_see(asked, &record.id).unwrap_or(false))
+                && request
+                    .status
+                    .is_none_or(|status| shape::status(&record.terms(), now) == status)
                 && request
                     .category
                     .as_ref()
@@ -218,6 +233,10 @@ impl Service {
         if let Some(text) = &request.team {
             record.team = team(Some(text.clone()))?;
         }
+        if let Some(seconds) = request.lifetime_s {
+            record.lifetime_s = lifetimes::of_changed_key(seconds)?;
+            lifetimes::check_change(opened.record.lifetime_s, record.lifetime_s, confirmed)?;
+        }
         if let Some(status) = request.status {
             record.status = next_status(record.status, status)?;
         }
@@ -229,6 +248,16 @@ impl Service {
                 );
             }
             record.use_only = use_only;
+        }
+        if let Some(confirm) = request.confirm {
+            if record.confirm && !confirm && !confirmed {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "doing without confirmation needs the passphrase",
+                )
+                .with_field("passphrase"));
+            }
+            record.confirm = confirm;
         }
         let base_url = match &request.base_url {
             Some(text) => none_if_empty(text)
@@ -274,6 +303,10 @@ impl Service {
             secret,
             &mut event,
         )?;
+        // Only who gave a lifetime to a key without one, or gave the passphrase, begins its life anew.
+        if request.lifetime_s.is_some() && (confirmed || opened.record.lifetime_s.is_none()) {
+            self.begin_life(asked.session, &record.terms());
+        }
         self.key_result(asked, &record)
     }
 
@@ -294,6 +327,7 @@ impl Service {
             Some(&request.secret),
             &mut event,
         )?;
+        self.begin_life(asked.session, &record.terms());
         self.key_result(asked, &record)
     }
 
@@ -379,8 +413,8 @@ impl Service {
         }
     }
 
-    fn check_releasable(&self, terms: &Terms) -> Result<()> {
-        self.check_usable(terms)?;
+    fn check_releasable(&self, asked: &Asked<'_>, terms: &Terms) -> Result<()> {
+        self.check_usable(asked, terms)?;
         if terms.use_only {
             return Err(
                 Error::new(Kind::Denied, "the key is use-only: it is never handed out")
@@ -390,9 +424,9 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn check_usable(&self, terms: &Terms) -> Result<()> {
+    pub(super) fn check_usable(&self, asked: &Asked<'_>, terms: &Terms) -> Result<()> {
         match shape::status(terms, self.now_ms()) {
-            KeyStatus::Active => Ok(()),
+            KeyStatus::Active => self.check_alive(asked, terms),
             KeyStatus::Disabled => {
                 Err(Error::new(Kind::Denied, "the key is disabled")
                     .with_hint("run akm enable NAME"))

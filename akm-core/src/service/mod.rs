@@ -8,6 +8,7 @@
 //!
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
+mod access;
 mod accounts;
 mod admin;
 mod backups;
@@ -20,9 +21,13 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod figures;
+mod grants;
 mod hosting;
 mod keyfile;
 mod keys;
+mod lifetimes;
+mod rekey;
 mod restore;
 mod session;
 mod shape;
@@ -32,7 +37,7 @@ mod transfer;
 mod ui;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome, Via};
@@ -40,13 +45,17 @@ use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::protocol::{Authority, Cost, Op, Request, Response};
+use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
+pub use access::MAX_QUESTIONS;
 pub use door::Door;
+pub use figures::Figures;
 pub use hosting::{Hosting, Registration, Visitor};
+pub use lifetimes::Lifetimes;
 
+use access::Gate;
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
@@ -89,12 +98,13 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
-    default_lifetime: Option<Duration>,
+    lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
     dashboard: Option<Arc<dyn Dashboard>>,
     /// What holds for clients of network listeners; without it nobody is served there.
     hosting: Option<Hosting>,
+    access: access::Access,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -132,11 +142,15 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
-            default_lifetime,
+            lifetimes: Mutex::new(Lifetimes {
+                default: default_lifetime,
+                ..Lifetimes::default()
+            }),
             path,
             clipboard: None,
             dashboard: None,
             hosting: None,
+            access: access::Access::default(),
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -190,10 +204,19 @@ impl Service {
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table.live(caller, &*self.host.clock).and_then(|session| {
-            let asked = Asked::new(session, caller, request.op());
+        let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            session.touch(&*self.host.clock);
+            let asked = Asked {
+                may_wait: false,
+                ..Asked::new(session, caller, request.op())
+            };
             self.audited(&asked, |asked| self.quick(asked, &request))
-        }))
+        });
+        match answer {
+            Ok(Gate::Done(response)) => Ok(Ok(response)),
+            Ok(Gate::Ask(_) | Gate::Later) => Err(request),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -207,18 +230,25 @@ impl Service {
         self.sessions.next_deadline()
     }
 
-    /// Ends the sessions whose time is over; returns after the wipe.
-    pub fn expire(&self) {
+    /// Ends the sessions whose time is over; returns after the wipe, and says how many there were.
+    pub fn expire(&self) -> usize {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |who, session| {
-                self.note_lock(who, session)
-            });
+            .close_expired(self.host.clock.boot(), &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
+            })
     }
 
     /// Ends every session; returns after the wipe.
-    pub fn lock_all(&self) {
+    pub fn lock_all(&self, reason: LockReason) {
         self.sessions
-            .close_all(&mut |who, session| self.note_lock(who, session));
+            .close_all(reason, &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
+            });
+    }
+
+    /// How many sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.read().count()
     }
 
     /// How many audit events wait in the journal.
@@ -246,7 +276,7 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, who: Principal, session: &Session) {
+    fn note_lock(&self, who: Principal, session: &Session, reason: LockReason) {
         let mut caller = this_process();
         if let Principal::Uid(uid) = who {
             caller.uid = uid;
@@ -255,7 +285,7 @@ impl Service {
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
-            .append(&session.chain, &done(Op::AgentLock, &caller));
+            .note(&session.chain, reason.action(), Outcome::Ok, &caller);
     }
 
     /// Operations that need no session.
@@ -348,5 +378,6 @@ fn this_process() -> Caller {
         pid: nix::unistd::getpid().as_raw(),
         exe,
         via: Default::default(),
+        process: Default::default(),
     }
 }

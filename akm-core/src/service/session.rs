@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,8 +17,12 @@ use jiff::Timestamp;
 use crate::audit::{AccountChain, Caller, TokenDigest, Via};
 use crate::error::{Error, Kind, Result};
 use crate::host::Clock;
+use crate::protocol::LockReason;
+use crate::store::Id;
 use crate::vault::Unlocked;
 
+use super::access::Answers;
+use super::lifetimes::Lasting;
 use super::transfer::Transfers;
 
 /// Whom a session belongs to.
@@ -48,51 +52,28 @@ impl From<&Caller> for Principal {
     }
 }
 
-/// What a session that was begun over the network has beside the others.
-pub(super) struct Remote {
-    /// Where it was begun from.
-    pub(super) from: String,
-    /// When.
-    pub(super) since: Timestamp,
-    /// How long it lasts without being used.
-    idle: Duration,
-    /// Boot time in milliseconds when it was last used.
-    used_ms: AtomicU64,
-}
-
-impl Remote {
-    pub(super) fn new(from: String, clock: &dyn Clock, idle: Duration) -> Remote {
-        Remote {
-            from,
-            since: clock.now(),
-            idle,
-            used_ms: AtomicU64::new(millis(clock.boot())),
-        }
-    }
-
-    /// Boot time at which it ends if nobody uses it.
-    fn deadline(&self) -> Duration {
-        Duration::from_millis(self.used_ms.load(Ordering::Relaxed)).saturating_add(self.idle)
-    }
-}
-
-/// Rounded up, so that whoever wakes then finds it passed.
-fn millis(boot: Duration) -> u64 {
-    u64::try_from(boot.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
-}
-
 /// One open account.
 pub(super) struct Session {
     pub(super) account: Unlocked,
     pub(super) chain: AccountChain,
     /// What is on its way out of or into the account; wiped with the session.
     pub(super) transfers: Transfers,
+    /// What a person allowed for a while.
+    pub(super) answers: Answers,
     /// Boot time at which it ends by itself.
     deadline: Option<Duration>,
     /// The same for people.
     pub(super) expires_at: Option<Timestamp>,
-    /// Of a session over the network.
-    pub(super) remote: Option<Remote>,
+    /// Where one over the network was begun from; none on the host.
+    pub(super) from: Option<String>,
+    /// Boot time at which it began, and the same for people.
+    began: Duration,
+    pub(super) opened_at: Timestamp,
+    /// How long it may rest, and the boot time in milliseconds at which it was used last.
+    pub(super) idle: Option<Duration>,
+    used_ms: AtomicU64,
+    /// Boot times at which keys with a lifetime began theirs, where that was not when the session did.
+    lives: Mutex<HashMap<Id, Duration>>,
     generation: u64,
 }
 
@@ -112,14 +93,54 @@ impl Session {
 
     /// Whether its time is over, swept or not.
     pub(super) fn is_over(&self, clock: &dyn Clock) -> bool {
-        self.ends().is_some_and(|ends| ends <= clock.boot())
+        self.ends() && self.over(clock.boot()).is_some()
     }
 
-    /// Boot time at which it ends by itself, as things stand.
-    fn ends(&self) -> Option<Duration> {
-        let idle = self.remote.as_ref().map(Remote::deadline);
-        self.deadline.into_iter().chain(idle).min()
+    /// Somebody used it.
+    pub(super) fn touch(&self, clock: &dyn Clock) {
+        if self.idle.is_some() {
+            self.used_ms.store(millis(clock.boot()), Ordering::Relaxed);
+        }
     }
+
+    /// Boot time at which the life of a key in it began.
+    pub(super) fn life_of(&self, key: &Id) -> Duration {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.get(key).copied().unwrap_or(self.began)
+    }
+
+    pub(super) fn begin_life(&self, key: Id, now: Duration) {
+        let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.insert(key, now);
+    }
+
+    /// When it ends by itself if nobody uses it, and why.
+    fn end(&self) -> Option<(Duration, LockReason)> {
+        let rested = self.idle.map(|idle| {
+            let used = Duration::from_millis(self.used_ms.load(Ordering::Relaxed));
+            (used.saturating_add(idle), LockReason::Idle)
+        });
+        let lived = self.deadline.map(|end| (end, LockReason::Lifetime));
+        [lived, rested]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(end, _)| *end)
+    }
+
+    /// Whether it ends by itself at all; if not, no clock is asked.
+    fn ends(&self) -> bool {
+        self.deadline.is_some() || self.idle.is_some()
+    }
+
+    /// Why it is over at a boot time, if it is.
+    fn over(&self, now: Duration) -> Option<LockReason> {
+        let (end, why) = self.end()?;
+        (end <= now).then_some(why)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The table of sessions.
@@ -152,18 +173,23 @@ pub(super) struct Table {
     /// How often a uid locked, and how often everybody was locked.
     locks: HashMap<u32, u64>,
     all_locks: u64,
+    /// Why the last session of a uid ended.
+    reasons: HashMap<u32, LockReason>,
 }
 
 /// How often a uid had locked when something began; a lock since then is newer than what was asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Locks(u64, u64);
 
+/// What is done with a session just before it is wiped.
+pub(super) type Last<'a> = &'a mut dyn FnMut(Principal, &Session, LockReason);
+
 /// An account on its way into a session.
 pub(super) struct Opening {
     pub(super) account: Unlocked,
     pub(super) chain: AccountChain,
-    pub(super) lifetime: Option<Duration>,
-    pub(super) remote: Option<Remote>,
+    pub(super) lasting: Lasting,
+    pub(super) from: Option<String>,
     /// From before the derivation.
     pub(super) since: Locks,
 }
@@ -212,11 +238,7 @@ impl Table {
 
     /// A new session over the network ends the one of its account that was used least lately, where there are too
     /// many: whoever signs in again and again fills nobody's memory. Past the bound over all accounts nobody gets in.
-    fn make_room(
-        &mut self,
-        account: crate::store::Id,
-        last: &mut dyn FnMut(Principal, &Session),
-    ) -> Result<()> {
+    fn make_room(&mut self, account: Id, last: Last<'_>) -> Result<()> {
         let of_account = |(_, session): &(&TokenDigest, &Session)| *session.account.id() == account;
         if self.by_token.iter().filter(of_account).count() >= MAX_OF_ACCOUNT {
             let oldest = self
@@ -224,14 +246,14 @@ impl Table {
                 .iter()
                 .filter(of_account)
                 .min_by_key(|(_, session)| {
-                    let used = session.remote.as_ref().map(Remote::deadline);
+                    let used = session.used_ms.load(Ordering::Relaxed);
                     (used, session.generation)
                 })
                 .map(|(token, _)| Principal::Token(*token));
             if let Some(who) = oldest
                 && let Some(session) = self.remove(who)
             {
-                last(who, &session);
+                last(who, &session, LockReason::Unlock);
             }
         }
         if self.by_token.len() >= MAX_REMOTE {
@@ -260,17 +282,25 @@ impl Table {
         }
     }
 
-    /// The live session of whoever asks; one whose time is over is locked, swept or not. Looking at it counts as use.
+    /// The live session of whoever asks; one whose time is over is locked, swept or not.
     pub(super) fn live(&self, who: impl Into<Principal>, clock: &dyn Clock) -> Result<&Session> {
-        let session = self
-            .get(who.into())
+        self.get(who.into())
             .filter(|session| !session.is_over(clock))
-            .ok_or_else(Error::locked)?;
-        if let Some(remote) = &session.remote {
-            let now = millis(clock.boot());
-            remote.used_ms.fetch_max(now, Ordering::Relaxed);
-        }
-        Ok(session)
+            .ok_or_else(Error::locked)
+    }
+
+    /// Why a uid has no session, if it had one.
+    pub(super) fn reason(&self, uid: u32, clock: &dyn Clock) -> Option<LockReason> {
+        let unswept = self
+            .by_uid
+            .get(&uid)
+            .and_then(|session| session.over(clock.boot()));
+        unswept.or_else(|| self.reasons.get(&uid).copied())
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.by_uid.len() + self.by_token.len()
     }
 }
 
@@ -295,7 +325,7 @@ impl Sessions {
         self.read().by_uid.keys().copied().collect()
     }
 
-    /// How often somebody has locked up to now.
+    /// How often a uid has locked up to now.
     pub(super) fn locks(&self, who: Principal) -> Locks {
         self.read().locks(who)
     }
@@ -309,19 +339,20 @@ impl Sessions {
         opening: Opening,
         clock: &dyn Clock,
         check: &dyn Fn(&Unlocked, &AccountChain) -> Result<()>,
-        last: &mut dyn FnMut(Principal, &Session),
+        last: Last<'_>,
     ) -> Result<Option<Timestamp>> {
         let Opening {
             account,
             chain,
-            lifetime,
-            remote,
+            lasting: Lasting { lifetime, idle },
+            from,
             since,
         } = opening;
-        let deadline = lifetime.map(|lifetime| clock.boot().saturating_add(lifetime));
+        let (began, opened_at) = (clock.boot(), clock.now());
+        let deadline = lifetime.map(|lifetime| began.saturating_add(lifetime));
         let expires_at = lifetime.and_then(|lifetime| {
             let lifetime = jiff::SignedDuration::try_from(lifetime).ok()?;
-            clock.now().checked_add(lifetime).ok()
+            opened_at.checked_add(lifetime).ok()
         });
         let mut table = self.write();
         if table.locks(who) != since {
@@ -329,25 +360,34 @@ impl Sessions {
         }
         check(&account, &chain)?;
         if let Some(replaced) = table.remove(who) {
-            last(who, &replaced);
+            last(who, &replaced, LockReason::Unlock);
+        }
+        if from.is_some() {
+            table.make_room(*account.id(), last)?;
         }
         table.generation += 1;
         let generation = table.generation;
-        if remote.is_some() {
-            table.make_room(*account.id(), last)?;
-        }
         table.insert(
             who,
             Session {
                 account,
                 chain,
                 transfers: Transfers::default(),
+                answers: Answers::default(),
                 deadline,
                 expires_at,
-                remote,
+                from,
+                began,
+                opened_at,
+                idle,
+                used_ms: AtomicU64::new(millis(began)),
+                lives: Mutex::default(),
                 generation,
             },
         );
+        if let Principal::Uid(uid) = who {
+            table.reasons.remove(&uid);
+        }
         self.note_deadline(&table);
         Ok(expires_at)
     }
@@ -359,11 +399,15 @@ impl Sessions {
             .get_mut(who)
             .filter(|session| session.generation() == seen)
         {
+            if !session.account.has_keys_of(&account) {
+                // What is on its way in was sealed under keys that are replaced.
+                session.transfers = Transfers::default();
+            }
             session.account = account;
         }
     }
 
-    /// Closes somebody's session; its keys are wiped when this returns. `last` runs before, with the session.
+    /// Closes a uid's session; its keys are wiped when this returns. `last` runs before, with the session.
     pub(super) fn close(&self, who: Principal, last: &mut dyn FnMut(&Session)) -> bool {
         let mut table = self.write();
         if let Principal::Uid(uid) = who {
@@ -372,46 +416,56 @@ impl Sessions {
         let Some(session) = table.remove(who) else {
             return false;
         };
+        if let Principal::Uid(uid) = who {
+            table.reasons.insert(uid, LockReason::Asked);
+        }
         last(&session);
         self.note_deadline(&table);
         true
     }
 
-    /// Closes every session that `which` names.
+    /// Closes every session for which `why` has a reason; says how many.
     pub(super) fn close_where(
         &self,
-        which: &dyn Fn(&Session) -> bool,
-        last: &mut dyn FnMut(Principal, &Session),
-    ) {
+        why: &dyn Fn(&Session) -> Option<LockReason>,
+        last: Last<'_>,
+    ) -> usize {
         let mut table = self.write();
-        let mut keep = |who: Principal, session: &Session| {
-            let goes = which(session);
-            if goes {
-                last(who, session);
-            }
-            !goes
-        };
-        table
-            .by_uid
-            .retain(|uid, session| keep(Principal::Uid(*uid), session));
-        table
-            .by_token
-            .retain(|token, session| keep(Principal::Token(*token), session));
+        let before = table.count();
+        let Table {
+            by_uid,
+            by_token,
+            reasons,
+            ..
+        } = &mut *table;
+        by_uid.retain(|uid, session| {
+            let Some(reason) = why(session) else {
+                return true;
+            };
+            reasons.insert(*uid, reason);
+            last(Principal::Uid(*uid), session, reason);
+            false
+        });
+        by_token.retain(|token, session| {
+            let Some(reason) = why(session) else {
+                return true;
+            };
+            last(Principal::Token(*token), session, reason);
+            false
+        });
         self.note_deadline(&table);
+        before - table.count()
     }
 
     /// Closes every session, and whatever is on its way into one.
-    pub(super) fn close_all(&self, last: &mut dyn FnMut(Principal, &Session)) {
+    pub(super) fn close_all(&self, reason: LockReason, last: Last<'_>) {
         self.write().all_locks += 1;
-        self.close_where(&|_| true, last);
+        self.close_where(&|_| Some(reason), last);
     }
 
-    /// Closes the sessions whose time is over.
-    pub(super) fn close_expired(&self, now: Duration, last: &mut dyn FnMut(Principal, &Session)) {
-        self.close_where(
-            &|session| session.ends().is_some_and(|ends| ends <= now),
-            last,
-        );
+    /// Closes the sessions whose time is over; says how many.
+    pub(super) fn close_expired(&self, now: Duration, last: Last<'_>) -> usize {
+        self.close_where(&|session| session.over(now), last)
     }
 
     /// Boot time at which the next session ends by itself.
@@ -427,8 +481,14 @@ impl Sessions {
     }
 
     fn note_deadline(&self, table: &Table) {
-        let next = table.all().filter_map(|(_, session)| session.ends()).min();
-        self.deadline_ms
-            .store(next.map_or(NEVER, millis), Ordering::Release);
+        let next = table
+            .all()
+            .filter_map(|(_, session)| session.end().map(|(end, _)| end))
+            .min();
+        // Rounded up: whoever wakes at the deadline finds it passed.
+        let ms = next.map_or(NEVER, |next| {
+            u64::try_from(next.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
+        });
+        self.deadline_ms.store(ms, Ordering::Release);
     }
 }

@@ -38,6 +38,8 @@ pub struct AccountRow {
     pub totp_step: u64,
     /// Keys wrapped by the root key.
     pub keys: Vec<u8>,
+    /// While a rekey is under way: the vault key before, wrapped by the one that replaces it.
+    pub key_before: Option<Vec<u8>>,
     /// Sealed account state.
     pub profile: Vec<u8>,
     /// Counts changes of `profile`, from 1.
@@ -111,6 +113,34 @@ pub struct AccountChange {
     pub put_slots: Vec<SlotRow>,
     /// New sealed state, with the version it replaces.
     pub profile: Option<ProfileChange>,
+    /// New keys: a rekey begins.
+    pub keys: Option<KeysChange>,
+    /// The vault key before is needed no more: a rekey is done.
+    pub rekeyed: bool,
+}
+
+/// New keys of an account, and everything that moves under them at once.
+#[derive(Clone, Debug)]
+pub struct KeysChange {
+    /// Wrapped by the new root key.
+    pub keys: Vec<u8>,
+    /// The vault key before, wrapped by the new one.
+    pub key_before: Vec<u8>,
+    /// Every provider that the account added, with the tag of the row that it replaces.
+    pub providers: Vec<(Tag, ProviderRow)>,
+}
+
+/// A record with all that rests under its key, sealed anew.
+#[derive(Clone, Debug)]
+pub struct ResealedKey {
+    /// The record.
+    pub row: KeyRow,
+    /// The stored record must have this version.
+    pub from_meta_version: u64,
+    /// All of its replaced secrets.
+    pub history: Vec<HistoryRow>,
+    /// Its last connection test, with the version of the secret.
+    pub test: Option<(u64, Vec<u8>)>,
 }
 
 /// New sealed account state.
@@ -324,6 +354,8 @@ pub trait Store: Send + Sync {
         tree: &TreeChange,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
+    /// Replaces records and what rests with them, all or none; as many replaced secrets as there are, or `conflict`.
+    fn reseal_keys(&self, account: &Id, keys: &[ResealedKey], tree: &TreeChange) -> Result<()>;
     /// Removes a record that has `from_meta_version`, and its history.
     fn remove_key(
         &self,

@@ -19,7 +19,9 @@ fn bare(name: &str, secret: &str) -> KeyRow {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }
@@ -34,7 +36,9 @@ fn full() -> KeyRow {
         env: Some("MY_OWN_KEY".to_owned()),
         low_balance: Some("5 CNY".to_owned()),
         team: Some("team-1".to_owned()),
+        lifetime_s: Some(3600),
         use_only: Some(true),
+        confirm: Some(true),
         base_url: Some("https://proxy.example/v1".to_owned()),
         disabled: Some(true),
         ..bare("openai/工作 two", "sk-\"'\\$`#= end")

@@ -17,6 +17,7 @@ use crate::store::{AccountRow, Id, ProfileChange, Tag};
 use super::Vault;
 use super::manifest::{Notice, Shared};
 use super::ready::ReadyKeys;
+use super::rules::Rules;
 use super::slot::Passphrase;
 use super::totp;
 
@@ -51,12 +52,6 @@ pub struct Unlocked {
 impl Unlocked {
     /// The same keys for a look into a copy of the vault, which has a state of its own.
     pub(super) fn over(&self, copy: &Vault) -> Result<Unlocked> {
-        let again = |key: &LockedKey| {
-            LockedKey::build(|to| {
-                to.copy_from_slice(key.expose());
-                Ok(())
-            })
-        };
         Ok(Unlocked {
             id: self.id,
             name: self.name.clone(),
@@ -93,10 +88,23 @@ impl Unlocked {
         &self.audit_key
     }
 
+    /// Whether what is sealed for one is sealed for the other.
+    pub fn has_keys_of(&self, other: &Unlocked) -> bool {
+        crypto::equal(self.vault_key.expose(), other.vault_key.expose())
+    }
+
     /// The device secret it was opened with, where the passphrase alone does not open it.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
     }
+}
+
+/// A copy of a key, in locked memory as well.
+pub(super) fn again(key: &LockedKey) -> Result<LockedKey> {
+    LockedKey::build(|to| {
+        to.copy_from_slice(key.expose());
+        Ok(())
+    })
 }
 
 /// What the root key opens, as far as it is used.
@@ -126,6 +134,8 @@ pub(super) struct Profile {
     /// Whether the passphrase opens the account only together with the device secret. Beside the slot, which says so
     /// in clear, so that a slot from before the device secret does not open the account any more.
     pub(super) device: bool,
+    /// Who may have its keys.
+    pub(super) rules: Rules,
 }
 
 /// Bytes inside sealed state, wiped when dropped.
@@ -188,11 +198,6 @@ impl Vault {
             totp = Some((totp::base32(&secret), totp::uri(&unlocked.name, &secret)));
             profile.pending = Some(Wiped(secret.to_vec()));
         }
-        let mut keys = Zeroizing::new(Vec::with_capacity(KEYS_LEN));
-        keys.push(KEYS_VERSION);
-        for key in [&unlocked.audit_key, &exchange_key, &unlocked.vault_key] {
-            keys.extend_from_slice(key.expose());
-        }
         let mut row = AccountRow {
             id,
             name: unlocked.name.as_str().to_owned(),
@@ -200,7 +205,8 @@ impl Vault {
             tier: "local".to_owned(),
             totp_active: false,
             totp_step: 0,
-            keys: crypto::seal(random, &root, &self.keys_ad(&id), &keys)?,
+            keys: self.seal_keys(&unlocked, &exchange_key, &root)?,
+            key_before: None,
             profile: self.seal_profile(&unlocked, 1, &profile)?,
             profile_version: 1,
             manifest: Vec::new(),
@@ -229,6 +235,45 @@ impl Vault {
             totp,
             codes,
         })
+    }
+
+    /// The same account under new keys; with it, what is stored of them. The audit key stays: the chain goes on.
+    pub(super) fn renewed(
+        &self,
+        account: &Unlocked,
+        root: &LockedKey,
+    ) -> Result<(Unlocked, Vec<u8>)> {
+        let random = &*self.host.random;
+        // Nothing is sealed to it yet.
+        let (exchange_key, _public) = crypto::x25519_pair(random);
+        let renewed = unlocked(
+            account.id,
+            account.name.clone(),
+            account.profile_version + 1,
+            account.device.clone(),
+            root,
+            Keys {
+                audit: again(&account.audit_key)?,
+                vault: LockedKey::generate(random),
+            },
+            Arc::clone(&account.shared),
+        );
+        let keys = self.seal_keys(&renewed, &exchange_key, root)?;
+        Ok((renewed, keys))
+    }
+
+    fn seal_keys(
+        &self,
+        account: &Unlocked,
+        exchange_key: &LockedKey,
+        root: &LockedKey,
+    ) -> Result<Vec<u8>> {
+        let mut keys = Zeroizing::new(Vec::with_capacity(KEYS_LEN));
+        keys.push(KEYS_VERSION);
+        for key in [&account.audit_key, exchange_key, &account.vault_key] {
+            keys.extend_from_slice(key.expose());
+        }
+        crypto::seal(&*self.host.random, root, &self.keys_ad(&account.id), &keys)
     }
 
     pub(super) fn open_account(

@@ -6,7 +6,7 @@
 use crate::error::{Kind, Result};
 use crate::store::{Id, KeyRow};
 
-use super::manifest::{SLICE, State, UNCHECKED};
+use super::manifest::{MAX_SLICE, State, UNCHECKED};
 use super::tree::{Entry, Marks};
 use super::{Unlocked, Vault};
 
@@ -68,15 +68,15 @@ impl Vault {
         let _changes = account.shared.changes();
         let id = account.id();
         let (row, slots) = self.stored_account(id)?;
-        let rows = self.store.rows_page(id, check.after.as_ref(), SLICE)?;
-        let full = rows.len() == SLICE as usize;
+        let rows = self.store.rows_page(id, check.after.as_ref(), MAX_SLICE)?;
+        let full = rows.len() == MAX_SLICE as usize;
         let mut upto = rows.last().filter(|_| full).map(|row| row.head.id);
 
         let mut state = account.shared.state();
         let state = state.as_mut().ok_or(UNCHECKED)?;
         check.broken |= !state.has(&row, &slots);
         let load = |number| self.store.tree_node(id, number);
-        let most = 8 * SLICE as usize;
+        let most = 8 * MAX_SLICE as usize;
         let entries = match state
             .nodes
             .range(check.after.as_ref(), upto.as_ref(), most, &load)

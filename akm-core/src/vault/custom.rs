@@ -38,23 +38,9 @@ impl Vault {
         record: &str,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
-        let id = self.new_id();
-        let plain = Zeroizing::new(crate::protocol::encode(&Sealed {
-            format: VERSION,
-            provider: provider.as_str().to_owned(),
-            record: record.to_owned(),
-        })?);
-        let row = ProviderRow {
-            tag: custom_tag(account, provider),
-            id,
-            record: crypto::seal_padded(
-                &*self.host.random,
-                &key(account),
-                &self.provider_ad(account, &id),
-                &plain,
-                BUCKET,
-            )?,
-        };
+        let row = self.seal_provider(account, self.new_id(), provider, record)?;
+        // Sealed under keys that a rekey may have replaced meanwhile.
+        let _edit = self.edit(account)?;
         self.store
             .insert_provider(account.id(), &row, MAX_PROVIDERS, before_commit)
             .map_err(|error| match error.kind() {
@@ -64,6 +50,47 @@ impl Vault {
                 }
                 _ => error,
             })
+    }
+
+    /// Every record, sealed for the account as it is after a rekey, with the tag of the row that it replaces.
+    pub(super) fn renewed_providers(
+        &self,
+        from: &Unlocked,
+        to: &Unlocked,
+    ) -> Result<Vec<(Tag, ProviderRow)>> {
+        let rows = self.store.providers(from.id(), MAX_PROVIDERS)?;
+        rows.iter()
+            .map(|row| {
+                let (provider, text) = self.open_provider(from, row)?;
+                let renewed = self.seal_provider(to, row.id, &provider, &text)?;
+                Ok((row.tag, renewed))
+            })
+            .collect()
+    }
+
+    fn seal_provider(
+        &self,
+        account: &Unlocked,
+        id: Id,
+        provider: &ProviderId,
+        record: &str,
+    ) -> Result<ProviderRow> {
+        let plain = Zeroizing::new(crate::protocol::encode(&Sealed {
+            format: VERSION,
+            provider: provider.as_str().to_owned(),
+            record: record.to_owned(),
+        })?);
+        Ok(ProviderRow {
+            tag: custom_tag(account, provider),
+            id,
+            record: crypto::seal_padded(
+                &*self.host.random,
+                &key(account),
+                &self.provider_ad(account, &id),
+                &plain,
+                BUCKET,
+            )?,
+        })
     }
 
     /// The text of a record, by its id: one indexed read.

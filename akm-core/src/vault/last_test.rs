@@ -5,12 +5,14 @@
 //! back in its place is not noticed: nothing is decided by it.
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::crypto::{self, Ad, Field};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::Outcome;
 use crate::store::Id;
 
+use super::rekey::Before;
 use super::{Record, Unlocked, Vault};
 
 const VERSION: u8 = 1;
@@ -46,6 +48,8 @@ impl Vault {
         let ad = self.test_ad(account, &tested.id, tested.secret_version);
         let sealed =
             crypto::seal_padded(&*self.host.random, &account.vault_key, &ad, &plain, BUCKET)?;
+        // Sealed under a key that a rekey may have replaced meanwhile.
+        let _edit = self.edit(account)?;
         self.store
             .keep_test(account.id(), &tested.id, tested.secret_version, &sealed)
     }
@@ -59,7 +63,8 @@ impl Vault {
             return Ok(None);
         }
         let ad = self.test_ad(account, &record.id, version);
-        let plain = crypto::open_padded(&account.vault_key, &ad, &sealed)?;
+        let before = account.shared.before();
+        let plain = open(account, before.as_deref(), &ad, &sealed)?;
         let kept: Kept = serde_json::from_slice(&plain)
             .map_err(|_| Error::corrupt("the last test of a key has an unknown shape"))?;
         if kept.format != VERSION {
@@ -74,11 +79,43 @@ impl Vault {
         }))
     }
 
+    /// The last test of a key whose record is sealed anew, if it has one.
+    pub(super) fn renewed_test(
+        &self,
+        account: &Unlocked,
+        before: &Before,
+        id: &Id,
+    ) -> Result<Option<(u64, Vec<u8>)>> {
+        let Some((version, sealed)) = self.store.last_test(account.id(), id)? else {
+            return Ok(None);
+        };
+        let ad = self.test_ad(account, id, version);
+        let plain = open(account, Some(before), &ad, &sealed)?;
+        let random = &*self.host.random;
+        let sealed = crypto::seal_padded(random, &account.vault_key, &ad, &plain, BUCKET)?;
+        Ok(Some((version, sealed)))
+    }
+
     fn test_ad(&self, account: &Unlocked, id: &Id, secret_version: u64) -> Ad {
         Ad::new(Field::LastTest)
             .vault(&self.store.vault_id())
             .account(account.id())
             .record(id)
             .version(secret_version)
+    }
+}
+
+/// Under the vault key or, while a rekey is under way, the one before.
+fn open(
+    account: &Unlocked,
+    before: Option<&Before>,
+    ad: &Ad,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>> {
+    match (crypto::open_padded(&account.vault_key, ad, sealed), before) {
+        (Err(error), Some(before)) if error.kind() == Kind::Corrupt => {
+            crypto::open_padded(&before.vault_key, ad, sealed)
+        }
+        (opened, _) => opened,
     }
 }

@@ -26,13 +26,15 @@ use crate::store::{
 };
 
 use super::anchor::{Position, Standing};
+use super::rekey::Before;
+use super::rules::Rules;
 use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
 use super::{Check, Unlocked, Vault};
 
 const VERSION: u8 = 1;
 const LEN: usize = 1 + 3 * 8 + 3 * 32;
-/// Rows read at a time.
-pub(super) const SLICE: u32 = 128;
+/// Most rows read, or sealed anew, at a time.
+pub const MAX_SLICE: u32 = 128;
 
 /// What an account is as of one change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,10 @@ pub(super) struct Shared {
     /// Held for the whole of a change, from the first look to the last word.
     changes: Mutex<()>,
     state: Mutex<Option<State>>,
+    /// What opens the records that a rekey has not come to yet.
+    before: Mutex<Option<Arc<Before>>>,
+    /// Policy and grants, once they were asked for.
+    rules: Mutex<Option<Arc<Rules>>>,
 }
 
 pub(super) struct State {
@@ -161,6 +167,20 @@ impl Shared {
 
     pub(super) fn state(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys before, while a rekey is under way.
+    pub(super) fn before(&self) -> Option<Arc<Before>> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.clone()
+    }
+
+    pub(super) fn set_before(&self, before: Option<Before>) {
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = before.map(Arc::new);
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, manifest: Manifest) {
@@ -223,11 +243,14 @@ impl Edit<'_> {
 
     /// Lets `write` store the change, and takes note of it once it is stored.
     pub(super) fn commit(self, write: impl FnOnce(&TreeChange) -> Result<()>) -> Result<()> {
-        self.commit_with(None, write)
+        let account = self.account;
+        self.commit_with(account, None, write)
     }
 
+    /// `signs` is the account as it is after the change.
     fn commit_with(
         self,
+        signs: &Unlocked,
         account: Option<Tag>,
         write: impl FnOnce(&TreeChange) -> Result<()>,
     ) -> Result<()> {
@@ -246,7 +269,7 @@ impl Edit<'_> {
             ..before
         };
         self.vault
-            .write_manifest(self.account, &before.bytes(), manifest, false, nodes, write)
+            .write_manifest(signs, &before.bytes(), manifest, false, nodes, write)
     }
 }
 
@@ -340,6 +363,9 @@ impl Vault {
                 "the account's ways in or its state are not the newest",
             )));
         }
+        if account.shared.before().is_none() {
+            account.shared.set_before(self.open_before(account, &row)?);
+        }
         let position = manifest.position();
         let notice = match &self.anchors {
             None => Notice::None,
@@ -387,6 +413,15 @@ impl Vault {
             slots.retain(|slot| !change.remove_slots.contains(&slot.slot));
         }
         let found = Manifest::open(&row.manifest, &account.manifest_key, &vault, id).ok();
+        if found.is_none() && account.shared.state().is_some() {
+            self.check_keys(account)?;
+        }
+        if account.shared.before().is_none() {
+            // Accepted as it is: what does not open any more is missed by whoever asks for it.
+            account
+                .shared
+                .set_before(self.open_before(account, &row).unwrap_or(None));
+        }
 
         // A backup is whole: its tree is right, or whoever reads through it notices.
         let whole = found.filter(|_| account.notice() == Notice::Restored);
@@ -413,7 +448,7 @@ impl Vault {
         let (mut draft, mut empty, mut records) = (Draft::new(), Nodes::new(EMPTY), 0);
         let mut after = None;
         loop {
-            let rows = self.store.rows_page(account, after.as_ref(), SLICE)?;
+            let rows = self.store.rows_page(account, after.as_ref(), MAX_SLICE)?;
             for row in &rows {
                 let marks = Some(Marks::of(row)?);
                 draft.put(&mut empty, &|_| Ok(None), &row.head.id, None, marks)?;
@@ -469,9 +504,7 @@ impl Vault {
             epoch = Some(self.next_epoch(account.id(), Some(manifest))?);
             account.shared.begin(manifest);
         }
-        let state = account.shared.state();
-        let records = state.as_ref().ok_or(UNCHECKED)?.manifest.records;
-        drop(state);
+        let records = self.check_keys(account)?;
         Ok(Edit {
             vault: self,
             account,
@@ -482,6 +515,21 @@ impl Vault {
         })
     }
 
+    /// Whoever opened the account before a rekey must not sign for it any more. Says how many records there are.
+    fn check_keys(&self, account: &Unlocked) -> Result<u64> {
+        let state = account.shared.state();
+        let manifest = &state.as_ref().ok_or(UNCHECKED)?.manifest;
+        let vault = self.store.vault_id();
+        let signed = manifest.signed(&account.manifest_key, &vault, account.id());
+        if !crypto::equal(&signed.mac, &manifest.mac) {
+            return Err(
+                Error::new(Kind::Conflict, "the account got new keys meanwhile")
+                    .with_hint("try again"),
+            );
+        }
+        Ok(manifest.records)
+    }
+
     /// Changes slots or sealed state, with the manifest that says so.
     pub(super) fn commit_account(
         &self,
@@ -490,6 +538,17 @@ impl Vault {
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         let edit = self.edit(account)?;
+        self.commit_account_as(account, edit, change, before_commit)
+    }
+
+    /// As [`Vault::commit_account`], where the account is another one after the change.
+    pub(super) fn commit_account_as(
+        &self,
+        account: &Unlocked,
+        edit: Edit<'_>,
+        change: &AccountChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
         let (mut row, mut slots) = self.stored_account(account.id())?;
         slots.retain(|slot| {
             !change.remove_slots.contains(&slot.slot)
@@ -501,8 +560,15 @@ impl Vault {
             row.profile_version = next(new.from_version)?;
             row.profile = new.profile.clone();
         }
+        if let Some(new) = &change.keys {
+            row.keys.clone_from(&new.keys);
+            row.key_before = Some(new.key_before.clone());
+        }
+        if change.rekeyed {
+            row.key_before = None;
+        }
         let mark = account_mark(&row, &slots);
-        edit.commit_with(Some(mark), |tree| {
+        edit.commit_with(account, Some(mark), |tree| {
             self.store
                 .change_account(account.id(), change, tree, before_commit)
         })
@@ -602,6 +668,7 @@ fn account_mark(row: &AccountRow, slots: &[SlotRow]) -> Tag {
         &row.keys,
         &version,
         &row.profile,
+        row.key_before.as_deref().unwrap_or_default(),
     ];
     for (slot, number) in slots.iter().zip(&numbers) {
         parts.extend([&number[..], &slot.kdf, &slot.commit, &slot.wrapped]);
@@ -615,7 +682,7 @@ pub fn announce_restore(state: &std::path::Path, restored: &dyn Store) -> Result
     let anchors = super::Anchors::open(state, &restored.vault_id())?;
     let mut after = None;
     loop {
-        let rows = restored.accounts_page(after.as_ref(), SLICE)?;
+        let rows = restored.accounts_page(after.as_ref(), MAX_SLICE)?;
         for row in &rows {
             anchors.expect(&row.id, &claimed_position(row)?)?;
         }

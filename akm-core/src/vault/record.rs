@@ -16,7 +16,8 @@ use crate::secret::Secret;
 use crate::store::{BeforeCommit, HistoryRow, Id, KeyHead, KeyRow, Tag};
 
 use super::ready::Terms;
-use super::sealed::{name_tag, open_secret_blob, preview, provider_tag};
+use super::rekey::Before;
+use super::sealed::{name_tag, open_secret_blob, preview, provider_tag, rests_rightly};
 use super::{Unlocked, Vault};
 
 /// Most rows looked at in one call when a filter passes few: then the page is short and has a cursor.
@@ -44,8 +45,12 @@ pub struct NewKey {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent, in the provider room's encoding.
@@ -87,8 +92,12 @@ pub struct Record {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent.
@@ -116,7 +125,7 @@ pub struct OpenedKey {
     pub(super) key: LockedKey,
     /// [`crate::store::Store::changes`] before the row was read.
     pub(super) changes: u64,
-    row: KeyRow,
+    pub(super) row: KeyRow,
 }
 
 impl Record {
@@ -126,7 +135,9 @@ impl Record {
             id: self.id,
             status: self.status,
             expires_at: self.expires_at,
+            lifetime_s: self.lifetime_s,
             use_only: self.use_only,
+            confirm: self.confirm,
             secret_version: self.secret_version,
         }
     }
@@ -189,7 +200,9 @@ impl Vault {
             env: new.env.clone(),
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
+            lifetime_s: new.lifetime_s,
             use_only: new.use_only,
+            confirm: new.confirm,
             base_url: new.base_url.clone(),
             destinations: new.destinations.clone(),
             status,
@@ -224,9 +237,15 @@ impl Vault {
         for row in &sealed.rows {
             edit.put(&row.head.id, None, Some(row))?;
         }
-        let stored = edit.commit(|tree| {
-            self.store
-                .insert_keys(&sealed.rows, limit, tree, &mut || audit(&sealed.records))
+        let free = sealed
+            .records
+            .iter()
+            .try_for_each(|record| self.check_free_before(account, &record.name, None));
+        let stored = free.and_then(|()| {
+            edit.commit(|tree| {
+                self.store
+                    .insert_keys(&sealed.rows, limit, tree, &mut || audit(&sealed.records))
+            })
         });
         stored.map_err(|error| match error.kind() {
             Kind::Conflict => Error::new(Kind::Conflict, "a key with this name exists already")
@@ -244,27 +263,35 @@ impl Vault {
     /// Finds a key by name: one indexed read. `None` if there is none; `rolled_back` if what is there is not the newest
     /// version of the record.
     pub fn find_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
-        let tag = name_tag(account, name);
-        let Some(opened) = self.read_key(account, name, &tag)? else {
-            return Ok(None);
-        };
-        if self.is_newest(account, &opened.row)? {
-            return Ok(Some(opened));
+        let rekeying = account.shared.before().is_some();
+        match self.read_key(account, name)? {
+            Some(opened) if self.is_newest(account, &opened.row)? => return Ok(Some(opened)),
+            None if !rekeying => return Ok(None),
+            _ => {}
         }
-        // A change of this very moment may have come between the row and the tree.
+        // A change of this very moment may have come between the row and the tree, or between the two tags.
         let _quiet = self.quiet(account);
-        match self.read_key(account, name, &tag)? {
+        match self.read_key(account, name)? {
             Some(opened) if !self.is_newest(account, &opened.row)? => Err(put_back()),
             found => Ok(found),
         }
     }
 
-    fn read_key(&self, account: &Unlocked, name: &KeyName, tag: &Tag) -> Result<Option<OpenedKey>> {
+    fn read_key(&self, account: &Unlocked, name: &KeyName) -> Result<Option<OpenedKey>> {
+        let before = account.shared.before();
         let changes = self.store.changes();
-        let Some(row) = self.store.key_by_tag(account.id(), tag)? else {
+        let by = |index_key| {
+            let tag = name_tag(index_key, name);
+            self.store.key_by_tag(account.id(), &tag)
+        };
+        let row = match (by(&account.index_key)?, &before) {
+            (None, Some(before)) => by(&before.index_key)?,
+            (row, _) => row,
+        };
+        let Some(row) = row else {
             return Ok(None);
         };
-        let (record, key) = self.open_head(account, &row.head)?;
+        let (record, key) = self.open_head(account, before.as_deref(), &row.head)?;
         if record.name != *name {
             return Err(Error::corrupt("a key rests under the tag of another name"));
         }
@@ -274,6 +301,27 @@ impl Vault {
             changes,
             row,
         }))
+    }
+
+    /// Among the records that a rekey has not come to yet none but `own` may have this name: the store compares tags
+    /// under one key only. Asked under an edit.
+    fn check_free_before(
+        &self,
+        account: &Unlocked,
+        name: &KeyName,
+        own: Option<&Id>,
+    ) -> Result<()> {
+        let Some(before) = account.shared.before() else {
+            return Ok(());
+        };
+        let tag = name_tag(&before.index_key, name);
+        match self.store.key_by_tag(account.id(), &tag)? {
+            Some(row) if own != Some(&row.head.id) => Err(Error::new(
+                Kind::Conflict,
+                "a key of this name exists already",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Opens the secret of a key.
@@ -323,7 +371,11 @@ impl Vault {
     }
 
     /// The rows of the replaced secrets: every version before the current one, and no other.
-    fn history(&self, account: &Unlocked, opened: &OpenedKey) -> Result<Vec<HistoryRow>> {
+    pub(super) fn history(
+        &self,
+        account: &Unlocked,
+        opened: &OpenedKey,
+    ) -> Result<Vec<HistoryRow>> {
         let rows = self.store.history(account.id(), &opened.record.id)?;
         let versions = rows.iter().map(|row| row.version);
         if !versions.eq((1..opened.record.secret_version).rev()) {
@@ -392,17 +444,20 @@ impl Vault {
         // It was the newest when it was read.
         edit.put(&row.head.id, Some(row), Some(&new_row))
             .map_err(meanwhile)?;
-        let stored = edit.commit(|tree| {
-            self.store.update_key(
-                &new_row,
-                row.head.meta_version,
-                history.as_ref(),
-                tree,
-                before_commit,
-            )
+        let free = self.check_free_before(account, &changed.name, Some(&row.head.id));
+        let stored = free.and_then(|()| {
+            edit.commit(|tree| {
+                self.store.update_key(
+                    &new_row,
+                    row.head.meta_version,
+                    history.as_ref(),
+                    tree,
+                    before_commit,
+                )
+            })
         });
         stored.map_err(|error| match error.kind() {
-            Kind::Conflict if new_row.head.tag != row.head.tag => {
+            Kind::Conflict if changed.name != before.name => {
                 Error::new(Kind::Conflict, "a key with the new name exists already")
                     .with_field("new_name")
             }
@@ -450,26 +505,36 @@ impl Vault {
         limit: u32,
         keep: &dyn Fn(&Record) -> bool,
     ) -> Result<(Vec<Record>, Option<Id>)> {
-        let provider_tag = provider.map(|provider| provider_tag(account, provider));
         let mut records = Vec::new();
         let mut cursor = after;
         let mut seen = 0;
         let size = limit.clamp(16, SCAN);
         loop {
-            let page = self.newest_page(account, provider_tag.as_ref(), cursor.as_ref(), size)?;
+            let before = account.shared.before();
+            let before = before.as_deref();
+            let provider_tag = match (provider, before) {
+                (Some(provider), None) => Some(provider_tag(&account.index_key, provider)),
+                // Rows of one provider stand under two tags.
+                _ => None,
+            };
+            let page = self.newest_page(
+                account,
+                before,
+                provider_tag.as_ref(),
+                cursor.as_ref(),
+                size,
+            )?;
             let last_page = page.len() < size as usize;
             let count = page.len();
             for (index, head) in page.iter().enumerate() {
-                let (record, _) = self.open_head(account, head)?;
+                let (record, _) = self.open_head(account, before, head)?;
                 // The wanted provider is compared with what is sealed, not with the column that was searched.
-                let sealed = record.name.provider();
-                if name_tag(account, &record.name) != head.tag
-                    || super::sealed::provider_tag(account, sealed) != head.provider_tag
-                {
+                if !rests_rightly(account, before, &record, head) {
                     return Err(Error::corrupt("a key rests under the tag of another name"));
                 }
                 cursor = Some(head.id);
-                if keep(&record) {
+                let wanted = provider.is_none_or(|provider| record.name.provider() == provider);
+                if wanted && keep(&record) {
                     records.push(record);
                     if records.len() == limit as usize {
                         let more = index + 1 < count || !last_page;
@@ -493,6 +558,7 @@ impl Vault {
     fn newest_page(
         &self,
         account: &Unlocked,
+        before: Option<&Before>,
         provider_tag: Option<&Tag>,
         after: Option<&Id>,
         limit: u32,
@@ -519,7 +585,7 @@ impl Vault {
             None => Ok(page),
             Some(index) => {
                 // What was never this account's is damage, not an older version.
-                self.open_head(account, &page[index])?;
+                self.open_head(account, before, &page[index])?;
                 Err(put_back())
             }
         }

@@ -50,14 +50,12 @@ impl Vault {
             return Err(Error::wrong_credentials());
         }
 
-        // A code that was used since the backup would be good again.
-        if self.is_restored(&row)? {
-            return Err(Error::wrong_credentials());
-        }
-
         let mut unlocked = self.open_account(&row, &root, None)?;
         let before = self.open_profile(&unlocked, &row)?;
-        let mut profile = Profile::default();
+        let mut profile = Profile {
+            rules: before.rules,
+            ..Profile::default()
+        };
         let mut totp = None;
         if before.totp.is_some() || before.pending.is_some() {
             let secret = totp::generate(&*self.host.random);
@@ -68,6 +66,7 @@ impl Vault {
             remove_slots: vec![used],
             put_slots: vec![self.passphrase_slot(&id, &passphrase, None, &root)?],
             profile: Some(self.profile_change(&unlocked, &row, &profile, None)?),
+            ..AccountChange::default()
         };
         self.commit_account(&unlocked, &change, &mut || audit(&unlocked))
             .map_err(|error| {

@@ -12,11 +12,12 @@ use crate::secret::Secret;
 use crate::store::{HistoryRow, Id, KeyHead, Tag};
 
 use super::record::{OldVersion, OpenedKey, Record};
+use super::rekey::Before;
 use super::{Unlocked, Vault};
 
 const META_VERSION: u8 = 1;
 const META_BUCKET: usize = 512;
-const SECRET_BUCKET: usize = 128;
+pub(super) const SECRET_BUCKET: usize = 128;
 
 /// The sealed form of a record.
 #[derive(Serialize, Deserialize)]
@@ -32,7 +33,9 @@ struct Meta {
     env: Option<String>,
     low_balance: Option<String>,
     team: Option<String>,
+    lifetime_s: Option<u64>,
     use_only: bool,
+    confirm: bool,
     base_url: Option<String>,
     destinations: Vec<u8>,
     status: KeyStatus,
@@ -64,13 +67,17 @@ impl Vault {
     pub(super) fn open_head(
         &self,
         account: &Unlocked,
+        before: Option<&Before>,
         head: &KeyHead,
     ) -> Result<(Record, LockedKey)> {
-        let key = crypto::unwrap(
-            &account.vault_key,
-            &self.record_ad(account, &head.id),
-            &head.wrapped_key,
-        )?;
+        let ad = self.record_ad(account, &head.id);
+        let key = match crypto::unwrap(&account.vault_key, &ad, &head.wrapped_key) {
+            Err(error) if error.kind() == Kind::Corrupt => match before {
+                Some(before) => crypto::unwrap(&before.vault_key, &ad, &head.wrapped_key)?,
+                None => return Err(error),
+            },
+            key => key?,
+        };
         let ad = self.meta_ad(account, &head.id, head.meta_version);
         let plain = crypto::open_padded(&key, &ad, &head.meta)?;
         let mut meta: Meta = serde_json::from_slice(&plain)
@@ -100,7 +107,9 @@ impl Vault {
             env: meta.env.take(),
             low_balance: meta.low_balance.take(),
             team: meta.team.take(),
+            lifetime_s: meta.lifetime_s,
             use_only: meta.use_only,
+            confirm: meta.confirm,
             base_url: meta.base_url.take(),
             destinations: std::mem::take(&mut meta.destinations),
             status: meta.status,
@@ -133,7 +142,9 @@ impl Vault {
             env: record.env.clone(),
             low_balance: record.low_balance.clone(),
             team: record.team.clone(),
+            lifetime_s: record.lifetime_s,
             use_only: record.use_only,
+            confirm: record.confirm,
             base_url: record.base_url.clone(),
             destinations: record.destinations.clone(),
             status: record.status,
@@ -148,8 +159,8 @@ impl Vault {
         Ok(KeyHead {
             id: record.id,
             account: *account.id(),
-            tag: name_tag(account, &record.name),
-            provider_tag: provider_tag(account, record.name.provider()),
+            tag: name_tag(&account.index_key, &record.name),
+            provider_tag: provider_tag(&account.index_key, record.name.provider()),
             status: status_code(record.status)
                 .ok_or(Error::internal("a derived status is stored"))?,
             secret_version: record.secret_version,
@@ -265,7 +276,7 @@ impl Vault {
             .version(version)
     }
 
-    fn old_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
+    pub(super) fn old_ad(&self, account: &Unlocked, id: &Id, version: u64) -> Ad {
         Ad::new(Field::HistoryMeta)
             .vault(&self.store.vault_id())
             .account(account.id())
@@ -296,9 +307,24 @@ pub(super) fn open_secret_blob(key: &LockedKey, ad: &Ad, blob: &[u8]) -> Result<
     Secret::from_utf8(std::mem::take(&mut *plain)).ok_or(Error::corrupt("a secret is not text"))
 }
 
-pub(super) fn name_tag(account: &Unlocked, name: &KeyName) -> Tag {
+/// Whether a row stands under the tags of what is sealed in it: those of now or, while a rekey is under way, before.
+pub(super) fn rests_rightly(
+    account: &Unlocked,
+    before: Option<&Before>,
+    record: &Record,
+    head: &KeyHead,
+) -> bool {
+    let under = |key: &LockedKey| {
+        name_tag(key, &record.name) == head.tag
+            && provider_tag(key, record.name.provider()) == head.provider_tag
+    };
+    under(&account.index_key) || before.is_some_and(|before| under(&before.index_key))
+}
+
+/// The tag of a name under an index key.
+pub(super) fn name_tag(index_key: &LockedKey, name: &KeyName) -> Tag {
     crypto::tag(
-        &account.index_key,
+        index_key,
         &[
             b"name",
             name.provider().as_str().as_bytes(),
@@ -307,11 +333,9 @@ pub(super) fn name_tag(account: &Unlocked, name: &KeyName) -> Tag {
     )
 }
 
-pub(super) fn provider_tag(account: &Unlocked, provider: &ProviderId) -> Tag {
-    crypto::tag(
-        &account.index_key,
-        &[b"provider", provider.as_str().as_bytes()],
-    )
+/// The tag of a provider under an index key.
+pub(super) fn provider_tag(index_key: &LockedKey, provider: &ProviderId) -> Tag {
+    crypto::tag(index_key, &[b"provider", provider.as_str().as_bytes()])
 }
 
 /// The clear column of a stored status; `expired` is never stored.

@@ -86,7 +86,12 @@ impl Vault {
         }
         self.clear_attempts(&counted)?;
         // Last, so that nobody without the credentials learns how the file stands.
-        unlocked.notice = self.check_manifest(&unlocked, with.accept_rollback)?;
+        let checked = self.check_manifest(&unlocked, with.accept_rollback);
+        if checked.is_err() {
+            // A rekey of this very moment is no damage: what was typed opens the account no more, or once again.
+            self.check_current(&unlocked)?;
+        }
+        unlocked.notice = checked?;
         let settled = matches!(unlocked.notice, Notice::None | Notice::FirstUse);
         let raised = kdf
             .cost()
@@ -138,6 +143,22 @@ impl Vault {
         let profile = self.open_profile(&unlocked, &step_up.row)?;
         check_device(&profile, step_up.device.as_ref())?;
         Ok((unlocked, profile))
+    }
+
+    /// Checks a code for a step that asks for it again, where codes are binding.
+    pub(super) fn confirm_code(
+        &self,
+        row: &AccountRow,
+        profile: &Profile,
+        code: Option<&Secret>,
+    ) -> Result<()> {
+        match &profile.totp {
+            Some(secret) => {
+                let counted = self.check_code(row, &secret.0, code)?;
+                self.clear_attempts(&counted)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks a code under a counter of its own, and uses up its step. Every failure is the same answer as to a wrong

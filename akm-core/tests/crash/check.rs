@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use akm_core::Kind;
-use akm_core::protocol::{AuditVerify, BackupList, BackupVerify, KeyGet, KeyList};
+use akm_core::protocol::{
+    AgentStatus, AuditVerify, BackupList, BackupVerify, KeyGet, KeyList, VaultCheck,
+};
 
 use crate::desk::Desk;
 use crate::steps::{self, State};
@@ -55,6 +57,21 @@ pub(crate) fn check(home: &Path, last: &State, next: Option<&State>) -> Result<F
     let audit = desk
         .call(AuditVerify::default())
         .map_err(|error| format!("the audit cannot be read: {error:?}"))?;
+    let checked = desk
+        .call(VaultCheck::default())
+        .map_err(|error| format!("cannot be checked: {error:?}"))?;
+    if !checked.ok {
+        return Err(format!(
+            "the keys are not those of the last change: {checked:?}"
+        ));
+    }
+    // A rekey that was cut off has gone on by itself.
+    let status = desk
+        .call(AgentStatus {})
+        .map_err(|error| format!("no status: {error:?}"))?;
+    if status.rekey.is_some() {
+        return Err("a rekey does not come to its end".to_owned());
+    }
     // It goes on from here.
     desk.call(crate::support::new_key("openai/goes-on", "sk-goes-on"))
         .map_err(|error| format!("takes no new key: {error:?}"))?;

@@ -276,3 +276,18 @@ fn h09_a_change_of_passphrase_cut_off_at_any_call_leaves_exactly_one_that_opens(
         at_every_call("changing");
     }
 }
+
+#[test]
+fn h09_a_rekey_cut_off_at_any_call_leaves_exactly_one_that_opens_and_goes_on() {
+    if can_trace() {
+        at_every_call("rekeying");
+    }
+}
+
+#[test]
+fn h02_h03_a_rekey_whose_write_flush_or_name_fails_says_so_and_loses_nothing() {
+    if can_trace() {
+        all_honest(&each_fails("rekeying", FLUSHES, &["EIO"], 40));
+        all_honest(&each_fails("rekeying", WRITES, &["ENOSPC", "EIO"], 60));
+    }
+}

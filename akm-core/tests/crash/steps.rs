@@ -6,7 +6,7 @@ use akm_core::Result;
 use akm_core::protocol::{
     AccountPassphrase, AccountRegister, AgentLock, AgentUnlock, BackupCreate, BackupRestore,
     BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus, KeyUpdate, TotpCodes, TotpDisable,
-    TotpEnable,
+    TotpEnable, VaultRekey,
 };
 
 use crate::desk::Desk;
@@ -32,6 +32,9 @@ pub(crate) enum Step {
     Schedule,
     Backup,
     Restore,
+    /// Begins, and seals this many records anew.
+    Rekey(u32),
+    GoOn(u32),
 }
 
 /// What must be there.
@@ -89,7 +92,9 @@ impl State {
             | Step::Unlock
             | Step::Fold
             | Step::Checkpoint
-            | Step::Schedule => {}
+            | Step::Schedule
+            | Step::Rekey(_)
+            | Step::GoOn(_) => {}
         }
         next
     }
@@ -160,6 +165,19 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
             desk.clock.advance(std::time::Duration::from_secs(60));
             desk.call(BackupCreate::default()).map(drop)
         }
+        Step::Rekey(limit) => desk
+            .call(VaultRekey {
+                passphrase: Some(now()),
+                totp: None,
+                limit: Some(*limit),
+            })
+            .map(|begun| assert_eq!(begun.recovery_codes.len(), 8)),
+        Step::GoOn(limit) => desk
+            .call(VaultRekey {
+                limit: Some(*limit),
+                ..VaultRekey::default()
+            })
+            .map(drop),
         Step::Restore => {
             let newest = desk
                 .call(akm_core::protocol::BackupList {})?
@@ -258,6 +276,32 @@ pub(crate) fn changing() -> Vec<Step> {
         Step::Passphrase(3),
         Step::Add("openai/two".into()),
     ]
+}
+
+/// New keys, with changes while some records have theirs and some do not: finished by calls, and by an unlock.
+pub(crate) fn rekeying() -> Vec<Step> {
+    let key = |n: usize| format!("openai/{n}");
+    let mut steps = vec![Step::Register];
+    steps.extend((0..6).map(|n| Step::Add(key(n))));
+    steps.extend([
+        Step::Rotate(key(0)),
+        Step::Rekey(2),
+        Step::Rotate(key(1)),
+        Step::Rename(key(2)),
+        Step::GoOn(2),
+        Step::Add(key(7)),
+        Step::Fold,
+        Step::Remove(key(3)),
+        Step::GoOn(1000),
+        Step::Passphrase(1),
+        Step::Rekey(3),
+        Step::Get(key(4)),
+        Step::Passphrase(2),
+        Step::Lock,
+        Step::Unlock,
+        Step::Rotate(key(0)),
+    ]);
+    steps
 }
 
 /// Only additions: what the control loses most of.

@@ -75,6 +75,7 @@ fn an_account_changes_all_or_nothing() {
             totp_active: true,
             totp_step: Some(100),
         }),
+        ..AccountChange::default()
     };
     store
         .change_account(&row.id, &change, &untracked(), &mut done())

@@ -282,6 +282,7 @@ fn an_error_before_the_commit_rolls_everything_back() {
             totp_active: true,
             totp_step: Some(5),
         }),
+        ..AccountChange::default()
     };
     let slots = store.slots(&row.id).unwrap();
     let result = store.change_account(&row.id, &change, &untracked(), &mut refuse());

@@ -99,6 +99,7 @@ pub(crate) fn account(name: &str) -> AccountRow {
         totp_active: false,
         totp_step: 0,
         keys: random::<96>().to_vec(),
+        key_before: None,
         profile: random::<200>().to_vec(),
         profile_version: 1,
         manifest: Vec::new(),

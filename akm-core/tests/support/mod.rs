@@ -231,6 +231,7 @@ pub fn me() -> Caller {
         pid: 1,
         exe: "/usr/bin/test".into(),
         via: Default::default(),
+        process: Default::default(),
     }
 }
 
@@ -249,7 +250,9 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
+        confirm: None,
         base_url: None,
     }
 }

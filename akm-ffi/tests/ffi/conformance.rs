@@ -91,7 +91,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
-        Op::AccountPassphrase | Op::TotpCodes => {
+        Op::AccountPassphrase | Op::TotpCodes | Op::VaultRekey => {
             &[Locked, InvalidInput, RateLimited, WrongCredentials]
         }
         Op::TotpConfirm => &[Locked, InvalidInput, Conflict, WrongCredentials],
@@ -115,6 +115,10 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
+        Op::PolicyShow | Op::GrantList => &[Locked, InvalidInput],
+        Op::PolicySet => &[Locked, InvalidInput, Denied, WrongCredentials],
+        Op::GrantAdd => &[Locked, InvalidInput, NotFound, WrongCredentials],
+        Op::GrantRemove => &[Locked, InvalidInput, NotFound],
         Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
         Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
         Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {

@@ -156,6 +156,7 @@ impl Way for Embedded {
             pid: 1,
             exe: "/test".into(),
             via: Default::default(),
+            process: Default::default(),
         };
         // As every transport does: the gate, then the content.
         let answer = service

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Kind, Result};
 use crate::store::{
     AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
-    KeyHead, KeyRow, ProviderRow, SlotRow, Standing, StandingChange, Store, Tag, TreeChange,
+    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
+    TreeChange,
 };
 
 #[derive(Default)]
@@ -176,6 +177,9 @@ impl Store for MemoryStore {
         Err(OTHER)
     }
     fn key_by_tag(&self, _: &Id, _: &Tag) -> Result<Option<KeyRow>> {
+        Err(OTHER)
+    }
+    fn reseal_keys(&self, _: &Id, _: &[ResealedKey], _: &TreeChange) -> Result<()> {
         Err(OTHER)
     }
     fn insert_keys(

@@ -132,6 +132,7 @@ fn caller() -> Caller {
         pid: 4242,
         exe: "/usr/bin/python3".into(),
         via: Default::default(),
+        process: Default::default(),
     }
 }
 

@@ -2,9 +2,12 @@
 
 use rusqlite::{Connection, Row, Transaction};
 
-use super::values::{array, blob, execute, flag, int, number, sealed, short, sql, text, time};
+use super::providers;
+use super::values::{
+    array, blob, execute, flag, int, number, optional_blob, sealed, short, sql, text, time,
+};
 use crate::error::{Error, Kind, Result};
-use crate::store::{AccountChange, AccountRow, Attempts, Id, SlotRow, Tag};
+use crate::store::{AccountChange, AccountRow, Attempts, Id, KeysChange, SlotRow, Tag};
 
 /// Most slots of an account: a passphrase and recovery codes come nowhere near; a file that claims
 /// more must not fill the memory of whoever signs in.
@@ -21,7 +24,7 @@ pub(super) fn count(conn: &Connection) -> Result<u64> {
 pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at, key_before
          FROM accounts WHERE name = ?1",
         name,
     )
@@ -31,7 +34,7 @@ pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow
 pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at, key_before
          FROM accounts WHERE rowid = max(
              ifnull((SELECT rowid FROM accounts WHERE name = ?1), -1),
              (SELECT min(rowid) FROM accounts))",
@@ -42,7 +45,7 @@ pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<A
 pub(super) fn by_id(conn: &Connection, id: &Id) -> Result<Option<AccountRow>> {
     one(
         conn,
-        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+        "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at, key_before
          FROM accounts WHERE id = ?1",
         id,
     )
@@ -53,7 +56,7 @@ pub(super) fn page(conn: &Connection, after: Option<&Id>, limit: u32) -> Result<
     let after = after.map_or(&[][..], |id| id);
     let mut statement = conn
         .prepare_cached(
-            "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at
+            "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at, key_before
              FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2",
         )
         .map_err(sql)?;
@@ -88,6 +91,7 @@ fn account(row: &Row<'_>) -> Result<AccountRow> {
         profile_version: number(row, 8)?,
         manifest: blob(row, 9)?,
         created_at: time(row, 10)?,
+        key_before: optional_blob(row, 11)?,
     })
 }
 
@@ -157,6 +161,16 @@ pub(super) fn change(tx: &Transaction<'_>, id: &Id, change: &AccountChange) -> R
         }
     }
     put_slots(tx, id, &change.put_slots)?;
+    if let Some(new) = &change.keys {
+        replace_keys(tx, id, new)?;
+    }
+    if change.rekeyed {
+        execute(
+            tx,
+            "UPDATE accounts SET key_before = NULL WHERE id = ?1",
+            [id],
+        )?;
+    }
     let Some(new) = &change.profile else {
         return Ok(());
     };
@@ -181,6 +195,15 @@ pub(super) fn change(tx: &Transaction<'_>, id: &Id, change: &AccountChange) -> R
         ));
     }
     Ok(())
+}
+
+fn replace_keys(tx: &Transaction<'_>, id: &Id, new: &KeysChange) -> Result<()> {
+    execute(
+        tx,
+        "UPDATE accounts SET keys = ?2, key_before = ?3 WHERE id = ?1",
+        (id, sealed(&new.keys)?, sealed(&new.key_before)?),
+    )?;
+    providers::replace(tx, id, &new.providers)
 }
 
 fn put_slots(tx: &Transaction<'_>, account: &Id, slots: &[SlotRow]) -> Result<()> {

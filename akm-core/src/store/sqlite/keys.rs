@@ -164,6 +164,39 @@ pub(super) fn update(
     Ok(())
 }
 
+/// Puts rows in place of those of the same versions, which must be all there are.
+pub(super) fn replace_history(
+    tx: &Transaction<'_>,
+    account: &Id,
+    key: &Id,
+    history: &[HistoryRow],
+) -> Result<()> {
+    for old in history {
+        let replaced = execute(
+            tx,
+            "UPDATE history SET meta = ?4, secret = ?5 WHERE account = ?1 AND key = ?2 AND version = ?3",
+            (
+                account,
+                key,
+                int(old.version)?,
+                sealed(&old.meta)?,
+                sealed(&old.secret)?,
+            ),
+        )?;
+        if replaced == 0 {
+            return Err(stale());
+        }
+    }
+    let count: usize = tx
+        .prepare_cached("SELECT count(*) FROM history WHERE account = ?1 AND key = ?2")
+        .and_then(|mut statement| statement.query_row((account, key), |row| Ok(number(row, 0))))
+        .map_err(sql)??;
+    if count != history.len() {
+        return Err(stale());
+    }
+    Ok(())
+}
+
 pub(super) fn remove(
     tx: &Transaction<'_>,
     account: &Id,

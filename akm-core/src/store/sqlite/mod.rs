@@ -28,7 +28,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
     AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
-    KeyHead, KeyRow, ProviderRow, SlotRow, Standing, StandingChange, Store, Tag, TreeChange,
+    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
+    TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -459,6 +460,19 @@ impl Store for SqliteStore {
         self.change(before_commit, |tx| {
             keys::update(tx, row, from_meta_version, history)?;
             tree::change(tx, &row.head.account, tree)
+        })
+    }
+
+    fn reseal_keys(&self, account: &Id, keys: &[ResealedKey], tree: &TreeChange) -> Result<()> {
+        self.write(|tx| {
+            for key in keys {
+                keys::update(tx, &key.row, key.from_meta_version, None)?;
+                keys::replace_history(tx, account, &key.row.head.id, &key.history)?;
+                if let Some((version, sealed)) = &key.test {
+                    last_tests::keep(tx, account, &key.row.head.id, *version, sealed)?;
+                }
+            }
+            tree::change(tx, account, tree)
         })
     }
 

@@ -83,6 +83,33 @@ pub(super) fn insert(
     Ok(())
 }
 
+/// Puts rows in place of those under the tags beside them, which must be all there are.
+pub(super) fn replace(
+    tx: &Transaction<'_>,
+    account: &Id,
+    rows: &[(Tag, ProviderRow)],
+) -> Result<()> {
+    let mut replaced = 0;
+    for (tag, row) in rows {
+        replaced += execute(
+            tx,
+            "UPDATE providers SET tag = ?4, record = ?5 WHERE account = ?1 AND tag = ?2 AND id = ?3",
+            (account, tag, row.id, row.tag, sealed(&row.record)?),
+        )?;
+    }
+    let count: usize = tx
+        .prepare_cached("SELECT count(*) FROM providers WHERE account = ?1")
+        .and_then(|mut statement| statement.query_row([account], |row| Ok(number(row, 0))))
+        .map_err(sql)??;
+    if replaced != rows.len() || count != rows.len() {
+        return Err(Error::new(
+            Kind::Conflict,
+            "the account was changed meanwhile",
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn remove(tx: &Transaction<'_>, account: &Id, tag: &Tag, id: &Id) -> Result<()> {
     let removed = execute(
         tx,

@@ -44,6 +44,7 @@ CREATE TABLE accounts (
     key_limit INTEGER CHECK (key_limit >= 0),
     manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
+    key_before BLOB,
     profile BLOB NOT NULL
 ) STRICT;
 

@@ -82,6 +82,14 @@ pub(super) fn blob(row: &Row<'_>, column: usize) -> Result<Vec<u8>> {
     bytes(row, column).map(<[u8]>::to_vec)
 }
 
+/// A sealed or wrapped blob that may be absent.
+pub(super) fn optional_blob(row: &Row<'_>, column: usize) -> Result<Option<Vec<u8>>> {
+    match row.get_ref(column).map_err(sql)? {
+        ValueRef::Null => Ok(None),
+        _ => blob(row, column).map(Some),
+    }
+}
+
 /// An id or a tag.
 pub(super) fn array<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; N]> {
     bytes(row, column)?.try_into().map_err(|_| DAMAGED)

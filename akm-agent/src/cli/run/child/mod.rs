@@ -80,7 +80,6 @@ pub(crate) fn run(
     let _ = harden::no_dump();
     streams.start(Patterns::new(&keys));
     drop(keys);
-    akm_core::memory::scrub_stack();
 
     let end = signals.attend(child, &mut Attended::of_run(screen.as_mut()));
     streams.finish(&mut signals);

@@ -18,8 +18,8 @@ use super::super::super::output;
 use super::signals::Signals;
 use crate::mask::{Mask, Patterns};
 
-/// Most bytes that are read at a time: a whole pipe.
-const PIECE: usize = 64 * 1024;
+/// Most bytes that are read at a time. Every page of it is touched again to wipe it, which a short command waits for.
+const PIECE: usize = 16 * 1024;
 /// Most bytes that are read after the command's end: as much as a pipe can hold. More than that is of another process,
 /// which may never stop writing.
 const LATE: usize = 1024 * 1024;
@@ -97,7 +97,7 @@ impl Copying {
 
 fn copy(from: OwnedFd, to: Target, is_terminal: bool, ended: &OwnedFd, mut mask: Mask) {
     let mut piece = Zeroizing::new(vec![0; PIECE]);
-    let mut out = Vec::with_capacity(PIECE);
+    let mut out = Vec::new();
     let mut reader_is_gone = false;
     let mut late = LATE;
     while let Some(count) = next(&from, ended, &mut piece, &mut late) {

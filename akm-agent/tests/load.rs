@@ -1,0 +1,337 @@
+//! Many clients, slow clients, and clients that mean no good: what others notice, and what is left afterwards.
+//!
+//! What runs with every change is bounded by counts (memory, descriptors, threads). The tests that measure time are ignored:
+//! their figures stand in SECURITY.md with the machine they were measured on.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use akm_core::client::Client;
+use akm_core::protocol::AgentStatus;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Agent, Home, eventually, request};
+
+const SECRET: &str = "sk-under-load-0123456789";
+
+/// Room for so many clients in this process, and so in the agent that it starts; the agent takes what is allowed.
+fn room_for(clients: u64) -> bool {
+    // Two descriptors of the agent for each, and some of its own.
+    let wanted = 2 * clients + 1024;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let enough = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok();
+    assert!(
+        enough || std::env::var_os("CI").is_none(),
+        "CI may raise its limit"
+    );
+    if !enough {
+        eprintln!("skipped: the limit of descriptors is {hard}, this needs {wanted}");
+    }
+    enough
+}
+
+fn ready() -> (Home, Agent) {
+    let home = Home::new();
+    let agent = home.start();
+    agent.register();
+    agent.add("openai", SECRET).unwrap();
+    assert_eq!(agent.get("openai").unwrap(), SECRET);
+    (home, agent)
+}
+
+fn threads(agent: &Agent) -> usize {
+    let tasks = format!("/proc/{}/task", agent.child.id());
+    std::fs::read_dir(tasks).unwrap().count()
+}
+
+/// Round trips on one connection each; the time that all but one in a hundred took at most, and the median.
+fn waits(agent: &Agent, rounds: usize) -> (Duration, Duration) {
+    let mut waits: Vec<Duration> = (0..rounds)
+        .map(|_| {
+            let asked = Instant::now();
+            assert_eq!(agent.get("openai").unwrap(), SECRET);
+            asked.elapsed()
+        })
+        .collect();
+    waits.sort();
+    (waits[rounds * 99 / 100], waits[rounds / 2])
+}
+
+#[test]
+fn c10_10000_idle_clients_cost_little_and_100_are_served() {
+    if !room_for(10_000) {
+        return;
+    }
+    let (_home, agent) = ready();
+    let (memory, descriptors) = (agent.memory_kib("VmRSS"), agent.descriptors());
+    let idle: Vec<UnixStream> = (0..10_000)
+        .map(|_| UnixStream::connect(&agent.socket).unwrap())
+        .collect();
+    eventually("all of them", || {
+        agent.descriptors() >= descriptors + 20_000
+    });
+    let grown = agent.memory_kib("VmRSS").saturating_sub(memory);
+    let (late, median) = waits(&agent, 1_000);
+    // A hundred that are active at once, beside the others.
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let mut client = agent.client();
+                for _ in 0..10 {
+                    let got = client.call_raw("key.get", br#"{"name":"openai"}"#).unwrap();
+                    assert!(String::from_utf8_lossy(&got).contains(SECRET));
+                }
+            });
+        }
+    });
+    let most = agent.memory_kib("VmHWM").saturating_sub(memory);
+    eprintln!(
+        "10,000 idle: {grown} KiB more, {most} KiB at most; a get beside them {median:?}, p99 {late:?}"
+    );
+    assert!(
+        grown < 64 * 1024 && most < 64 * 1024,
+        "{grown} KiB, at most {most} KiB"
+    );
+    drop(idle);
+    eventually("the end of all of them", || {
+        agent.descriptors() <= descriptors
+    });
+    assert_eq!(agent.get("openai").unwrap(), SECRET);
+}
+
+#[test]
+fn what_attacks_leave_behind_is_nothing() {
+    let (_home, agent) = ready();
+    let attack = || {
+        // Half a head, half a body, an answer that nobody reads, a reset amid a request, a wrong passphrase.
+        let connect = || UnixStream::connect(&agent.socket).unwrap();
+        let mut open = Vec::new();
+        for _ in 0..50 {
+            let mut stream = connect();
+            stream
+                .write_all(b"POST /v1/key.get HTTP/1.1\r\nhos")
+                .unwrap();
+            open.push(stream);
+            let mut stream = connect();
+            let head = "POST /v1/key.get HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            open.push(stream);
+            let mut stream = connect();
+            let body = request("key.get", r#"{"name":"openai"}"#);
+            stream.write_all(body.as_bytes()).unwrap();
+            open.push(stream);
+        }
+        let wrong = r#"{"account":"nobody","passphrase":"wrong"}"#;
+        assert!(
+            agent
+                .http(&request("agent.unlock", wrong))
+                .contains("\"ok\":false")
+        );
+        assert_eq!(agent.get("openai").unwrap(), SECRET);
+    };
+    let calm = || {
+        let least = (0..200).map(|_| agent.descriptors()).min();
+        least.unwrap()
+    };
+    attack();
+    eventually("rest", || agent.descriptors() < 40);
+    let (descriptors, tasks) = (calm(), threads(&agent));
+    for _ in 0..20 {
+        attack();
+    }
+    eventually("the end of what was opened", || {
+        agent.descriptors() <= descriptors
+    });
+    assert!(
+        threads(&agent) <= tasks + 2,
+        "{} threads, and {tasks} before",
+        threads(&agent)
+    );
+    assert_eq!(agent.get("openai").unwrap(), SECRET);
+}
+
+#[test]
+#[ignore = "waits for the server's own deadline of 30 seconds, and measures"]
+fn c08_slowloris() {
+    let (_home, agent) = ready();
+    let (control, control_median) = waits(&agent, 1_000);
+    let mut slow: Vec<_> = (0..1000)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&agent.socket).unwrap();
+            stream.write_all(b"P").unwrap();
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    let mut all = Vec::new();
+    while start.elapsed().as_secs() < 40 {
+        for stream in &mut slow {
+            // Refused once the agent has closed it.
+            let _ = stream.write_all(b"O");
+        }
+        for _ in 0..100 {
+            let asked = Instant::now();
+            assert!(agent.client().call(&AgentStatus {}).is_ok());
+            all.push(asked.elapsed());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    for stream in &mut slow {
+        assert!(
+            stream.write_all(b"S").is_err(),
+            "a slow client is still connected"
+        );
+    }
+    all.sort();
+    let late = all[all.len() * 99 / 100];
+    eprintln!(
+        "1,000 slow clients: others {:?}, p99 {late:?}; without them {control_median:?}, p99 {control:?}",
+        all[all.len() / 2]
+    );
+    assert!(late < Duration::from_millis(50), "{late:?}");
+}
+
+#[test]
+#[ignore = "measures"]
+fn others_are_served_soon_whatever_attacks() {
+    if !room_for(10_000) {
+        return;
+    }
+    let (_home, agent) = ready();
+    let (late, median) = waits(&agent, 2_000);
+    eprintln!("alone: {median:?}, p99 {late:?}");
+    let mut worst = Duration::ZERO;
+    let mut beside = |name: &str, measured: (Duration, Duration)| {
+        eprintln!("beside {name}: {:?}, p99 {:?}", measured.1, measured.0);
+        worst = worst.max(measured.0);
+    };
+    let idle: Vec<_> = (0..10_000)
+        .map(|_| UnixStream::connect(&agent.socket).unwrap())
+        .collect();
+    beside("10,000 idle clients", waits(&agent, 2_000));
+    drop(idle);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (agent, stop) = (&agent, &stop);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let body =
+                        format!(r#"{{"account":"nobody{thread}x{number}","passphrase":"wrong"}}"#);
+                    agent.http(&request("agent.unlock", &body));
+                }
+            });
+        }
+        beside("wrong unlocks, four at a time", waits(&agent, 2_000));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (agent, stop) = (&agent, &stop);
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                for _ in 0..100 {
+                    let mut stream = UnixStream::connect(&agent.socket).unwrap();
+                    let _ = stream.write_all(b"POST /v1/key.get HTTP/1.1\r\n");
+                }
+            }
+        });
+        beside(
+            "clients that connect and leave, as fast as they can",
+            waits(agent, 2_000),
+        );
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(worst < Duration::from_millis(50), "{worst:?}");
+}
+
+/// Requests of the soak test; `AKM_SOAK` is another number.
+const SOAK: u64 = 5_000_000;
+
+#[test]
+#[ignore = "five million requests"]
+fn soak() {
+    let wanted: u64 = std::env::var("AKM_SOAK").map_or(SOAK, |text| text.parse().unwrap());
+    let (_home, agent) = ready();
+    let done = AtomicU64::new(0);
+    let begin = Instant::now();
+    let mut marks: Vec<(u64, u64, usize)> = Vec::new();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (agent, done) = (&agent, &done);
+            scope.spawn(move || {
+                while done.load(Ordering::Relaxed) < wanted {
+                    batch(agent, done, thread);
+                }
+            });
+        }
+        // A look after each tenth.
+        for tenth in 1..=10 {
+            while done.load(Ordering::Relaxed) < wanted / 10 * tenth {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let look = (
+                done.load(Ordering::Relaxed),
+                agent.memory_kib("VmRSS"),
+                agent.descriptors(),
+            );
+            eprintln!(
+                "{} requests in {:?}: resident {} KiB, {} descriptors",
+                look.0,
+                begin.elapsed(),
+                look.1,
+                look.2
+            );
+            marks.push(look);
+        }
+    });
+    eventually("the end of the connections", || agent.descriptors() < 40);
+    let (first, last) = (marks[0].1, marks[9].1);
+    eprintln!(
+        "from the first tenth to the last: {first} KiB to {last} KiB; {} descriptors and {} threads at rest",
+        agent.descriptors(),
+        threads(&agent)
+    );
+    assert!(
+        last < first + 4 * 1024,
+        "it grew from {first} to {last} KiB"
+    );
+    assert_eq!(agent.get("openai").unwrap(), SECRET);
+}
+
+/// A thousand requests on one connection, mostly gets, and now and then a client that breaks off.
+fn batch(agent: &Agent, done: &AtomicU64, thread: u64) {
+    let mut client = Client::connect(Some(&agent.socket)).unwrap();
+    for number in 0..1_000_u64 {
+        let answer = match number % 100 {
+            0 => client.call_raw("key.list", b"{}"),
+            1 => client.call_raw("agent.status", b"{}"),
+            2 => {
+                let unknown = client.call_raw("key.get", br#"{"name":"nobody"}"#);
+                assert!(unknown.is_err());
+                Ok(Default::default())
+            }
+            _ => client.call_raw("key.get", br#"{"name":"openai"}"#),
+        };
+        assert!(
+            answer.is_ok(),
+            "thread {thread}, request {number}: {:?}",
+            answer.err()
+        );
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut stream = UnixStream::connect(&agent.socket).unwrap();
+    let _ = stream
+        .write_all(b"POST /v1/key.get HTTP/1.1\r\nhost: a\r\ncontent-length: 17\r\n\r\n{\"na");
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.read(&mut [0; 16]);
+}
