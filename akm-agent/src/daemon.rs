@@ -42,6 +42,7 @@ use crate::log::{self, Entry};
 use crate::manager::{self, Phase};
 #[cfg(target_os = "linux")]
 use crate::sandbox;
+use crate::selling::Selling;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
@@ -237,6 +238,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         None => None,
     };
     let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
+    let selling = Selling::load(&places.config, config.outbound())?;
     let (listener, bound) = match manager::listener()? {
         Some((listener, path)) => {
             places.socket = path;
@@ -247,7 +249,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             (listener, Some(bound))
         }
     };
-    let served = open(&places, &config, launch, &dashboard).and_then(|service| {
+    let served = open(&places, &config, launch, selling.as_ref(), &dashboard).and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
@@ -266,7 +268,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 None => server,
             };
             let mut server = server
-                .with_jobs(jobs(&places, &service))
+                .with_jobs(jobs(&places, &service, selling.as_ref()))
                 .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
             if let Some(network) = network {
@@ -339,6 +341,7 @@ fn open(
     places: &Places,
     config: &Config,
     launch: &Launch,
+    selling: Option<&Selling>,
     dashboard: &Arc<Local>,
 ) -> Result<Arc<Door>> {
     let door = Door::open(Options {
@@ -355,6 +358,10 @@ fn open(
     .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>)
     .with_callers(Arc::new(people(config)));
     door.set_lifetimes(lifetimes(config, launch.lifetime));
+    let door = match selling {
+        Some(selling) => door.with_billing(selling.settings()),
+        None => door,
+    };
     Ok(Arc::new(match &launch.network {
         Some(_) => door.with_hosting(config.hosted.rules.clone()),
         None => door,
@@ -416,8 +423,11 @@ fn bounds(places: &Places, config: &Config, launch: &Launch) -> sandbox::Bounds 
 }
 
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
-    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+fn jobs(places: &Places, service: &Arc<Door>, selling: Option<&Selling>) -> Scheduler {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    if let Some(selling) = selling {
+        jobs.extend(selling.jobs(service));
+    }
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 

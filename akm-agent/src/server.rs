@@ -26,6 +26,7 @@ pub(crate) mod route;
 pub(crate) mod timetable;
 mod tls;
 pub mod visitor;
+mod webhook;
 
 use std::future::Future;
 use std::io;

@@ -19,6 +19,7 @@ mod agent;
 mod audit;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod codec;
 mod copy;
@@ -43,6 +44,7 @@ pub use agent::*;
 pub use audit::*;
 pub use backup::*;
 pub use balance::*;
+pub use billing::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
@@ -310,6 +312,26 @@ operations! {
     BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Makes a backup every day, or stops doing so.
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
+    /// Lists the tiers that hosted accounts can have.
+    BillingTiers, "billing.tiers" => Tiers, Anyone, Unaudited, Store, [Repeatable];
+    /// Says which tier the account has, and until when.
+    BillingStatus, "billing.status" => BillingStanding, Session, Unaudited, Store, [Repeatable];
+    /// Lists everybody's orders.
+    AdminOrders, "admin.orders" => OrderPage, Admin, Unaudited, Store, [Repeatable];
+    /// Lists the account's orders.
+    BillingOrders, "billing.orders" => OrderPage, Session, Unaudited, Store, [Repeatable];
+    /// Says where a tier is bought for the account.
+    BillingOrderLink, "billing.order_link" => OrderLink, Session, Unaudited, Store, [Repeatable];
+    /// Redeems a code for the account.
+    BillingRedeem, "billing.redeem" => BillingStanding, Session, Audited, Store, [];
+    /// Makes redeem codes; for an administrator.
+    BillingCodesCreate, "billing.codes_create" => RedeemCodes, Admin, Audited, Store, [];
+    /// Decides about an order that waits for a human; for an administrator.
+    BillingOrderResolve, "billing.order_resolve" => OrderInfo, Admin, Audited, Store, [];
+    /// Says, or changes, where the account's owner is reminded.
+    BillingContact, "billing.contact" => ContactInfo, Session, Audited, Store, [Repeatable];
+    /// Lists what the account's owner should know today.
+    BillingNotices, "billing.notices" => Notices, Session, Unaudited, Store, [Repeatable];
     /// Compares the stored keys with what the account had at its last change.
     VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
     /// Makes an account an administrator, or takes that back.

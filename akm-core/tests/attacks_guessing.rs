@@ -555,6 +555,15 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "provider.show" | "provider.remove" => json!({"name": format!("own-of-{name}")}),
         "audit.checkpoint" => json!({}),
         "session.list" | "admin.accounts" | "admin.invite" | "admin.log" => json!({}),
+        "billing.tiers" | "billing.status" | "billing.orders" | "billing.notices"
+        | "admin.orders" => json!({}),
+        "billing.contact" => json!({"email": "mine@example.com"}),
+        "billing.order_link" => json!({"tier": "pro"}),
+        "billing.redeem" => json!({"code": code}),
+        "billing.codes_create" => json!({"tier": "pro", "months": 1}),
+        "billing.order_resolve" => {
+            json!({"provider": "code", "number": "1", "resolution": "grant", "account": name})
+        }
         "session.revoke" => json!({"id": "1"}),
         "admin.grant" => json!({"account": name, "role": "admin"}),
         "admin.account" => json!({"account": name, "disabled": true, "key_limit": 0}),

@@ -99,6 +99,12 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::SessionList, "{}"),
         (Op::SessionRevoke, "{}"),
         (Op::VaultRekey, r#"{"passphrase":"a"}"#),
+        (Op::BillingStatus, "{}"),
+        (Op::BillingOrders, "{}"),
+        (Op::BillingOrderLink, r#"{"tier":"pro"}"#),
+        (Op::BillingRedeem, r#"{"code":"x"}"#),
+        (Op::BillingContact, "{}"),
+        (Op::BillingNotices, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];

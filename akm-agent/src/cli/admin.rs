@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, Result};
 use super::text::text;
-use super::{connect, log};
+use super::{billing, connect, log};
 
 /// Accounts of a server: roles, limits, invitations, its own log.
 #[derive(Args)]
@@ -68,6 +68,17 @@ enum Command {
         #[arg(long, value_name = "N")]
         days: Option<u32>,
     },
+    /// List everybody's orders
+    #[command(after_help = "Example:\n  akm admin orders --held")]
+    Orders(billing::All),
+    /// Decide about an order that waits for a human
+    #[command(
+        after_help = "Example:\n  akm admin resolve afdian 202106232138371083454010626 grant --account alice"
+    )]
+    Resolve(billing::Resolve),
+    /// Make redeem codes; they are printed once
+    #[command(after_help = "Example:\n  akm admin codes basic --months 12 --count 10")]
+    Codes(billing::Codes),
     /// Show the log of the system: failed sign-ins, backups, administration
     #[command(after_help = "Example:\n  akm admin log --action agent.unlock")]
     Log {
@@ -82,6 +93,9 @@ enum Command {
 
 pub(crate) fn admin(args: Admin, json: bool) -> Result<()> {
     match args.command {
+        Command::Orders(args) => billing::all(&args, json),
+        Command::Resolve(args) => billing::resolve(args, json),
+        Command::Codes(args) => billing::codes(&args, json),
         Command::Accounts => accounts(json),
         Command::Grant { name } => role(name, Role::Admin, json),
         Command::Revoke { name } => role(name, Role::User, json),

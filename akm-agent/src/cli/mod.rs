@@ -15,6 +15,7 @@ mod admin;
 mod agent;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod check;
 mod complete;
@@ -147,6 +148,8 @@ enum Command {
     Grant(grant::Grant),
     /// What holds for programs that no grant covers
     Policy(grant::PolicyArgs),
+    /// Tiers, orders and reminders of an account on a server
+    Billing(billing::Billing),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Open the dashboard in a browser
@@ -304,6 +307,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Vault(args) => vault::vault(args, json),
         Command::Grant(args) => grant::grant(args, json),
         Command::Policy(args) => grant::policy(args, json),
+        Command::Billing(args) => billing::billing(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),

@@ -19,6 +19,7 @@ pub(crate) mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use fluent_bundle::concurrent::FluentBundle;
@@ -63,8 +64,23 @@ pub(crate) use text;
 
 static CHOSEN: OnceLock<Language> = OnceLock::new();
 
+thread_local! {
+    static SPOKEN: Cell<Option<Language>> = const { Cell::new(None) };
+}
+
+/// Makes messages in a language that somebody else reads: mail of the agent.
+pub(crate) fn speaking<T>(language: Language, make: impl FnOnce() -> T) -> T {
+    let before = SPOKEN.replace(Some(language));
+    let made = make();
+    SPOKEN.set(before);
+    made
+}
+
 /// The language of this process.
 pub(crate) fn language() -> Language {
+    if let Some(language) = SPOKEN.get() {
+        return language;
+    }
     // Unit tests are of one language, whatever that of the person who runs them.
     if cfg!(test) {
         return Language::English;

@@ -28,6 +28,7 @@ use super::network::Network;
 use super::proxies;
 use super::route::{self, Http, closing, failure, http, wrong_method};
 use super::visitor::{COOKIE, Proof, Visitor, cookie, forget_cookie, take_token};
+use super::webhook;
 use crate::log;
 
 /// Asks that a session's token be set as a cookie instead of standing in the answer.
@@ -200,6 +201,10 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
             }
             _ => wrong_method("POST"),
         };
+    }
+    if let Some(rest) = path.strip_prefix("/webhook/") {
+        let rest = rest.to_owned();
+        return webhook::answer(&visitor.shared, &rest, request).await;
     }
     let document = match path {
         "/healthz" => Some(Ok(br#"{"ok":true,"result":{}}"#.to_vec())),

@@ -173,6 +173,16 @@ impl Audit {
         self.write(&chain.keys, action, outcome, None, None, caller)
     }
 
+    /// As [`Audit::note`], in the system's chain.
+    pub fn note_system(
+        &self,
+        action: &'static str,
+        outcome: Outcome,
+        caller: &Caller,
+    ) -> Result<()> {
+        self.write(&self.system, action, outcome, None, None, caller)
+    }
+
     /// How many events wait to be folded.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)

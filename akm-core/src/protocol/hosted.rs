@@ -26,7 +26,8 @@ pub const fn offered(op: Op) -> Offered {
         | Op::AgentUnlock
         | Op::AgentLock
         | Op::AccountRegister
-        | Op::AccountRecover => Offered::Anyone,
+        | Op::AccountRecover
+        | Op::BillingTiers => Offered::Anyone,
         Op::TotpEnable | Op::TotpConfirm | Op::SessionList | Op::SessionRevoke => Offered::Entering,
         Op::AccountPassphrase
         | Op::TotpDisable
@@ -55,7 +56,16 @@ pub const fn offered(op: Op) -> Offered {
         | Op::AdminAccounts
         | Op::AdminAccount
         | Op::AdminInvite
-        | Op::AdminLog => Offered::Session,
+        | Op::AdminLog
+        | Op::BillingStatus
+        | Op::BillingOrders
+        | Op::BillingOrderLink
+        | Op::BillingRedeem
+        | Op::BillingContact
+        | Op::BillingNotices
+        | Op::AdminOrders
+        | Op::BillingCodesCreate
+        | Op::BillingOrderResolve => Offered::Session,
         // Among them whatever was added since and nobody thought about.
         _ => Offered::Never,
     }

@@ -145,6 +145,7 @@ impl Service {
             &request.passphrase,
             totp,
             invitation.as_ref(),
+            self.first_tier(caller).as_deref(),
             &mut |account: &Unlocked| {
                 let opened = self
                     .audit

@@ -38,6 +38,15 @@ impl Service {
                 self.invite(caller, &request).map(Response::AdminInvite)
             }
             Request::AdminLog(request) => return self.system_log(&request).map(Response::AdminLog),
+            Request::AdminOrders(request) => {
+                return self.list_all_orders(&request).map(Response::AdminOrders);
+            }
+            Request::BillingCodesCreate(request) => self
+                .create_codes(caller, &request)
+                .map(Response::BillingCodesCreate),
+            Request::BillingOrderResolve(request) => self
+                .resolve_order(caller, &request)
+                .map(Response::BillingOrderResolve),
             _ => Err(Error::internal(
                 "the table and the service disagree about an authority",
             )),
@@ -168,7 +177,7 @@ impl Service {
 
     /// Runs `act` with the event of what is being done: in the system's chain, and in that of the account whose session
     /// it is. The session cannot end meanwhile.
-    fn as_admin<T>(
+    pub(super) fn as_admin<T>(
         &self,
         caller: &Caller,
         op: Op,

@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::billing;
 use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
 
-use super::{Figures, Hosting, Lifetimes, Options, Service, Visitor};
+use super::{
+    Channel, Figures, Hosting, Lifetimes, Options, PushAnswer, Reminder, Service, Visitor,
+};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -28,6 +31,7 @@ pub struct Door {
     lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
     dashboard: Option<Arc<dyn Dashboard>>,
+    billing: Option<Arc<billing::Settings>>,
     hosting: Option<Hosting>,
     confirm: Option<Arc<dyn Confirm>>,
 }
@@ -46,6 +50,7 @@ impl Door {
             lifetimes: Mutex::default(),
             clipboard: None,
             dashboard: None,
+            billing: None,
             hosting: None,
             confirm: None,
         })
@@ -72,6 +77,13 @@ impl Door {
         self.equip_again()
     }
 
+    /// As [`Service::with_billing`], also for the services after a restore.
+    #[must_use]
+    pub fn with_billing(mut self, settings: Arc<billing::Settings>) -> Door {
+        self.billing = Some(settings);
+        self.equip_again()
+    }
+
     fn equip_again(self) -> Door {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.take().map(|service| self.equipped(service));
@@ -83,10 +95,7 @@ impl Door {
     #[must_use]
     pub fn with_callers(mut self, confirm: Arc<dyn Confirm>) -> Door {
         self.confirm = Some(confirm);
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        *open = open.take().map(|service| self.equipped(service));
-        drop(open);
-        self
+        self.equip_again()
     }
 
     /// As [`Service::set_lifetimes`], also for the services after a restore.
@@ -120,10 +129,46 @@ impl Door {
             Some(confirm) => service.with_callers(Arc::clone(confirm)),
             None => service,
         };
-        match &self.hosting {
+        let service = match &self.hosting {
             Some(hosting) => service.with_hosting(hosting.clone()),
             None => service,
+        };
+        match &self.billing {
+            Some(settings) => service.with_billing(Arc::clone(settings)),
+            None => service,
         }
+    }
+
+    /// As [`Service::take_push`].
+    pub fn take_push(
+        &self,
+        provider: &str,
+        gate: &str,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> PushAnswer {
+        self.with(|service| Ok(service.take_push(provider, gate, signature, body)))
+            .unwrap_or_else(|_| PushAnswer::unavailable())
+    }
+
+    /// As [`Service::poll_payments`].
+    pub fn poll_payments(&self) -> Result<()> {
+        self.with(Service::poll_payments)
+    }
+
+    /// As [`Service::settle_tiers`].
+    pub fn settle_tiers(&self) -> Result<()> {
+        self.with(Service::settle_tiers)
+    }
+
+    /// As [`Service::claim_reminders`].
+    pub fn claim_reminders(&self, channels: &[Channel]) -> Result<Vec<Reminder>> {
+        self.with(|service| service.claim_reminders(channels))
+    }
+
+    /// As [`Service::release_reminder`].
+    pub fn release_reminder(&self, reminder: &Reminder) -> Result<()> {
+        self.with(|service| service.release_reminder(reminder))
     }
 
     /// Whether a vault is open and can be read.

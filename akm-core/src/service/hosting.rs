@@ -294,12 +294,6 @@ impl Service {
         outbound
     }
 
-    /// Most keys that the account may have.
-    pub(super) fn key_limit_of(&self, asked: &Asked<'_>) -> Result<Option<u64>> {
-        let own = self.vault.standing(asked.session.account.id())?.key_limit;
-        Ok([self.key_limit, own].into_iter().flatten().min())
-    }
-
     pub(super) fn list_sessions(&self, caller: &Caller) -> Result<SessionPage> {
         let table = self.sessions.read();
         let mine = table.live(caller, &*self.host.clock)?;

@@ -13,6 +13,7 @@ mod accounts;
 mod admin;
 mod backups;
 mod balance;
+mod billing;
 mod catalogue;
 mod checks;
 mod copy;
@@ -27,7 +28,9 @@ mod hosting;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod payments;
 mod rekey;
+mod reminding;
 mod restore;
 mod session;
 mod shape;
@@ -54,6 +57,8 @@ pub use door::Door;
 pub use figures::Figures;
 pub use hosting::{Hosting, Registration, Visitor};
 pub use lifetimes::Lifetimes;
+pub use payments::PushAnswer;
+pub use reminding::{Channel, Reminder};
 
 use access::Gate;
 use backups::Backups;
@@ -98,6 +103,7 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
+    billing: billing::Billing,
     lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
@@ -125,6 +131,7 @@ impl Service {
         let file = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
         let store: Arc<dyn Store> = Arc::clone(&file) as Arc<dyn Store>;
         let host_key = vault::load_host_key(&state, &*host.random)?;
+        let billing = billing::Billing::new(&host_key);
         let audit = Audit::open(
             &journal,
             Arc::clone(&store),
@@ -142,6 +149,7 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
+            billing,
             lifetimes: Mutex::new(Lifetimes {
                 default: default_lifetime,
                 ..Lifetimes::default()
@@ -205,6 +213,7 @@ impl Service {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            self.count_request(session)?;
             session.touch(&*self.host.clock);
             let asked = Asked {
                 may_wait: false,
@@ -303,6 +312,7 @@ impl Service {
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }
+            Request::BillingTiers(_) => return Ok(Response::BillingTiers(self.tiers())),
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {
                 self.unlock(caller, &request).map(Response::AgentUnlock)

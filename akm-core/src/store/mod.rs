@@ -9,10 +9,13 @@
 use crate::error::Result;
 use crate::protocol::Role;
 
+mod ledger;
 mod sqlite;
 
-pub(crate) use sqlite::open_private;
+pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
+
 pub use sqlite::{Contents, SqliteStore};
+pub(crate) use sqlite::{open_private, read_manager};
 
 /// A random identifier.
 pub type Id = [u8; 16];

@@ -56,6 +56,18 @@ fn composed() -> BTreeSet<String> {
             "import",
             &["added", "unchanged", "skipped", "conflict", "invalid"],
         ),
+        (
+            "order-note",
+            &[
+                "account",
+                "product",
+                "paid_less",
+                "paid_more",
+                "months",
+                "currency",
+                "unpaid",
+            ],
+        ),
         ("balance-of", &["account", "key", "plan"]),
         ("balance-kind", &["prepaid", "quota", "spend"]),
         ("kind", &kinds),

@@ -36,10 +36,12 @@ use crate::host::{Clock, Random};
 
 mod accounts;
 mod backup;
+mod billing;
 mod events;
 mod files;
 mod keys;
 mod last_tests;
+mod manager;
 mod providers;
 mod schema;
 mod standing;
@@ -51,6 +53,7 @@ mod tests;
 
 use files::Identity;
 pub(crate) use files::open_private;
+pub(crate) use manager::read as read_manager;
 use values::sql;
 
 pub use backup::Contents;
