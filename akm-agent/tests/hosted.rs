@@ -1,7 +1,7 @@
 //! The agent with a listener on the network: every byte goes through a real socket.
 
 // A helper that fails is a test that fails.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod hosted_support;
 mod support;
