@@ -136,6 +136,14 @@ fn kinds(op: Op) -> &'static [Kind] {
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
+        Op::BillingTiers | Op::AdminOrders => &[InvalidInput],
+        Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
+            &[Locked, InvalidInput]
+        }
+        // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
+        Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
+        Op::BillingCodesCreate => &[InvalidInput, Unavailable],
+        Op::BillingOrderResolve => &[InvalidInput, NotFound],
         Op::BackupList | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => &[InvalidInput],
         Op::SessionList => &[Locked, InvalidInput],
         Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
