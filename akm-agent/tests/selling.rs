@@ -268,7 +268,7 @@ fn people_are_reminded_once_by_mail_and_hook_in_their_own_language() {
         },
     );
     shop.customer("silent", BillingContact::default());
-    shop.door.lock_all();
+    shop.door.lock_all(akm_core::protocol::LockReason::Asked);
     shop.job.run().unwrap();
     shop.advance(24);
     shop.job.run().unwrap();
