@@ -98,6 +98,37 @@ join-lead = Your keys will be sealed with your passphrase. Whoever runs this ser
 invitation-hint = If this server asks for one
 setup-lead = This server asks every account for a second factor before anything else.
 
+## Membership
+nav-membership = Membership
+membership-title = Membership
+membership-standing = Where you stand
+keys-of = { $count } of { $most }
+tier-until = Paid until
+tier-paid = paid
+tier-grace = ended, still holds
+tier-yours = yours
+tier-month = a month
+tier-keys =
+    { $count ->
+       [one] { $count } key
+      *[other] { $count } keys
+    }
+tier-keys-any = as many keys as you like
+tier-order = Order
+order-ready = Your order
+order-price = { $price }, paid at the seller's page. What you have is credited when the payment arrives.
+order-go = Go to the order page
+order-held = waits for a human
+order-paid = paid
+order-refunded = refunded
+order-dismissed = dismissed
+redeem-title = Redeem a code
+redeem-code = Code
+redeem = Redeem
+orders-title = Orders
+col-months = Months
+col-price = Price
+
 ## Administration
 nav-admin = Administration
 admin-title = Administration
@@ -352,6 +383,7 @@ done-totp-on = The authenticator counts from now on.
 done-totp-off = Codes are no longer asked for.
 done-session-ended = The session has ended.
 done-account-changed = The account is changed.
+done-redeemed = The code is redeemed.
 done-provider-added = The provider is added.
 done-provider-removed = The provider is gone; its keys stay.
 

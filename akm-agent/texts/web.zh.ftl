@@ -95,6 +95,33 @@ join-lead = 您的密钥将用您的口令加密。服务器的运营者无法�
 invitation-hint = 如果此服务器要求邀请码
 setup-lead = 此服务器要求每个账户先设置第二因素。
 
+## Membership
+nav-membership = 会员
+membership-title = 会员
+membership-standing = 当前状态
+keys-of = 已用 { $count }，上限 { $most }
+tier-until = 有效期至
+tier-paid = 已付费
+tier-grace = 已到期，宽限中
+tier-yours = 当前
+tier-month = 每月
+tier-keys = { $count } 个密钥
+tier-keys-any = 密钥数量不限
+tier-order = 购买
+order-ready = 您的订单
+order-price = { $price }，在商家页面支付。付款到账后即生效。
+order-go = 前往订单页面
+order-held = 等待人工处理
+order-paid = 已付款
+order-refunded = 已退款
+order-dismissed = 已忽略
+redeem-title = 兑换码
+redeem-code = 兑换码
+redeem = 兑换
+orders-title = 订单
+col-months = 月数
+col-price = 价格
+
 ## Administration
 nav-admin = 管理
 admin-title = 管理
@@ -329,6 +356,7 @@ done-totp-on = 身份验证器现已生效。
 done-totp-off = 不再要求验证码。
 done-session-ended = 会话已结束。
 done-account-changed = 账户已更改。
+done-redeemed = 兑换成功。
 done-provider-added = 服务商已添加。
 done-provider-removed = 服务商已删除，其密钥保留。
 

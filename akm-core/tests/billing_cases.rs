@@ -77,7 +77,7 @@ impl Shop {
         let signature = format!("t={at},v1={}", gateway().sign(&at, body.as_bytes()));
         self.bench
             .service()
-            .take_push("gateway", "", "", Some(&signature), sent.as_bytes())
+            .take_push("gateway", "", Some(&signature), sent.as_bytes())
     }
 
     fn good(&self) -> String {
@@ -141,7 +141,6 @@ fn run(case: &serde_json::Value) {
             for _ in 0..2 {
                 let answer = shop.bench.service().take_push(
                     "gateway",
-                    "",
                     "",
                     Some(&signature),
                     good.as_bytes(),
@@ -290,14 +289,14 @@ fn g01_a_forged_push_is_refused_whatever_it_is_signed_with() {
         let answer =
             shop.bench
                 .service()
-                .take_push("gateway", "", "", header.as_deref(), good.as_bytes());
+                .take_push("gateway", "", header.as_deref(), good.as_bytes());
         assert_eq!(answer.status, 400, "{header:?}");
     }
     let huge = vec![b' '; 65 * 1024];
     assert_eq!(
         shop.bench
             .service()
-            .take_push("gateway", "", "", None, &huge)
+            .take_push("gateway", "", None, &huge)
             .status,
         413
     );

@@ -66,6 +66,10 @@ pub(super) async fn answer(
 }
 
 /// What is decided before anything is read of the body or looked up: whether our own page asks.
+#[allow(
+    clippy::result_large_err,
+    reason = "the answer itself, made once, for a request that is refused"
+)]
 fn check(network: &Network, client: &proxies::Client, request: &Request<()>) -> Result<bool, Http> {
     let headers = request.headers();
     let one = |name: &HeaderName| {

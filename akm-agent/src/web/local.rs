@@ -5,7 +5,7 @@
 //! link, on that uid's own session: locked is locked there too, and the page asks for the passphrase.
 //!
 //! Invariants: 127.0.0.1 only, on a port that the system chooses; listening only while there is a link to use or a browser that used
-//! one; peers of other uids are closed unread. Cookies do not know ports, so every other server on 127.0.0.1
+//! one; peers of uids that asked for no link are closed unread. Cookies do not know ports, so every other server on 127.0.0.1
 //! that the person visits would be shown ours: they are bound to a path of random bytes that no other server knows. A link's
 //! token and a browser's cookie are different secrets, compared in constant time. A browser is forgotten after half an hour
 //! without a request, after twelve hours, and when it says so.
@@ -140,6 +140,8 @@ impl Dashboard for Local {
             token,
             caller: Caller {
                 exe: EXE.to_owned(),
+                // The command that asked is gone; nobody can say more of a browser.
+                process: Default::default(),
                 ..caller.clone()
             },
             until: now.saturating_add(LINK_LIFE),
@@ -232,14 +234,11 @@ impl Inner {
         client: SocketAddr,
         door: Arc<DoorTo>,
     ) {
-        let uid = nix::unistd::geteuid().as_raw();
         let server = door.address;
-        let own = desk
-            .blocking(move || peer::belongs_to(uid, client, server))
-            .await;
-        if own != Some(true) {
+        let user = desk.blocking(move || peer::user_of(client, server)).await;
+        let Some(uid) = user.flatten().filter(|uid| self.expects(*uid)) else {
             return;
-        }
+        };
         // Small answers, one behind the other.
         let _ = stream.set_nodelay(true);
         let entry = routes::Entry {
@@ -247,10 +246,19 @@ impl Inner {
             site: &door.site,
             origin: &door.origin,
             base: &door.base,
+            uid,
             doorkeeper: &*self,
         };
         let answer = |request| routes::answer(&entry, request);
         desk.serve(stream, answer).await;
+    }
+
+    /// Whether anybody of this user asked for a link that waits or was used.
+    fn expects(&self, uid: u32) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = state.links.iter().map(|link| &link.caller);
+        let guests = state.guests.iter().map(|guest| &guest.caller);
+        links.chain(guests).any(|caller| caller.uid == uid)
     }
 
     /// 160 bits that nobody guesses, in letters that stand in addresses and cookies.
@@ -264,14 +272,14 @@ impl Inner {
 }
 
 impl routes::Doorkeeper for Inner {
-    fn exchange(&self, token: &Secret) -> Option<Secret> {
+    fn exchange(&self, uid: u32, token: &Secret) -> Option<Secret> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.host.clock.boot();
         state.sweep(now);
         let index = state
             .links
             .iter()
-            .position(|link| link.token.matches(token))?;
+            .position(|link| link.caller.uid == uid && link.token.matches(token))?;
         let caller = state.links.remove(index).caller;
         if state.guests.len() == MAX_GUESTS {
             let quiet = (0..MAX_GUESTS).min_by_key(|index| state.guests[*index].seen);
@@ -287,14 +295,14 @@ impl routes::Doorkeeper for Inner {
         Some(cookie)
     }
 
-    fn caller(&self, cookie: &Secret) -> Option<Caller> {
+    fn caller(&self, uid: u32, cookie: &Secret) -> Option<Caller> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.host.clock.boot();
         state.sweep(now);
         let guest = state
             .guests
             .iter_mut()
-            .find(|guest| guest.cookie.matches(cookie))?;
+            .find(|guest| guest.caller.uid == uid && guest.cookie.matches(cookie))?;
         guest.seen = now;
         Some(guest.caller.clone())
     }

@@ -1,7 +1,7 @@
 //! Whose process is at the other end of a connection on loopback.
 //!
-//! Everybody on a machine may connect to its loopback. Linux says which uid a socket belongs to: of any other than the
-//! agent's own, the connection is closed unread, so that a link or a cookie that somebody else came by (from a list
+//! Everybody on a machine may connect to its loopback. Linux says which uid a socket belongs to: of any other than one
+//! that asked for a link, the connection is closed unread, so that a link or a cookie that somebody else came by (from a list
 //! of processes, from a server of theirs that a browser was led to) opens nothing for them. Where the system does
 //! not say it, nobody is let in by this file: fail closed.
 
@@ -12,8 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 /// Most bytes of the table that are read: some 500,000 sockets.
 const MAX_TABLE: u64 = 64 * 1024 * 1024;
 
-/// Whether the client's socket of this connection is one of `uid`. Reads a file: not for the thread that answers.
-pub(crate) fn belongs_to(uid: u32, client: SocketAddr, server: SocketAddr) -> bool {
+/// The user of the client's socket of this connection; nobody where the system does not say it. Reads a file: not for the
+/// thread that answers.
+pub(crate) fn user_of(client: SocketAddr, server: SocketAddr) -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
         // A client may have made its socket for both families.
@@ -27,13 +28,12 @@ pub(crate) fn belongs_to(uid: u32, client: SocketAddr, server: SocketAddr) -> bo
                     .map_while(Result::ok)
                     .find_map(|line| owner(&line, &wanted))
             })
-            == Some(uid)
     }
     #[cfg(not(target_os = "linux"))]
     {
         // Unverified: such a system has no table, and the token alone decides.
-        let _ = (uid, client, server);
-        true
+        let _ = (client, server);
+        Some(nix::unistd::geteuid().as_raw())
     }
 }
 
@@ -90,11 +90,10 @@ mod tests {
         let (_accepted, peer) = listener.accept().unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
         let own = nix::unistd::geteuid().as_raw();
-        assert!(belongs_to(own, peer, server));
-        assert!(!belongs_to(own + 1, peer, server));
+        assert_eq!(user_of(peer, server), Some(own));
         // No such connection, and one that is gone: nobody's.
         let other = SocketAddr::new(peer.ip(), peer.port() ^ 1);
-        assert!(!belongs_to(own, other, server));
+        assert_eq!(user_of(other, server), None);
     }
 
     #[test]
@@ -104,7 +103,8 @@ mod tests {
         let mapped = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), server.port());
         let _client = TcpStream::connect(mapped).unwrap();
         let (_accepted, peer) = listener.accept().unwrap();
-        assert!(belongs_to(nix::unistd::geteuid().as_raw(), peer, server));
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(user_of(peer, server), Some(own));
     }
 
     #[test]

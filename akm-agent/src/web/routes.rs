@@ -25,10 +25,10 @@ const LANGUAGE: &str = "akm_lang";
 
 /// Who lets browsers in.
 pub(crate) trait Doorkeeper: Sync {
-    /// A cookie for a link's token, once.
-    fn exchange(&self, token: &Secret) -> Option<Secret>;
+    /// A cookie for the token of a link of this uid's, once.
+    fn exchange(&self, uid: u32, token: &Secret) -> Option<Secret>;
     /// Whom a cookie stands for.
-    fn caller(&self, cookie: &Secret) -> Option<Caller>;
+    fn caller(&self, uid: u32, cookie: &Secret) -> Option<Caller>;
     /// Forgets a cookie.
     fn leave(&self, cookie: &Secret);
 }
@@ -39,6 +39,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) site: &'a Site,
     pub(crate) origin: &'a Origin,
     pub(crate) base: &'a str,
+    /// Whose process asks.
+    pub(crate) uid: u32,
     pub(crate) doorkeeper: &'a dyn Doorkeeper,
 }
 
@@ -92,7 +94,7 @@ async fn heard(
     let cookie = cookie(&parts.headers, GUEST).map(|value| Secret::new(value.to_owned()));
     let caller = cookie
         .as_ref()
-        .and_then(|cookie| entry.doorkeeper.caller(cookie));
+        .and_then(|cookie| entry.doorkeeper.caller(entry.uid, cookie));
     let (Some(caller), Some(cookie)) = (caller, cookie) else {
         return Ok(page::no_entry(entry.site, entry.base, words));
     };
@@ -199,7 +201,7 @@ fn shut(visit: &Visit<'_>, ask: &Ask, status: &Status) -> Option<Result<Http>> {
 fn exchange(entry: &Entry<'_>, form: &Form) -> Http {
     let cookie = form
         .secret("token")
-        .and_then(|token| entry.doorkeeper.exchange(&token));
+        .and_then(|token| entry.doorkeeper.exchange(entry.uid, &token));
     let Some(cookie) = cookie else {
         return answer::bare(StatusCode::FORBIDDEN);
     };

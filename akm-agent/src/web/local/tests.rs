@@ -86,6 +86,7 @@ fn caller() -> Caller {
         pid: 11,
         exe: "/usr/bin/akm".into(),
         via: Default::default(),
+        process: Default::default(),
     }
 }
 
@@ -96,42 +97,49 @@ fn a_link_is_good_once_and_for_a_minute() {
     assert!(
         scene
             .door()
-            .exchange(&Secret::new("guess".into()))
+            .exchange(7, &Secret::new("guess".into()))
             .is_none()
     );
-    let cookie = scene.door().exchange(&token).unwrap();
+    let cookie = scene.door().exchange(7, &token).unwrap();
     assert!(!cookie.matches(&token));
-    assert!(scene.door().exchange(&token).is_none(), "a second use");
+    assert!(scene.door().exchange(7, &token).is_none(), "a second use");
     scene.pass(LINK_LIFE.as_secs() - 1);
     let edge = scene.link();
     scene.pass(1);
-    assert!(scene.door().exchange(&late).is_none(), "after a minute");
-    assert!(scene.door().exchange(&edge).is_some());
+    assert!(scene.door().exchange(7, &late).is_none(), "after a minute");
+    assert!(scene.door().exchange(7, &edge).is_some());
     // It acts for who asked for the link.
-    let who = scene.door().caller(&cookie).unwrap();
+    let who = scene.door().caller(7, &cookie).unwrap();
     assert_eq!((who.uid, who.pid, who.exe.as_str()), (7, 11, EXE));
+    assert!(
+        scene.door().caller(8, &cookie).is_none(),
+        "another user's browser"
+    );
     // A link's token is no cookie, and a cookie no link's token.
-    assert!(scene.door().caller(&edge).is_none());
-    assert!(scene.door().exchange(&cookie).is_none());
+    assert!(scene.door().caller(7, &edge).is_none());
+    assert!(scene.door().exchange(7, &cookie).is_none());
 }
 
 #[test]
 fn a_browser_is_forgotten_when_it_is_quiet_after_a_day_and_when_it_leaves() {
     let scene = Scene::new();
-    let enter = || scene.door().exchange(&scene.link()).unwrap();
+    let enter = || scene.door().exchange(7, &scene.link()).unwrap();
     let (quiet, busy, leaving) = (enter(), enter(), enter());
     scene.pass(IDLE.as_secs() - 1);
-    assert!(scene.door().caller(&busy).is_some());
-    assert!(scene.door().caller(&leaving).is_some());
+    assert!(scene.door().caller(7, &busy).is_some());
+    assert!(scene.door().caller(7, &leaving).is_some());
     scene.door().leave(&leaving);
-    assert!(scene.door().caller(&leaving).is_none());
+    assert!(scene.door().caller(7, &leaving).is_none());
     scene.pass(1);
-    assert!(scene.door().caller(&quiet).is_none());
+    assert!(scene.door().caller(7, &quiet).is_none());
     for _ in 0..(STAY.as_secs() / (IDLE.as_secs() / 2)) {
-        scene.door().caller(&busy);
+        scene.door().caller(7, &busy);
         scene.pass(IDLE.as_secs() / 2);
     }
-    assert!(scene.door().caller(&busy).is_none(), "busy, but too long");
+    assert!(
+        scene.door().caller(7, &busy).is_none(),
+        "busy, but too long"
+    );
     assert!(scene.door().is_over());
 }
 
@@ -149,7 +157,7 @@ fn the_listener_ends_with_the_last_that_is_wanted_and_the_next_has_another_addre
         address(&scene).is_none(),
         "nothing listens before it is asked for"
     );
-    let cookie = scene.door().exchange(&scene.link()).unwrap();
+    let cookie = scene.door().exchange(7, &scene.link()).unwrap();
     let first = address(&scene).unwrap();
     assert!(!scene.door().is_over());
     scene.link();
@@ -170,13 +178,13 @@ fn links_and_browsers_are_bounded() {
     for _ in 0..MAX_LINKS {
         scene.link();
     }
-    assert!(scene.door().exchange(&first).is_none());
+    assert!(scene.door().exchange(7, &first).is_none());
     let cookies: Vec<_> = (0..=MAX_GUESTS)
         .map(|_| {
             scene.pass(1);
-            scene.door().exchange(&scene.link()).unwrap()
+            scene.door().exchange(7, &scene.link()).unwrap()
         })
         .collect();
-    assert!(scene.door().caller(&cookies[0]).is_none());
-    assert!(scene.door().caller(&cookies[MAX_GUESTS]).is_some());
+    assert!(scene.door().caller(7, &cookies[0]).is_none());
+    assert!(scene.door().caller(7, &cookies[MAX_GUESTS]).is_some());
 }

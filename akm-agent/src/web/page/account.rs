@@ -23,6 +23,7 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
     let body = html! {
         (heading(&title, "", &html! {}))
         div.columns {
+            div.stack {
             section.panel {
                 h2 { (say!(words, "session-title")) }
                 dl.facts {
@@ -53,14 +54,6 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                 }
             }
             section.panel {
-                h2 { (say!(words, "passphrase-title")) }
-                form.form method="post" action=(page.path("account/passphrase")) data-busy {
-                    (passphrase_field(words, "passphrase"))
-                    (new_passphrase_fields(words, fault))
-                    div.buttons { button.primary type="submit" { (say!(words, "passphrase-change")) } }
-                }
-            }
-            section.panel {
                 h2 { (say!(words, "totp-title")) }
                 p { (say!(words, "totp-lead")) }
                 (stepped_up(page, "account/totp", "totp-passphrase", &say!(words, "totp-enable")))
@@ -70,12 +63,22 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                     (stepped_up(page, "account/totp/off", "off-passphrase", &say!(words, "totp-off")))
                 }
             }
+            section.panel { h2 { (say!(words, "export-title")) } (export::form(page)) }
+            }
+            div.stack {
+            section.panel {
+                h2 { (say!(words, "passphrase-title")) }
+                form.form method="post" action=(page.path("account/passphrase")) data-busy {
+                    (passphrase_field(words, "passphrase"))
+                    (new_passphrase_fields(words, fault))
+                    div.buttons { button.primary type="submit" { (say!(words, "passphrase-change")) } }
+                }
+            }
             section.panel {
                 h2 { (say!(words, "codes-title")) }
                 p { (say!(words, "codes-lead")) }
                 (stepped_up(page, "account/codes", "codes-passphrase", &say!(words, "codes-new")))
             }
-            section.panel { h2 { (say!(words, "export-title")) } (export::form(page)) }
             section.panel {
                 h2 { (say!(words, "sessions-title")) }
                 ul.versions { @for session in &sessions { (one_session(page, session)) } }
@@ -84,6 +87,7 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                         button type="submit" { (say!(words, "sessions-end-others")) }
                     }
                 }
+            }
             }
         }
     };

@@ -1,10 +1,9 @@
 //! One key: what is known of it, its secret for a moment, its test.
 
-use akm_core::Secret;
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{History, Key, KeyGet, KeyHistory, KeyShow, KeyStatus, ProviderTest};
 use maud::{Markup, html};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::super::answer::{self, Http};
 use super::super::form::{Form, query};
@@ -56,10 +55,14 @@ pub(super) async fn show(page: &Page<'_>, name: &str, fault: Option<&Error>) -> 
             p.test-detail data-detail {}
         }
         div.columns {
-            section.panel { h2 { (say!(words, "facts-title")) } (facts(page, &key)) }
-            section.panel { h2 { (say!(words, "edit-title")) } (key_change::edit_form(page, &key, fault)) }
-            section.panel { h2 { (say!(words, "rotate-title")) } (key_change::rotate_form(page, &key)) (versions(page, &history)) }
-            section.panel.danger { h2 { (say!(words, "danger-title")) } (key_change::danger(page, &key)) }
+            div.stack {
+                section.panel { h2 { (say!(words, "facts-title")) } (facts(page, &key)) }
+                section.panel { h2 { (say!(words, "rotate-title")) } (key_change::rotate_form(page, &key)) (versions(page, &history)) }
+            }
+            div.stack {
+                section.panel { h2 { (say!(words, "edit-title")) } (key_change::edit_form(page, &key, fault)) }
+                section.panel.danger { h2 { (say!(words, "danger-title")) } (key_change::danger(page, &key)) }
+            }
         }
     };
     Ok(page.show(Section::Keys, &key.name, fault, &body))
@@ -121,17 +124,6 @@ fn versions(page: &Page<'_>, history: &History) -> Markup {
     }
 }
 
-/// The plaintext, for the script that shows or copies it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(serialize_with = "plaintext")]
-    secret: &'a Secret,
-}
-
-fn plaintext<S: Serializer>(secret: &&Secret, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(secret.expose())
-}
-
 /// The secret of the one key that a form names.
 pub(super) async fn secret(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     // To a script alone: a form that another page submits would leave it in a window.
@@ -147,9 +139,7 @@ pub(super) async fn secret(page: &Page<'_>, ask: &Ask) -> Result<Http> {
             version: None,
         })
         .await?;
-    Ok(answer::json(&Shown {
-        secret: &got.secret,
-    }))
+    Ok(answer::json(&got))
 }
 
 /// Tests a key: for a script what came of it, for a form the key's page.

@@ -13,6 +13,7 @@ mod key;
 mod key_change;
 mod keys;
 mod log;
+mod membership;
 pub(super) mod session;
 
 use akm_core::error::{Error, Kind, Result};
@@ -50,6 +51,7 @@ const DONE: &[&str] = &[
     "totp-off",
     "session-ended",
     "account-changed",
+    "redeemed",
     "provider-added",
     "provider-removed",
 ];
@@ -81,6 +83,9 @@ impl<'a> Page<'a> {
     /// The parts of the dashboard that are this account's to see.
     fn rooms(&self) -> Vec<Section> {
         let mut rooms = Section::EVERYBODY.to_vec();
+        if self.visit.is_hosted() {
+            rooms.push(Section::Membership);
+        }
         if self.role == Role::Admin {
             rooms.push(Section::Admin);
         }
@@ -176,6 +181,9 @@ pub(super) async fn route(
         (true, "account/totp/confirm") => account::confirm(page, ask).await?,
         (true, "account/totp/off") => account::totp_off(page, ask).await?,
         (true, "account/sessions") => account::end_sessions(page, ask).await?,
+        (false, "membership") => membership::show(page, None).await?,
+        (true, "membership/order") => membership::order(page, ask).await?,
+        (true, "membership/redeem") => membership::redeem(page, ask).await?,
         (false, "admin") => admin::show(page, None).await?,
         (true, "admin/account") => admin::change(page, ask).await?,
         (true, "admin/invite") => admin::invite(page, ask).await?,

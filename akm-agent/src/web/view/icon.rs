@@ -6,8 +6,10 @@ use maud::{Markup, html};
 pub(crate) fn icon(name: &str) -> Markup {
     let strokes: &[&str] = match name {
         "key" => &[
-            "M14.5 9.5a4.5 4.5 0 1 1-4.2 6.1L3 19v2h4v-2h2v-2h2l1.3-1.3",
-            "M16 12.5v.01",
+            "M8 16.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9Z",
+            "M12.5 12H22",
+            "M18 12v4",
+            "M22 12v3",
         ],
         "layers" => &["M12 3 3 8l9 5 9-5-9-5Z", "M3 13l9 5 9-5"],
         "chart" => &["M4 20V10", "M10 20V4", "M16 20v-7", "M22 20H2"],

@@ -34,6 +34,7 @@ pub(super) enum Section {
     Activity,
     Log,
     Account,
+    Membership,
     Admin,
 }
 
@@ -55,6 +56,7 @@ impl Section {
             Section::Activity => ("activity", "chart", say!(words, "nav-activity")),
             Section::Log => ("log", "list", say!(words, "nav-log")),
             Section::Account => ("account", "user", say!(words, "nav-account")),
+            Section::Membership => ("membership", "coin", say!(words, "nav-membership")),
             Section::Admin => ("admin", "shield", say!(words, "nav-admin")),
         }
     }

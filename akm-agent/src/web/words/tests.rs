@@ -93,8 +93,10 @@ fn every_token_of_the_contract_has_a_word() {
         expires_at: some(),
         env: some(),
         low_balance: some(),
+        lifetime_s: None,
         team: some(),
         use_only: Some(true),
+        confirm: None,
         base_url: some(),
     });
     named.extend(fields(&KeyUpdate {
