@@ -17,6 +17,12 @@
 //! timeout_s = 30
 //! [tests]
 //! daily = true                 # test every key once a day while its account is open; off if absent
+//! [confirm]
+//! timeout_s = 45               # of a question whether a key may be handed out; silence is a no
+//! [callers]
+//! agents = ["my-bot"]          # more programs that run what a model wrote (data/callers.toml has the built-in ones)
+//! sandboxes = ["my-jail"]
+//! ignore = ["snap"]            # ids of the built-in list that do not count
 //! ```
 
 use std::fs::File;
@@ -30,6 +36,7 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::provider;
 use toml::{Table, Value};
 
+use crate::caller::Extra;
 use crate::lifetime::Lifetime;
 
 /// Largest file that is read.
@@ -52,6 +59,10 @@ pub struct Config {
     pub outbound: Outbound,
     /// Whether keys are tested once a day by themselves.
     pub daily_tests: bool,
+    /// Programs that callers may come from, beside the built-in list.
+    pub callers: Extra,
+    /// Seconds that a person may take to confirm.
+    pub confirm_timeout_s: Option<u64>,
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -169,6 +180,19 @@ impl Config {
                             .as_bool()
                             .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
                     }
+                    ("confirm", "timeout_s") => {
+                        config.confirm_timeout_s =
+                            Some(number(&value, "confirm.timeout_s", 1..=MAX_TIMEOUT_S)?);
+                    }
+                    ("callers", "agents") => {
+                        config.callers.agents = names(&value, "callers.agents")?;
+                    }
+                    ("callers", "sandboxes") => {
+                        config.callers.sandboxes = names(&value, "callers.sandboxes")?;
+                    }
+                    ("callers", "ignore") => {
+                        config.callers.ignore = names(&value, "callers.ignore")?;
+                    }
                     _ => return Err(unknown()),
                 }
             }
@@ -215,6 +239,16 @@ fn string(value: &Value, key: &'static str) -> Result<String> {
     }
 }
 
+/// Names of programs: few and short.
+fn names(value: &Value, key: &'static str) -> Result<Vec<String>> {
+    const MOST: usize = 64;
+    let list = value.as_array().filter(|list| list.len() <= MOST);
+    let list = list.ok_or_else(|| wrong_type().with_field(key))?;
+    list.iter()
+        .map(|name| string(name, key))
+        .collect::<Result<_>>()
+}
+
 const fn bad(message: &'static str) -> Error {
     Error::new(Kind::InvalidInput, message)
 }
@@ -225,7 +259,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s and tests.daily",
+        "known are agent.lifetime, agent.group, agent.paths, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
     )
 }
 
@@ -238,7 +272,8 @@ mod tests {
     fn reads_every_key() {
         let config = Config::parse(
             "[agent]\nlifetime = \"8h\"\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\n[limits]\nkeys_per_account = 10\n\
-             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n",
+             [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
+             [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
@@ -252,6 +287,9 @@ mod tests {
         assert_eq!(config.outbound.proxy.as_deref(), Some("http://p:1"));
         assert_eq!(config.outbound.timeout_s, Some(5));
         assert!(config.daily_tests);
+        assert_eq!(config.confirm_timeout_s, Some(9));
+        assert_eq!(config.callers.agents, ["bot"]);
+        assert_eq!(config.callers.ignore, ["snap"]);
         assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
@@ -277,6 +315,9 @@ mod tests {
             ("[outbound]\ntimeout_s = 0", Some("outbound.timeout_s")),
             ("[outbound]\ntimeout_s = 51", Some("outbound.timeout_s")),
             ("[tests]\ndaily = \"canary\"", Some("tests.daily")),
+            ("[confirm]\ntimeout_s = 51", Some("confirm.timeout_s")),
+            ("[callers]\nagents = \"canary\"", Some("callers.agents")),
+            ("[callers]\nignore = [7]", Some("callers.ignore")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

@@ -29,6 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clipboard::{self, Helpers};
 use crate::config::Config;
+use crate::confirm::{self, People};
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
@@ -175,6 +176,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         directory = Directory::Given;
     }
     let config = Config::load(&places.config)?;
+    crate::caller::configure(&config.callers)?;
     let vault_dir = places
         .vault
         .parent()
@@ -238,7 +240,30 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
             .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
         outbound: config.outbound(),
     })
-    .map(|service| Arc::new(service.with_clipboard(Arc::new(Helpers::default()))))
+    .map(|service| {
+        Arc::new(
+            service
+                .with_clipboard(Arc::new(Helpers::default()))
+                .with_callers(Arc::new(people(config))),
+        )
+    })
+}
+
+/// Who is asked about a key that wants confirmation.
+fn people(config: &Config) -> People {
+    let named = std::env::var_os("AKM_ASKPASS").filter(|path| !path.is_empty());
+    let askpass = named.and_then(|path| match confirm::askpass(Path::new(&path)) {
+        Ok(program) => Some(program),
+        Err(error) => {
+            // Without it the terminal is left, or nobody, which is a no.
+            report(&error);
+            None
+        }
+    });
+    let patience = config
+        .confirm_timeout_s
+        .map_or(confirm::PATIENCE, Duration::from_secs);
+    People::new(askpass, patience)
 }
 
 /// Which files it needs from here on.

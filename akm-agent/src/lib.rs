@@ -2,7 +2,7 @@
 //! as the agent.
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
-//! [`socket`] and [`server`]; [`caller`] says who asks; [`jobs`] is what the agent does by itself; [`lifetime`] is
+//! [`socket`] and [`server`]; [`caller`] says who asks, [`confirm`] asks a person about it; [`jobs`] is what the agent does by itself; [`lifetime`] is
 //! how long a session lasts; `sandbox` is what the agent may still do; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
@@ -12,6 +12,7 @@ pub mod caller;
 pub mod cli;
 pub mod clipboard;
 pub mod config;
+pub mod confirm;
 pub mod daemon;
 pub mod harden;
 pub mod jobs;

@@ -58,7 +58,10 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most header lines.
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
-const MAX_SLOW: usize = 96;
+const MAX_SLOW: usize = 120;
+/// Of these, for quick operations that turned out not to be: they read a file, or wait for a person. More than there are
+/// questions, so that nobody waits behind those.
+const MAX_ASKING: usize = akm_core::service::MAX_QUESTIONS + 8;
 /// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
 const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
@@ -97,6 +100,7 @@ struct Shared {
     jobs: Notify,
     /// Whether an operation ran since events were last folded.
     dirty: AtomicBool,
+    asking: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     deriving: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
@@ -130,6 +134,7 @@ impl Server {
                 sessions: Notify::new(),
                 jobs: Notify::new(),
                 dirty: AtomicBool::new(false),
+                asking: Arc::new(Semaphore::new(MAX_ASKING)),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),

@@ -65,6 +65,7 @@ fn home(server: &ProviderServer) -> Home {
             expires_at: None,
             env: None,
             use_only: None,
+            confirm: None,
             base_url: Some(format!("http://127.0.0.1:{}", server.port())),
             low_balance: None,
             team: None,

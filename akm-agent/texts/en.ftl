@@ -166,6 +166,7 @@ field-model = model
 field-categories = categories
 field-variable = variable
 field-use-only = use only
+field-confirm = asks each time
 field-address = address
 field-created = created
 field-changed = changed
@@ -560,3 +561,45 @@ rekey-done = the account has new keys; { $keys ->
 rekey-progress = under way: { $done } of { $total }
 field-rekey = rekey
 hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock
+
+## Questions of the agent: may this program have a key?
+
+confirm-question = akm: may this program have { $key }?
+confirm-operation = {"  "}wants:      { $op }
+confirm-program = {"  "}program:    { $program }
+confirm-script = {"  "}script:     { $script }
+confirm-directory = {"  "}directory:  { $directory }
+confirm-parents = {"  "}started by: { $parents }
+confirm-known = {"  "}known as:   { $names }
+confirm-container = {"  "}container:  { $name }
+confirm-traced = {"  "}warning:    a debugger holds the program
+confirm-environment = {"  "}warning:    a variable of its environment loads code into the program
+confirm-namespace = {"  "}warning:    the program lives in a user namespace of its own
+confirm-unreadable = {"  "}warning:    the program cannot be looked at
+confirm-because-key = {"  "}reason:     the key is confirmed at each use
+confirm-because-policy = {"  "}reason:     no grant covers the program
+confirm-because-learning = {"  "}reason:     first use; a yes grants it the key from now on
+confirm-unknown = unknown
+confirm-inline = code that is in no file
+confirm-answer-askpass = Answer yes, or yes and a time: yes 10m
+confirm-answer-terminal = yes, yes 10m (the same for ten minutes), or no:{" "}
+confirm-too-late = nobody answered in time: that is a no
+
+## Grants and policies
+
+granted = { $what } is granted to { $who }
+grant-removed = { $what } is no longer granted to { $who }
+no-grants = no grants
+every-key = every key
+grant-learns = (asks at the first use)
+grant-under = under { $directory }
+grant-via = below { $name }
+hint-grant-any-script = this grant is good for every script of the program; --script names one
+hint-grant-open = the policy is open, so every program may have the key anyway: run akm policy set ask, or granted
+col-id = ID
+field-policy = programs
+field-policy-agents = below coding agents
+field-policy-sandboxes = below sandboxes
+policy-open = open: any program of yours may
+policy-ask = ask: a person is asked
+policy-granted = granted: only with a grant

@@ -150,6 +150,7 @@ field-model = 模型
 field-categories = 分类
 field-variable = 环境变量
 field-use-only = 仅供使用
+field-confirm = 每次询问
 field-address = 地址
 field-created = 创建时间
 field-changed = 修改时间
@@ -534,3 +535,45 @@ rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们
 rekey-progress = 进行中：{ $done } / { $total }
 field-rekey = 换钥
 hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续
+
+## agent 的询问：是否允许该程序取用密钥？
+
+confirm-question = akm：是否允许该程序取用 { $key }？
+confirm-operation = {"  "}操作：    { $op }
+confirm-program = {"  "}程序：    { $program }
+confirm-script = {"  "}脚本：    { $script }
+confirm-directory = {"  "}目录：    { $directory }
+confirm-parents = {"  "}启动自：  { $parents }
+confirm-known = {"  "}已知为：  { $names }
+confirm-container = {"  "}容器：    { $name }
+confirm-traced = {"  "}警告：    有调试器控制着该程序
+confirm-environment = {"  "}警告：    其环境变量会向该程序加载代码
+confirm-namespace = {"  "}警告：    该程序位于自建的用户命名空间中
+confirm-unreadable = {"  "}警告：    无法查看该程序
+confirm-because-key = {"  "}原因：    该密钥每次使用都需确认
+confirm-because-policy = {"  "}原因：    没有授权涵盖该程序
+confirm-because-learning = {"  "}原因：    首次使用；回答 yes 后将授权该程序取用此密钥
+confirm-unknown = 未知
+confirm-inline = 不在文件中的代码
+confirm-answer-askpass = 请回答 yes，或 yes 加时长：yes 10m
+confirm-answer-terminal = yes、yes 10m（十分钟内同样允许）或 no：{" "}
+confirm-too-late = 未及时得到回答，视为不允许
+
+## 授权与策略
+
+granted = 已授权：{ $who } 可取用 { $what }
+grant-removed = 已收回：{ $who } 不再可取用 { $what }
+no-grants = 没有授权
+every-key = 所有密钥
+grant-learns = （首次使用时询问）
+grant-under = 位于 { $directory } 之下
+grant-via = 经由 { $name }
+hint-grant-any-script = 该授权对此程序的任何脚本都有效；用 --script 可限定一个脚本
+hint-grant-open = 当前策略为 open，任何程序本来就能取用：请运行 akm policy set ask 或 granted
+col-id = 编号
+field-policy = 一般程序
+field-policy-agents = 编码代理之下
+field-policy-sandboxes = 沙箱之下
+policy-open = open：您的任何程序都可取用
+policy-ask = ask：询问用户
+policy-granted = granted：仅限有授权的程序

@@ -118,6 +118,7 @@ fn fill(home: &Path, size: usize) {
                 expires_at: None,
                 env: None,
                 use_only: false,
+                confirm: false,
                 base_url: None,
                 destinations: destinations.clone(),
             })
@@ -270,6 +271,7 @@ fn call(service: &Service, op: Op, body: &str) {
         uid: 1000,
         pid: 1,
         exe: "/usr/bin/python3.11".to_owned(),
+        process: Default::default(),
     };
     service.call(&caller, request).unwrap().to_json().unwrap();
 }

@@ -77,3 +77,24 @@ pub fn x25519_pair(random: &dyn Random) -> (LockedKey, [u8; 32]) {
     let public = primitives::x25519_public(&private);
     (private, public)
 }
+
+/// The plain SHA-256 of what a reader holds (FIPS 180-4), as `sha256sum` prints it. None past `most` bytes.
+pub fn digest_of(reader: &mut dyn std::io::Read, most: u64) -> std::io::Result<Option<[u8; 32]>> {
+    let mut digest = primitives::Sha256::new();
+    let mut piece = [0; 16 * 1024];
+    let mut total = 0;
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(Some(digest.finish())),
+            Ok(count) => {
+                total += count as u64;
+                if total > most {
+                    return Ok(None);
+                }
+                digest.update(&piece[..count]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

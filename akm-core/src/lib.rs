@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `caller`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -21,6 +21,8 @@ pub mod secret;
 pub mod audit;
 #[cfg(feature = "vault")]
 pub mod backup;
+#[cfg(feature = "vault")]
+pub mod caller;
 #[cfg(feature = "vault")]
 pub mod clipboard;
 #[cfg(feature = "vault")]

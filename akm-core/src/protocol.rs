@@ -22,6 +22,7 @@ mod catalogue;
 mod codec;
 mod copy;
 mod custom;
+mod grant;
 mod key;
 mod keyfile;
 #[cfg(feature = "openapi")]
@@ -40,6 +41,7 @@ pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
+pub use grant::*;
 pub use key::*;
 pub use keyfile::*;
 pub use test::*;
@@ -239,6 +241,16 @@ operations! {
     KeyRemove, "key.remove" => KeyResult, Session, Audited, Store, [];
     /// Lists a key's versions, without their secrets.
     KeyHistory, "key.history" => History, Session, Unaudited, Store, [Repeatable];
+    /// Says what holds for callers that no grant covers.
+    PolicyShow, "policy.show" => PolicyState, Session, Unaudited, Store, [Repeatable];
+    /// Changes what holds for callers that no grant covers.
+    PolicySet, "policy.set" => PolicyState, Session, Audited, Store, [Credential];
+    /// Lets callers have keys.
+    GrantAdd, "grant.add" => GrantResult, Session, Audited, Deriving, [Credential];
+    /// Lists what callers may do.
+    GrantList, "grant.list" => Grants, Session, Unaudited, Store, [Repeatable];
+    /// Takes a grant back.
+    GrantRemove, "grant.remove" => GrantResult, Session, Audited, Store, [];
     /// Hands out all keys of the account as a file, a piece at a time.
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.

@@ -489,6 +489,7 @@ fn a06_a_deleted_row_is_found_by_the_check_of_all_rows() {
             expires_at: None,
             env: None,
             use_only: false,
+            confirm: false,
             base_url: None,
             low_balance: None,
             team: None,

@@ -289,6 +289,7 @@ fn fill(bench: &mut Bench, count: usize) {
                 expires_at: None,
                 env: None,
                 use_only: false,
+                confirm: false,
                 base_url: None,
                 low_balance: None,
                 team: None,

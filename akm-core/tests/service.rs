@@ -79,6 +79,11 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::ProviderAdd, r#"{"record":{}}"#),
         (Op::ProviderShow, r#"{"name":"openai"}"#),
         (Op::ProviderRemove, r#"{"name":"mine"}"#),
+        (Op::PolicyShow, "{}"),
+        (Op::PolicySet, "{}"),
+        (Op::GrantAdd, r#"{"passphrase":"x"}"#),
+        (Op::GrantList, "{}"),
+        (Op::GrantRemove, r#"{"id":"00"}"#),
         (Op::VaultExport, r#"{"seal":"a"}"#),
         (
             Op::VaultImport,

@@ -30,6 +30,7 @@ fn row(name: &str, value: &str) -> KeyRow {
         low_balance: None,
         team: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }

@@ -45,6 +45,9 @@ pub(crate) struct Add {
     /// Never hand the secret out; only use it
     #[arg(long)]
     use_only: bool,
+    /// Ask a person each time before the secret is handed out
+    #[arg(long)]
+    confirm: bool,
     /// Where the provider is reached, if not at its standard address
     #[arg(long, value_name = "U")]
     base_url: Option<String>,
@@ -72,6 +75,7 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
         low_balance: args.low_balance,
         team: args.team,
         use_only: args.use_only.then_some(true),
+        confirm: args.confirm.then_some(true),
         base_url: args.base_url,
     })?;
     if !args.test {
@@ -156,6 +160,9 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("field-tested", tested),
         ("field-expires", or_dash(key.expires_at)),
     ];
+    if key.confirm {
+        fields.push(("field-confirm", output::yes_or_no(true)));
+    }
     if key.low_balance.is_some() {
         fields.push(("field-low-balance", or_dash(key.low_balance)));
     }
@@ -194,9 +201,10 @@ impl From<Settable> for KeyStatus {
 #[command(
     group(ArgGroup::new("change").required(true).multiple(true).args([
         "model", "categories", "notes", "expires", "env", "low_balance", "team", "use_only", "no_use_only",
+        "confirm", "no_confirm",
         "base_url", "status",
     ])),
-    after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only asks for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
+    after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only and --no-confirm ask for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
 )]
 pub(crate) struct Edit {
     /// provider/label; a provider alone is its default key
@@ -228,6 +236,12 @@ pub(crate) struct Edit {
     /// Hand the secret out again; asks for the passphrase
     #[arg(long)]
     no_use_only: bool,
+    /// Ask a person each time before the secret is handed out
+    #[arg(long, conflicts_with = "no_confirm")]
+    confirm: bool,
+    /// Hand the secret out without asking; asks for the passphrase once
+    #[arg(long)]
+    no_confirm: bool,
     /// Where the provider is reached; asks for the secret again
     #[arg(long, value_name = "U")]
     base_url: Option<String>,
@@ -243,14 +257,15 @@ pub(crate) struct Edit {
 pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &args.secret)?;
     let needs_secret = args.base_url.is_some();
-    if args.no_use_only {
+    let needs_passphrase = args.no_use_only || args.no_confirm;
+    if needs_passphrase {
         asker.require_passphrase()?;
     }
     if needs_secret {
         asker.require_secret()?;
     }
     let mut client = connect()?;
-    let passphrase = match args.no_use_only {
+    let passphrase = match needs_passphrase {
         true => Some(asker.passphrase(&text!("ask-passphrase"))?),
         false => None,
     };
@@ -258,11 +273,13 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         true => Some(asker.secret(&text!("ask-secret"))?),
         false => None,
     };
-    let use_only = match (args.use_only, args.no_use_only) {
+    let switched = |on: bool, off: bool| match (on, off) {
         (true, _) => Some(true),
         (_, true) => Some(false),
         _ => None,
     };
+    let use_only = switched(args.use_only, args.no_use_only);
+    let confirm = switched(args.confirm, args.no_confirm);
     let edited = client.call(&KeyUpdate {
         name: args.name,
         new_name: None,
@@ -277,6 +294,7 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         low_balance: args.low_balance,
         team: args.team,
         use_only,
+        confirm,
         base_url: args.base_url,
         status: args.status.map(KeyStatus::from),
         passphrase,

@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod env;
 mod export;
+mod grant;
 mod import;
 mod init;
 mod inject;
@@ -35,7 +36,7 @@ mod provider;
 mod reference;
 mod run;
 mod session;
-mod text;
+pub(crate) mod text;
 mod totp;
 mod usage;
 mod vault;
@@ -137,6 +138,10 @@ enum Command {
     Backup(backup::Backup),
     /// New keys for the account, under which everything is sealed again
     Vault(vault::Vault),
+    /// Which program may have which key
+    Grant(grant::Grant),
+    /// What holds for programs that no grant covers
+    Policy(grant::PolicyArgs),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
     /// Accounts in this vault
@@ -283,6 +288,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Import(args) => import::import(&args, json),
         Command::Backup(args) => backup::backup(args, json),
         Command::Vault(args) => vault::vault(args, json),
+        Command::Grant(args) => grant::grant(args, json),
+        Command::Policy(args) => grant::policy(args, json),
         Command::Totp(args) => totp::totp(args, json),
         Command::Account(args) => account::account(args, json),
         Command::Agent(args) => agent::agent(args, json),

@@ -95,7 +95,8 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         // A lock waits behind nothing.
         Cost::Store if op.is(Mark::EndsSession) => None,
         Cost::Store if derives(&request) => Some(&shared.deriving),
-        Cost::Quick | Cost::Store => Some(&shared.storing),
+        Cost::Quick => Some(&shared.asking),
+        Cost::Store => Some(&shared.storing),
         Cost::Deriving => Some(&shared.deriving),
         Cost::Outbound => Some(&shared.outbound),
     };
@@ -131,7 +132,11 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
 
 /// Whether this request derives a key although others of its operation do not.
 fn derives(request: &Request) -> bool {
-    matches!(request, Request::KeyUpdate(update) if update.passphrase.is_some())
+    match request {
+        Request::KeyUpdate(update) => update.passphrase.is_some(),
+        Request::PolicySet(set) => set.passphrase.is_some(),
+        _ => false,
+    }
 }
 
 /// The whole body, or the refusal.

@@ -5,6 +5,7 @@
 //! stands in it only by being the chain; everything else is a literal of this program or was read from
 //! the kernel. The sealed part has one layout, padded so that its length tells little about the name.
 
+use crate::caller::Witness;
 use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
 use crate::protocol::Op;
@@ -31,6 +32,8 @@ pub struct Caller {
     pub pid: i32,
     /// Path of the executable, as far as it could be read; an event keeps the first [`MAX_EXE`] bytes.
     pub exe: String,
+    /// What else can be said of the process, by whoever sees it; no part of an event.
+    pub process: Witness,
 }
 
 /// How an operation ended.
@@ -134,6 +137,7 @@ fn parse_detail(plain: &[u8]) -> Option<Detail> {
             uid: u32::from_le_bytes(*uid),
             pid: i32::from_le_bytes(*pid),
             exe: std::str::from_utf8(exe).ok()?.to_owned(),
+            process: Default::default(),
         },
     })
 }
@@ -164,6 +168,7 @@ mod tests {
             uid: u32::MAX,
             pid: i32::MIN,
             exe: "ä".repeat(MAX_EXE),
+            process: Default::default(),
         };
         let detail = round(Some(&name), &caller);
         assert_eq!(detail.key.as_deref(), Some(longest.as_str()));
@@ -180,6 +185,7 @@ mod tests {
                 uid: 0,
                 pid: 0,
                 exe: "x".repeat(exe),
+                process: Default::default(),
             };
             encode_detail(None, &caller, &mut plain);
             plain.len()
@@ -191,7 +197,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_sealed_part_comes_back(uid: u32, pid: i32, exe in ".{0,200}", label in "[a-z]{0,20}") {
-            let caller = Caller { uid, pid, exe };
+            let caller = Caller { uid, pid, exe, process: Default::default() };
             let key = KeyName::parse(&format!("openai/{label}"), "name").ok();
             let detail = round(key.as_ref(), &caller);
             prop_assert_eq!(detail.key, key.map(|key| key.to_string()));

@@ -315,6 +315,7 @@ impl Audit {
             uid: nix::unistd::geteuid().as_raw(),
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
+            process: Default::default(),
         };
         let report =
             |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);

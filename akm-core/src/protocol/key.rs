@@ -39,6 +39,9 @@ wire! {
         /// Never hand the secret out; only use it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Ask a person each time before it is handed out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
@@ -72,6 +75,9 @@ wire! {
         team: Option<String>,
         /// Whether it is only ever used, never handed out.
         use_only: bool,
+        /// Whether a person is asked each time before it is handed out.
+        #[serde(default)]
+        confirm: bool,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
@@ -242,6 +248,9 @@ wire! {
         /// Setting is free; clearing needs `passphrase`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Setting is free; clearing needs `passphrase`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Another address needs `secret` again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,

@@ -99,6 +99,9 @@ wire! {
         /// Whether it is only ever used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Whether a person is asked each time before it is handed out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
         /// Where the provider is reached, if not at its standard address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,

@@ -102,18 +102,22 @@ impl Service {
         caller: &crate::audit::Caller,
         request: &ProviderBalance,
     ) -> Result<BalanceResult> {
+        use super::access::{Gate, pass};
         use super::custom::Known;
         use crate::name::KeyName;
         use crate::provider::{BalanceOf, Destinations};
+        use crate::vault::Use;
         let (name, record, secret, known) =
-            self.open_session(caller, crate::protocol::Op::ProviderBalance, |asked| {
+            self.asking(caller, crate::protocol::Op::ProviderBalance, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record.terms())?;
+                let terms = opened.record.terms();
+                self.check_usable(&terms)?;
+                pass!(self.may(asked, &terms, &name, Use::Use)?);
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;
-                Ok((name, opened.record, secret, known))
+                Ok(Gate::Done((name, opened.record, secret, known)))
             })?;
         let destinations = Destinations::decode(&record.destinations)?;
         let now = self.host.clock.now();

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::protocol::{Copied, KeyCopy, KeyGet, Op};
 
 use super::Service;
+use super::access::{Gate, pass};
 
 impl Service {
     /// Lets keys be copied to a clipboard, which is taken back when a session ends.
@@ -29,7 +30,7 @@ impl Service {
 
     pub(super) fn copy_key(&self, caller: &Caller, request: KeyCopy) -> Result<Copied> {
         let (clipboard, target, clear_after, key, seen) =
-            self.open_session(caller, Op::KeyCopy, |asked| {
+            self.asking(caller, Op::KeyCopy, |asked| {
                 let target = Target::parse(&request)?;
                 let clear_after = clipboard::clear_after(&request)?;
                 // Refused for the key's sake before anything else is, in every program alike.
@@ -42,9 +43,9 @@ impl Service {
                     name: request.name.clone(),
                     version: None,
                 };
-                let key = self.get_key(asked, &get)?;
+                let key = pass!(self.get_key(asked, &get)?);
                 let seen = asked.session.generation();
-                Ok((clipboard, target, clear_after, key, seen))
+                Ok(Gate::Done((clipboard, target, clear_after, key, seen)))
             })?;
         clipboard.offer(&target, &key.secret, clear_after)?;
         // A lock that came meanwhile found nothing to take back yet.

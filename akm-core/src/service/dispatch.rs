@@ -8,6 +8,7 @@ use crate::name::KeyName;
 use crate::protocol::{self, Cost, Op, Request, Response};
 use crate::store::Id;
 
+use super::access::{Gate, Leave};
 use super::session::Session;
 use super::{Service, done, failed};
 
@@ -18,6 +19,10 @@ pub(super) struct Asked<'a> {
     pub(super) op: Op,
     /// The key it turned out to be about, for the event of a refusal.
     pub(super) subject: OnceCell<(Id, KeyName)>,
+    /// Whether it runs where waiting is allowed.
+    pub(super) may_wait: bool,
+    /// What a person said, where one was asked.
+    pub(super) leave: Option<&'a Leave>,
 }
 
 impl<'a> Asked<'a> {
@@ -27,6 +32,8 @@ impl<'a> Asked<'a> {
             caller,
             op,
             subject: OnceCell::new(),
+            may_wait: true,
+            leave: None,
         }
     }
 
@@ -76,18 +83,24 @@ impl Service {
             Request::BackupSchedule(request) => self
                 .schedule_backups(caller, &request)
                 .map(Response::BackupSchedule),
-            request => self.open_session(caller, request.op(), |asked| match request.op().cost() {
-                Cost::Quick => self.quick(asked, &request),
-                Cost::Store | Cost::Deriving | Cost::Outbound => self.slow(asked, request),
-            }),
+            Request::PolicySet(request) => {
+                self.set_policy(caller, request).map(Response::PolicySet)
+            }
+            Request::GrantAdd(request) => self.add_grant(caller, &request).map(Response::GrantAdd),
+            request if request.op().cost() == Cost::Quick => {
+                self.asking(caller, request.op(), |asked| self.quick(asked, &request))
+            }
+            request => self.open_session(caller, request.op(), |asked| self.slow(asked, request)),
         }
     }
 
     /// Quick operations: one indexed read and one journal write at most.
-    pub(super) fn quick(&self, asked: &Asked<'_>, request: &Request) -> Result<Response> {
+    pub(super) fn quick(&self, asked: &Asked<'_>, request: &Request) -> Result<Gate<Response>> {
         match request {
-            Request::KeyGet(request) => self.get_key(asked, request).map(Response::KeyGet),
-            Request::KeyShow(request) => self.show_key(asked, request).map(Response::KeyShow),
+            Request::KeyGet(request) => Ok(self.get_key(asked, request)?.map(Response::KeyGet)),
+            Request::KeyShow(request) => self
+                .show_key(asked, request)
+                .map(|shown| Gate::Done(Response::KeyShow(shown))),
             _ => Err(Error::internal(
                 "the table and the service disagree about a cost",
             )),
@@ -103,6 +116,11 @@ impl Service {
                     .confirm_totp(&asked.session.account, &request.code, &mut event)?;
                 Ok(Response::TotpConfirm(protocol::Empty {}))
             }
+            Request::PolicyShow(_) => self.show_policy(asked).map(Response::PolicyShow),
+            Request::GrantList(_) => self.list_grants(asked).map(Response::GrantList),
+            Request::GrantRemove(request) => self
+                .remove_grant(asked, &request)
+                .map(Response::GrantRemove),
             Request::KeyfileShow(_) => Ok(Response::KeyfileShow(self.keyfile_state(asked))),
             Request::KeyAdd(request) => self.add_key(asked, request).map(Response::KeyAdd),
             Request::KeyList(request) => self.list_keys(asked, &request).map(Response::KeyList),

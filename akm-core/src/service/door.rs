@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
@@ -24,6 +25,7 @@ pub struct Door {
     open: RwLock<Option<Service>>,
     options: Options,
     clipboard: Option<Arc<dyn Clipboard>>,
+    confirm: Option<Arc<dyn Confirm>>,
 }
 
 const CLOSED: Error = Error::new(
@@ -38,6 +40,7 @@ impl Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
             clipboard: None,
+            confirm: None,
         })
     }
 
@@ -51,9 +54,23 @@ impl Door {
         self
     }
 
+    /// As [`Service::with_callers`], also for the services after a restore.
+    #[must_use]
+    pub fn with_callers(mut self, confirm: Arc<dyn Confirm>) -> Door {
+        self.confirm = Some(confirm);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|service| self.equipped(service));
+        drop(open);
+        self
+    }
+
     fn equipped(&self, service: Service) -> Service {
-        match &self.clipboard {
+        let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
+            None => service,
+        };
+        match &self.confirm {
+            Some(confirm) => service.with_callers(Arc::clone(confirm)),
             None => service,
         }
     }

@@ -7,8 +7,9 @@ use crate::protocol::{
     KeySecret, KeyShow, KeyStatus, KeyUpdate,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
-use crate::vault::{NewKey, OpenedKey, Record, Terms};
+use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
 
+use super::access::{self, Gate, pass};
 use super::balance::Threshold;
 use super::custom::Known;
 use super::{Asked, Service, shape};
@@ -69,11 +70,12 @@ impl Service {
             low_balance: threshold(request.low_balance.as_deref())?,
             team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
+            confirm: request.confirm.unwrap_or(false),
             base_url: base_url.map(|url| url.to_string()),
         })
     }
 
-    pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<KeySecret> {
+    pub(super) fn get_key(&self, asked: &Asked<'_>, request: &KeyGet) -> Result<Gate<KeySecret>> {
         let name = KeyName::parse(&request.name, "name")?;
         let account = &asked.session.account;
         let current = |terms: &Terms| {
@@ -85,12 +87,14 @@ impl Service {
             Some(ready) if current(&ready.terms) => {
                 asked.about(ready.terms.id, &name);
                 self.check_releasable(&ready.terms)?;
+                pass!(self.may(asked, &ready.terms, &name, Use::Release)?);
                 (ready.terms.id, ready.open()?)
             }
             _ => {
                 let opened = self.find(asked, &name)?;
                 let terms = opened.record.terms();
                 self.check_releasable(&terms)?;
+                pass!(self.may(asked, &terms, &name, Use::Release)?);
                 let secret = match request.version {
                     Some(version) if !current(&terms) => {
                         let old = self.vault.open_old_secret(account, &opened, version)?;
@@ -106,10 +110,10 @@ impl Service {
         };
         // The event first; without it the secret is wiped here.
         self.key_event(asked, &id, &name)?;
-        Ok(KeySecret {
+        Ok(Gate::Done(KeySecret {
             name: name.to_string(),
             secret,
-        })
+        }))
     }
 
     /// Whether a get would be refused, for the key's sake.
@@ -121,6 +125,9 @@ impl Service {
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(asked, &name)?;
+        if !self.may_see(asked, &opened.record.id)? {
+            return Err(access::not_granted());
+        }
         let mut result = self.key_result(asked, &opened.record)?;
         result.key.last_test = self.described_test(asked, &opened.record)?;
         Ok(result)
@@ -135,10 +142,16 @@ impl Service {
         let limit = page_limit(request.limit)?;
         let after = request.after.as_deref().map(parse_cursor).transpose()?;
         let now = self.now_ms();
+        let is_open = self.is_open(asked)?;
+        if !is_open {
+            self.check_may_list(asked)?;
+        }
         let keep = |record: &Record| {
-            request
-                .status
-                .is_none_or(|status| shape::status(&record.terms(), now) == status)
+            // What cannot be decided is not shown.
+            (is_open || self.may_see(asked, &record.id).unwrap_or(false))
+                && request
+                    .status
+                    .is_none_or(|status| shape::status(&record.terms(), now) == status)
                 && request
                     .category
                     .as_ref()
@@ -226,6 +239,16 @@ impl Service {
                 );
             }
             record.use_only = use_only;
+        }
+        if let Some(confirm) = request.confirm {
+            if record.confirm && !confirm && !confirmed {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "doing without confirmation needs the passphrase",
+                )
+                .with_field("passphrase"));
+            }
+            record.confirm = confirm;
         }
         let base_url = match &request.base_url {
             Some(text) => none_if_empty(text)

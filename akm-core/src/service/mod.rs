@@ -8,6 +8,7 @@
 //!
 //! What it does not do: speak any wire, look at the environment, or know who is on a terminal.
 
+mod access;
 mod accounts;
 mod backups;
 mod balance;
@@ -19,6 +20,7 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod grants;
 mod keyfile;
 mod keys;
 mod rekey;
@@ -41,8 +43,10 @@ use crate::protocol::{Authority, Cost, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
+pub use access::MAX_QUESTIONS;
 pub use door::Door;
 
+use access::Gate;
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
@@ -88,6 +92,7 @@ pub struct Service {
     default_lifetime: Option<Duration>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    access: access::Access,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
 }
@@ -128,6 +133,7 @@ impl Service {
             default_lifetime,
             path,
             clipboard: None,
+            access: access::Access::default(),
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
@@ -182,12 +188,20 @@ impl Service {
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        Ok(table
+        let answer = table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
-                let asked = Asked::new(session, caller, request.op());
+                let asked = Asked {
+                    may_wait: false,
+                    ..Asked::new(session, caller, request.op())
+                };
                 self.audited(&asked, |asked| self.quick(asked, &request))
-            }))
+            });
+        match answer {
+            Ok(Gate::Done(response)) => Ok(Ok(response)),
+            Ok(Gate::Ask(_) | Gate::Later) => Err(request),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Records in the system chain that a foreign uid was turned away.
@@ -340,5 +354,6 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe,
+        process: Default::default(),
     }
 }

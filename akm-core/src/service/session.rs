@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::host::Clock;
 use crate::vault::Unlocked;
 
+use super::access::Answers;
 use super::transfer::Transfers;
 
 /// One open account.
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub(super) chain: AccountChain,
     /// What is on its way out of or into the account; wiped with the session.
     pub(super) transfers: Transfers,
+    /// What a person allowed for a while.
+    pub(super) answers: Answers,
     /// Boot time at which it ends by itself.
     deadline: Option<Duration>,
     /// The same for people.
@@ -173,6 +176,7 @@ impl Sessions {
                 account,
                 chain,
                 transfers: Transfers::default(),
+                answers: Answers::default(),
                 deadline,
                 expires_at,
                 generation,

@@ -77,6 +77,7 @@ pub(super) fn key(record: &Record, now_ms: i64, standard: Option<String>) -> Res
         preview: record.preview.clone(),
         env: record.env.clone().or(standard),
         use_only: record.use_only,
+        confirm: record.confirm,
         low_balance: record.low_balance.clone(),
         team: record.team.clone(),
         base_url: record.base_url.clone(),

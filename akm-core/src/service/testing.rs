@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::access::{Gate, pass};
 use super::custom::Known;
 use super::{Asked, Service, shape, this_process};
 use crate::audit::Caller;
@@ -16,7 +17,7 @@ use crate::protocol::{KeyStatus, Op, ProviderTest, TestResult};
 use crate::provider::Destinations;
 use crate::provider::rules::Cost;
 use crate::provider::schema::Status;
-use crate::vault::Record;
+use crate::vault::{Record, Use};
 
 /// Tests that the agent runs at a time by itself.
 const BY_ITSELF: usize = 8;
@@ -29,16 +30,30 @@ impl Service {
         caller: &Caller,
         request: &ProviderTest,
     ) -> Result<TestResult> {
+        self.test_key(caller, request, false)
+    }
+
+    /// `by_itself`: nobody asked, so nobody has to be allowed.
+    fn test_key(
+        &self,
+        caller: &Caller,
+        request: &ProviderTest,
+        by_itself: bool,
+    ) -> Result<TestResult> {
         let (name, record, secret, seen, known) =
-            self.open_session(caller, Op::ProviderTest, |asked| {
+            self.asking(caller, Op::ProviderTest, |asked| {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
-                self.check_usable(&opened.record.terms())?;
+                let terms = opened.record.terms();
+                self.check_usable(&terms)?;
+                if !by_itself {
+                    pass!(self.may(asked, &terms, &name, Use::Use)?);
+                }
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 let known = self.known(&asked.session.account, name.provider())?;
                 self.key_event(asked, &opened.record.id, &name)?;
                 let seen = asked.session.generation();
-                Ok((name, opened.record, secret, seen, known))
+                Ok(Gate::Done((name, opened.record, secret, seen, known)))
             })?;
         let destinations = Destinations::decode(&record.destinations)?;
         let provider = known.as_ref().map(Known::record);
@@ -98,7 +113,7 @@ impl Service {
                             .pop_front();
                         let Some((caller, name)) = next else { break };
                         // What came of it is kept beside the key; what failed is tried at the next time.
-                        let _ = self.provider_test(&caller, &ProviderTest { name });
+                        let _ = self.test_key(&caller, &ProviderTest { name }, true);
                         crate::memory::scrub_stack();
                     }
                 });

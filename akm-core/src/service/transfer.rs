@@ -52,9 +52,17 @@ struct Export {
     writer: Writer,
     sealer: Option<Sealer>,
     use_only: bool,
+    /// Whether the passphrase came with it, which is a person's word for every key.
+    confirmed: bool,
     pass: Pass,
     /// The last key that was looked at.
     after: Option<Id>,
+}
+
+impl Export {
+    fn leaves_out(&self, record: &Record) -> bool {
+        record.use_only && !self.use_only || record.confirm && !self.confirmed
+    }
 }
 
 /// Which keys a way through the account takes along.
@@ -119,6 +127,9 @@ impl Service {
                     if request.use_only.unwrap_or(false) {
                         return Err(needs("an export of use-only keys needs the passphrase"));
                     }
+                    if !self.is_open(asked)? {
+                        return Err(needs("under this policy an export needs the passphrase"));
+                    }
                     Ok(asked.session.generation())
                 })?;
                 // The derivation is between the two: nobody holds a session during one.
@@ -178,6 +189,7 @@ impl Service {
             writer,
             sealer,
             use_only,
+            confirmed: request.passphrase.is_some(),
             after: None,
         };
         self.export_page(asked, export, plain, head)
@@ -234,7 +246,7 @@ impl Service {
         export.after = next;
         let mut records = records.into_iter().peekable();
         while let Some(record) = records.next() {
-            if record.status == KeyStatus::Burned || record.use_only && !export.use_only {
+            if record.status == KeyStatus::Burned || export.leaves_out(&record) {
                 left_out.push(record.name.to_string());
                 continue;
             }
@@ -293,7 +305,7 @@ impl Service {
         let secret = self.vault.open_secret(account, &opened)?;
         let record = &opened.record;
         // It may have become use-only or burned since it was listed.
-        if record.use_only && !export.use_only || record.status == KeyStatus::Burned {
+        if export.leaves_out(record) || record.status == KeyStatus::Burned {
             return Err(MOVED.with_hint("try again"));
         }
         self.key_event(asked, &record.id, &record.name)?;
@@ -308,6 +320,7 @@ impl Service {
             low_balance: record.low_balance.clone(),
             team: record.team.clone(),
             use_only: record.use_only.then_some(true),
+            confirm: record.confirm.then_some(true),
             base_url: record.base_url.clone(),
             disabled: (record.status == KeyStatus::Disabled).then_some(true),
         };
@@ -549,6 +562,7 @@ fn key_add(row: KeyRow) -> KeyAdd {
         low_balance: row.low_balance,
         team: row.team,
         use_only: row.use_only,
+        confirm: row.confirm,
         base_url: row.base_url,
     }
 }

@@ -23,6 +23,7 @@ const ENV: &str = "akm:env";
 const LOW_BALANCE: &str = "akm:low_balance";
 const TEAM: &str = "akm:team";
 const USE_ONLY: &str = "akm:use_only";
+const CONFIRM: &str = "akm:confirm";
 const DISABLED: &str = "akm:disabled";
 /// A date alone does not say at which second.
 const EXPIRES_AT: &str = "akm:expires_at";
@@ -115,6 +116,11 @@ pub(super) fn row(row: &KeyRow, origin: &Origin, out: &mut Zeroizing<Vec<u8>>) -
             USE_ONLY,
             "boolean",
             row.use_only.unwrap_or(false).then_some("true"),
+        ),
+        (
+            CONFIRM,
+            "boolean",
+            row.confirm.unwrap_or(false).then_some("true"),
         ),
         (
             DISABLED,
@@ -375,6 +381,7 @@ fn key(item: ItemRead) -> Option<KeyRow> {
                     low_balance: None,
                     team: None,
                     use_only: None,
+                    confirm: None,
                     base_url: credential.url.0.map(FieldRead::text),
                     disabled: None,
                 });
@@ -394,6 +401,7 @@ fn key(item: ItemRead) -> Option<KeyRow> {
             Some(TEAM) => row.team = Some(field.text()),
             Some(EXPIRES_AT) => row.expires_at = Some(field.text()),
             Some(USE_ONLY) => row.use_only = Some(field.value.expose() == "true"),
+            Some(CONFIRM) => row.confirm = Some(field.value.expose() == "true"),
             Some(DISABLED) => row.disabled = Some(field.value.expose() == "true"),
             _ => {}
         }

@@ -196,6 +196,7 @@ fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> Ke
         low_balance: None,
         team: None,
         use_only: None,
+        confirm: None,
         base_url: base_url.map(str::to_owned),
         disabled: None,
     }

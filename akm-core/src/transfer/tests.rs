@@ -20,6 +20,7 @@ fn bare(name: &str, secret: &str) -> KeyRow {
         low_balance: None,
         team: None,
         use_only: None,
+        confirm: None,
         base_url: None,
         disabled: None,
     }
@@ -35,6 +36,7 @@ fn full() -> KeyRow {
         low_balance: Some("5 CNY".to_owned()),
         team: Some("team-1".to_owned()),
         use_only: Some(true),
+        confirm: Some(true),
         base_url: Some("https://proxy.example/v1".to_owned()),
         disabled: Some(true),
         ..bare("openai/工作 two", "sk-\"'\\$`#= end")

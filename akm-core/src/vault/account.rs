@@ -17,6 +17,7 @@ use crate::store::{AccountRow, Id, ProfileChange};
 use super::Vault;
 use super::manifest::{Notice, Shared};
 use super::ready::ReadyKeys;
+use super::rules::Rules;
 use super::slot::Passphrase;
 use super::totp;
 
@@ -133,6 +134,8 @@ pub(super) struct Profile {
     /// Whether the passphrase opens the account only together with the device secret. Beside the slot, which says so
     /// in clear, so that a slot from before the device secret does not open the account any more.
     pub(super) device: bool,
+    /// Who may have its keys.
+    pub(super) rules: Rules,
 }
 
 /// Bytes inside sealed state, wiped when dropped.

@@ -27,6 +27,7 @@ use crate::store::{
 
 use super::anchor::{Position, Standing};
 use super::rekey::Before;
+use super::rules::Rules;
 use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
 use super::{Check, Unlocked, Vault};
 
@@ -138,6 +139,8 @@ pub(super) struct Shared {
     state: Mutex<Option<State>>,
     /// What opens the records that a rekey has not come to yet.
     before: Mutex<Option<Arc<Before>>>,
+    /// Policy and grants, once they were asked for.
+    rules: Mutex<Option<Arc<Rules>>>,
 }
 
 pub(super) struct State {
@@ -174,6 +177,10 @@ impl Shared {
 
     pub(super) fn set_before(&self, before: Option<Before>) {
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = before.map(Arc::new);
+    }
+
+    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, manifest: Manifest) {

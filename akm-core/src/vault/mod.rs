@@ -24,6 +24,7 @@ mod ready;
 mod record;
 mod recovery;
 mod rekey;
+mod rules;
 mod sealed;
 mod sign_in;
 mod slot;
@@ -45,6 +46,7 @@ pub use ready::{ReadyKey, Terms};
 pub use record::{NewKey, OpenedKey, Record, SealedKeys};
 pub use recovery::RecoveredAccount;
 pub use rekey::{NewKeys, Rekeyed};
+pub use rules::{Grant, MAX_GRANTS, Rules, Ruling, Use};
 pub use sign_in::{SignIn, StepUp};
 pub use ways::NewWay;
 

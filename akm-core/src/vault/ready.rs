@@ -1,7 +1,7 @@
 //! Keys that were asked for lately, ready to be handed out again without reading and opening their records.
 //!
 //! Invariants: no plaintext rests here, neither of secrets nor of names. An entry is what a get has to
-//! know (status, expiry, use-only, version), the secret still sealed, and in locked memory the key that opens this
+//! know (status, expiry, use-only, confirmation, version), the secret still sealed, and in locked memory the key that opens this
 //! one blob. It stands under the keyed tag of its name and counts only while the store has not changed since before
 //! its row was read: whoever was told that a change is done never gets what was before. Bounded; it is part of
 //! the session's [`Unlocked`] and is wiped with it.
@@ -36,6 +36,8 @@ pub struct Terms {
     pub expires_at: Option<i64>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Version of the secret.
     pub secret_version: u64,
 }

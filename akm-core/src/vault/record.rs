@@ -47,6 +47,8 @@ pub struct NewKey {
     pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent, in the provider room's encoding.
@@ -90,6 +92,8 @@ pub struct Record {
     pub team: Option<String>,
     /// Whether it is only ever used.
     pub use_only: bool,
+    /// Whether a person is asked each time it is handed out.
+    pub confirm: bool,
     /// Where the provider is reached, if not at its standard address.
     pub base_url: Option<String>,
     /// Where the secret may be sent.
@@ -128,6 +132,7 @@ impl Record {
             status: self.status,
             expires_at: self.expires_at,
             use_only: self.use_only,
+            confirm: self.confirm,
             secret_version: self.secret_version,
         }
     }
@@ -191,6 +196,7 @@ impl Vault {
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
             use_only: new.use_only,
+            confirm: new.confirm,
             base_url: new.base_url.clone(),
             destinations: new.destinations.clone(),
             status,

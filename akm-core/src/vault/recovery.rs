@@ -52,7 +52,10 @@ impl Vault {
 
         let mut unlocked = self.open_account(&row, &root, None)?;
         let before = self.open_profile(&unlocked, &row)?;
-        let mut profile = Profile::default();
+        let mut profile = Profile {
+            rules: before.rules,
+            ..Profile::default()
+        };
         let mut totp = None;
         if before.totp.is_some() || before.pending.is_some() {
             let secret = totp::generate(&*self.host.random);

@@ -223,6 +223,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        process: Default::default(),
     }
 }
 
@@ -242,6 +243,7 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         low_balance: None,
         team: None,
         use_only: None,
+        confirm: None,
         base_url: None,
     }
 }

@@ -115,6 +115,10 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance => {
             &[Locked, InvalidInput, NotFound, Denied]
         }
+        Op::PolicyShow | Op::GrantList => &[Locked, InvalidInput],
+        Op::PolicySet => &[Locked, InvalidInput, Denied, WrongCredentials],
+        Op::GrantAdd => &[Locked, InvalidInput, NotFound, WrongCredentials],
+        Op::GrantRemove => &[Locked, InvalidInput, NotFound],
         Op::ProviderAdd => &[Locked, InvalidInput, Conflict],
         Op::ProviderRemove => &[Locked, InvalidInput, NotFound, Denied],
         Op::ProviderShow | Op::KeyShow | Op::KeyRotate | Op::KeyRemove | Op::KeyHistory => {

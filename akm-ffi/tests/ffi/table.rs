@@ -98,6 +98,17 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"name": "mine"}),
             json!({"name": "mine", "own": true}),
         ),
+        Op::PolicyShow => (json!({}), json!({"policy": "open", "enforced": "$any"})),
+        Op::PolicySet => (json!({"policy": "open"}), json!({"policy": "open"})),
+        Op::GrantAdd => (
+            json!({"exe": "/usr/bin/true", "passphrase": PASSPHRASE}),
+            json!({"grant": {"id": "$save grant", "exe": "/usr/bin/true"}}),
+        ),
+        Op::GrantList => (json!({}), json!({"grants": [{"id": "${grant}"}]})),
+        Op::GrantRemove => (
+            json!({"id": "${grant}"}),
+            json!({"grant": {"id": "${grant}"}}),
+        ),
         Op::VaultExport => (
             json!({"seal": PASSPHRASE}),
             json!({"content": "$text", "keys": 1, "total": 1, "left_out": [], "next": "$absent"}),

@@ -45,6 +45,7 @@ fn composed() -> BTreeSet<String> {
         ("status", &["active", "disabled", "expired", "burned"]),
         ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
+        ("policy", &["open", "ask", "granted"]),
         ("category", &categories),
         (
             "import",

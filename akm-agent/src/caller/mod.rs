@@ -1,21 +1,39 @@
-//! Which process asks, for the audit.
+//! Which process asks, for the audit and for grants.
 //!
 //! The process is pinned when it connects: its directory in `/proc` is opened and, through a pidfd of the
 //! peer, shown to be of the process that connected and not of one that took its number later. The
 //! executable is read anew at each request, because a process may `execve` while it stays connected.
 //!
+//! Everything else (`look`: hash, script, directory, ancestors, container, what tampers with them) is read from `/proc` when
+//! it is asked for: under the policy `open` that is never.
+//!
 //! For processes of the same user this is a record and a guard rail, not a boundary: such a process can
 //! become any other. What cannot be read is `?`; a caller is never refused for that.
 
+mod digest;
+mod known;
+mod look;
+mod proc;
+mod script;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use akm_core::audit::Caller;
+use akm_core::caller::Witness;
 use akm_core::peer::Peer;
-use nix::fcntl::{OFlag, open, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
-use nix::sys::stat::Mode;
+
+pub use known::{Extra, configure};
+use look::Look;
+use proc::Dir;
+
+/// Whether a program runs scripts: then a grant to it alone is one to every script.
+pub fn is_interpreter(program: &str) -> bool {
+    script::Family::of(program).is_some()
+}
 
 /// Most bytes of an executable's path that are kept.
 const MAX_EXE: usize = 1024;
@@ -25,7 +43,7 @@ pub struct Process {
     uid: u32,
     pid: i32,
     /// `/proc/PID`, which answers for this process only, also when its number is used again.
-    dir: Option<OwnedFd>,
+    dir: Option<Arc<Dir>>,
 }
 
 impl Process {
@@ -34,7 +52,7 @@ impl Process {
         Process {
             uid: peer.uid,
             pid: peer.pid.unwrap_or(0),
-            dir: peer.pid.and_then(|pid| proc_dir(stream, pid)),
+            dir: peer.pid.and_then(|pid| pinned(stream, pid)).map(Arc::new),
         }
     }
 
@@ -44,26 +62,19 @@ impl Process {
             uid: self.uid,
             pid: self.pid,
             exe: self.exe().unwrap_or_else(|| "?".to_owned()),
+            process: Witness(Some(Arc::new(Look::at(self.dir.clone())))),
         }
     }
 
     fn exe(&self) -> Option<String> {
-        let path = readlinkat(self.dir.as_ref()?, "exe").ok()?;
-        let mut exe = path
-            .into_string()
-            .unwrap_or_else(|raw| raw.to_string_lossy().into_owned());
+        let mut exe = self.dir.as_ref()?.link("exe")?;
         exe.truncate(exe.floor_char_boundary(MAX_EXE));
         Some(exe)
     }
 }
 
-fn proc_dir(stream: &UnixStream, pid: i32) -> Option<OwnedFd> {
-    let dir = open(
-        format!("/proc/{pid}").as_str(),
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()?;
+fn pinned(stream: &UnixStream, pid: i32) -> Option<Dir> {
+    let dir = Dir::open(pid)?;
     match getsockopt(stream, PeerPidfd) {
         // Alive now, so the number was its own when the directory was opened.
         Ok(pidfd) => is_alive(&pidfd).then_some(dir),

@@ -1,0 +1,237 @@
+//! What can be said of the process of one request, read when it is asked for.
+//!
+//! The *subject* is who the facts are about: the caller, or, where that is the `akm` command, the process that started
+//! it, because everybody can run `akm get`. What is read in several steps belongs together only if the executable is the
+//! same before and after; `is_unchanged` says so.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use akm_core::caller::{Ancestor, Company, Hindrance, Script};
+
+use super::digest;
+use super::known::{self, Shown};
+use super::proc::{Dir, FileId};
+use super::script::{self, Family};
+
+/// Most ancestors that are looked at. A longer chain counts as incomplete.
+const MAX_DEPTH: usize = 64;
+/// Most `akm` processes between a caller and its subject: `run`, the leader at a terminal, and a command that runs akm again.
+const MAX_HANDS: usize = 4;
+
+/// The process of one request.
+pub(super) struct Look {
+    dir: Option<Arc<Dir>>,
+    subject: OnceLock<Option<Subject>>,
+    script: OnceLock<Script>,
+    directory: OnceLock<Option<String>>,
+    company: OnceLock<Company>,
+    variables: OnceLock<Option<Vec<String>>>,
+    hindrance: OnceLock<Option<Hindrance>>,
+}
+
+struct Subject {
+    dir: Arc<Dir>,
+    program: String,
+    id: FileId,
+    /// Whether `akm` stands between it and the agent.
+    by_hand: bool,
+}
+
+impl Look {
+    pub(super) fn at(dir: Option<Arc<Dir>>) -> Look {
+        Look {
+            dir,
+            subject: OnceLock::new(),
+            script: OnceLock::new(),
+            directory: OnceLock::new(),
+            company: OnceLock::new(),
+            variables: OnceLock::new(),
+            hindrance: OnceLock::new(),
+        }
+    }
+
+    fn subject(&self) -> Option<&Subject> {
+        self.subject.get_or_init(|| self.find_subject()).as_ref()
+    }
+
+    fn find_subject(&self) -> Option<Subject> {
+        let mut dir = Arc::clone(self.dir.as_ref()?);
+        for hands in 0..=MAX_HANDS {
+            let id = dir.exe_id()?;
+            let program = dir.link("exe")?;
+            if !is_akm(&id) {
+                return Some(Subject {
+                    dir,
+                    program,
+                    id,
+                    by_hand: hands > 0,
+                });
+            }
+            dir = Arc::new(dir.parent()?);
+        }
+        None
+    }
+
+    fn variables(&self) -> Option<&[String]> {
+        self.variables
+            .get_or_init(|| self.subject()?.dir.variables())
+            .as_deref()
+    }
+
+    fn find_company(&self) -> Company {
+        let mut company = Company::default();
+        let (Some(subject), Some(list)) = (self.subject(), known::list()) else {
+            return company;
+        };
+        if let Some(variables) = self.variables() {
+            list.of_variables(variables, &mut company.known);
+        }
+        if let Some(cgroup) = subject.dir.small("cgroup")
+            && list.of_cgroup(&cgroup, &mut company.known)
+        {
+            company.container = cgroup
+                .lines()
+                .next()
+                .and_then(|line| line.splitn(3, ':').nth(2))
+                .map(str::to_owned);
+        }
+        let mut at = Arc::clone(&subject.dir);
+        for depth in 0..=MAX_DEPTH {
+            let program = at.link("exe");
+            let name = at.small("comm").unwrap_or_default();
+            let words = at.arguments().unwrap_or_default();
+            let shown = Shown {
+                program: program.as_deref(),
+                name: name.trim_end(),
+                words: &words,
+            };
+            list.of_process(&shown, &mut company.known);
+            if depth > 0 {
+                company.ancestors.push(Ancestor {
+                    pid: at.pid,
+                    name: program.unwrap_or_else(|| name.trim_end().to_owned()),
+                });
+            }
+            let Some(stat) = at.stat() else {
+                return company;
+            };
+            if at.pid == 1 || stat.parent == 0 {
+                company.complete = true;
+                return company;
+            }
+            let Some(parent) = at.parent() else {
+                return company;
+            };
+            at = Arc::new(parent);
+        }
+        company
+    }
+
+    /// None where it cannot be said.
+    fn find_hindrance(&self) -> Option<Option<Hindrance>> {
+        let own = self.dir.as_ref()?;
+        let subject = self.subject()?;
+        let hands = if subject.by_hand {
+            vec![own, &subject.dir]
+        } else {
+            vec![own]
+        };
+        for dir in &hands {
+            if dir.link(USER_NAMESPACE)? != *own_namespace()? {
+                return Some(Some(Hindrance::ForeignNamespace));
+            }
+        }
+        for dir in &hands {
+            if is_traced(dir)? {
+                return Some(Some(Hindrance::Traced));
+            }
+        }
+        let list = known::list()?;
+        let loads = list.loads_code(Family::of(&subject.program), self.variables()?)
+            || (subject.by_hand && list.loads_code(None, &own.variables()?));
+        Some(loads.then_some(Hindrance::Environment))
+    }
+}
+
+const USER_NAMESPACE: &str = "ns/user";
+
+/// The user namespace of this process.
+fn own_namespace() -> Option<&'static String> {
+    static OWN: OnceLock<Option<String>> = OnceLock::new();
+    OWN.get_or_init(|| Dir::open(nix::unistd::getpid().as_raw())?.link(USER_NAMESPACE))
+        .as_ref()
+}
+
+fn is_traced(dir: &Dir) -> Option<bool> {
+    let status = dir.small("status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
+    Some(line.trim() != "0")
+}
+
+/// Whether an executable is `akm` of this installation: what lies beside the agent's own.
+fn is_akm(id: &FileId) -> bool {
+    static OWN: OnceLock<Vec<FileId>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let Ok(program) = std::env::current_exe() else {
+            return Vec::new();
+        };
+        ["akm", "akm-agent"]
+            .iter()
+            .filter_map(|name| FileId::of(&program.with_file_name(name)))
+            .collect()
+    });
+    own.iter().any(|own| own.is_same_file(id))
+}
+
+impl akm_core::caller::Process for Look {
+    fn program(&self) -> Option<&str> {
+        self.subject().map(|subject| subject.program.as_str())
+    }
+
+    fn known_digest(&self) -> Option<[u8; 32]> {
+        digest::known(&self.subject()?.id)
+    }
+
+    fn digest(&self) -> Option<[u8; 32]> {
+        let subject = self.subject()?;
+        digest::of(&subject.dir, &subject.id)
+    }
+
+    fn script(&self) -> &Script {
+        self.script.get_or_init(|| match self.subject() {
+            None => Script::Unclear,
+            Some(subject) => match subject.dir.arguments() {
+                None => Script::Unclear,
+                Some(words) => script::script(&subject.program, &words, self.directory()),
+            },
+        })
+    }
+
+    fn directory(&self) -> Option<&str> {
+        self.directory
+            .get_or_init(|| self.subject()?.dir.link("cwd"))
+            .as_deref()
+    }
+
+    fn company(&self) -> &Company {
+        self.company.get_or_init(|| self.find_company())
+    }
+
+    fn hindrance(&self) -> Option<Hindrance> {
+        *self
+            .hindrance
+            .get_or_init(|| self.find_hindrance().unwrap_or(Some(Hindrance::Unreadable)))
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.subject()
+            .is_some_and(|subject| subject.dir.exe_id() == Some(subject.id))
+    }
+
+    fn terminal(&self) -> Option<PathBuf> {
+        self.dir.as_ref()?.terminal()
+    }
+}

@@ -1,0 +1,254 @@
+//! What the kernel says of one process: its directory in `/proc`, opened once, and the files in it.
+//!
+//! Invariants: the open directory answers for one process only: once that has ended, every read fails, also when its
+//! number is used again. Every read is bounded; a file that is longer counts as unreadable, because half of it may
+//! leave out what matters.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::sys::stat::{Mode, fstatat, stat};
+
+/// Longest link.
+const MAX_LINK: usize = 4096;
+/// Longest `stat`, `status` or `cgroup`.
+const MAX_SMALL: usize = 8 * 1024;
+/// Longest command line or environment.
+pub(super) const MAX_LARGE: usize = 512 * 1024;
+
+/// `/proc/PID`.
+pub(super) struct Dir {
+    fd: OwnedFd,
+    pub(super) pid: i32,
+}
+
+/// Which file an executable is, and whether it was written since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId {
+    dev: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileId {
+    pub(super) fn of(path: &std::path::Path) -> Option<FileId> {
+        stat(path).ok().map(|found| FileId::from(&found))
+    }
+
+    /// Whether it is the same file, whatever was written to it since.
+    pub(super) fn is_same_file(&self, other: &FileId) -> bool {
+        (self.dev, self.inode) == (other.dev, other.inode)
+    }
+
+    pub(super) fn changed_s(&self) -> i64 {
+        self.changed.0
+    }
+}
+
+impl From<&nix::sys::stat::FileStat> for FileId {
+    fn from(found: &nix::sys::stat::FileStat) -> FileId {
+        FileId {
+            dev: found.st_dev,
+            inode: found.st_ino,
+            size: found.st_size,
+            modified: (found.st_mtime, found.st_mtime_nsec),
+            changed: (found.st_ctime, found.st_ctime_nsec),
+        }
+    }
+}
+
+/// The line `stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) parent: i32,
+    /// Of the terminal; 0 without one.
+    pub(super) terminal: i32,
+    /// In ticks since boot.
+    pub(super) started: u64,
+}
+
+impl Dir {
+    pub(super) fn open(pid: i32) -> Option<Dir> {
+        let fd = open(
+            format!("/proc/{pid}").as_str(),
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        Some(Dir { fd: fd.ok()?, pid })
+    }
+
+    /// Where a link leads, as the kernel writes it.
+    pub(super) fn link(&self, name: &str) -> Option<String> {
+        let path = readlinkat(&self.fd, name).ok()?;
+        let path = path
+            .into_string()
+            .unwrap_or_else(|raw| raw.to_string_lossy().into_owned());
+        (path.len() <= MAX_LINK).then_some(path)
+    }
+
+    pub(super) fn exe_id(&self) -> Option<FileId> {
+        fstatat(&self.fd, "exe", AtFlags::empty())
+            .ok()
+            .map(|found| FileId::from(&found))
+    }
+
+    /// The executable itself, whatever stands under its name by now.
+    pub(super) fn open_exe(&self) -> Option<File> {
+        self.open_file("exe")
+    }
+
+    pub(super) fn read(&self, name: &str, most: usize) -> Option<Vec<u8>> {
+        let mut content = Vec::with_capacity(4096);
+        self.open_file(name)?
+            .take(most as u64 + 1)
+            .read_to_end(&mut content)
+            .ok()?;
+        (content.len() <= most).then_some(content)
+    }
+
+    pub(super) fn small(&self, name: &str) -> Option<String> {
+        self.read(name, MAX_SMALL)
+            .map(|content| String::from_utf8_lossy(&content).into_owned())
+    }
+
+    pub(super) fn stat(&self) -> Option<Stat> {
+        parse_stat(&self.small("stat")?)
+    }
+
+    /// Its words; empty for a process that has none.
+    pub(super) fn arguments(&self) -> Option<Vec<Vec<u8>>> {
+        self.read("cmdline", MAX_LARGE).map(|line| words(&line))
+    }
+
+    /// Names of the variables that it was started with.
+    pub(super) fn variables(&self) -> Option<Vec<String>> {
+        let content = self.read("environ", MAX_LARGE)?;
+        let name = |entry: &[u8]| {
+            let end = entry.iter().position(|byte| *byte == b'=')?;
+            // A variable that is set to nothing loads nothing.
+            (end + 1 < entry.len()).then(|| String::from_utf8_lossy(&entry[..end]).into_owned())
+        };
+        Some(content.split(|byte| *byte == 0).filter_map(name).collect())
+    }
+
+    /// Its parent: the process that has that number, and had it before this one began and while it was looked at.
+    pub(super) fn parent(&self) -> Option<Dir> {
+        let own = self.stat()?;
+        let parent = Dir::open(own.parent)?;
+        let is_older = parent.stat()?.started <= own.started;
+        (is_older && self.stat()?.parent == own.parent).then_some(parent)
+    }
+
+    /// The terminal that it belongs to.
+    pub(super) fn terminal(&self) -> Option<PathBuf> {
+        let number = u32::try_from(self.stat()?.terminal).ok()?;
+        let (major, minor) = (
+            (number >> 8) & 0xfff,
+            (number & 0xff) | (number >> 12 & 0xfff00),
+        );
+        match major {
+            // Of each major number 256 pseudo-terminals, in one row.
+            136..=143 => Some(format!("/dev/pts/{}", (major - 136) * 256 + minor).into()),
+            4 if minor < 64 => Some(format!("/dev/tty{minor}").into()),
+            4 => Some(format!("/dev/ttyS{}", minor - 64).into()),
+            _ => None,
+        }
+    }
+
+    fn open_file(&self, name: &str) -> Option<File> {
+        openat(
+            &self.fd,
+            name,
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .ok()
+        .map(File::from)
+    }
+}
+
+fn words(line: &[u8]) -> Vec<Vec<u8>> {
+    let line = line.strip_suffix(b"\0").unwrap_or(line);
+    if line.is_empty() {
+        return Vec::new();
+    }
+    line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// `PID (NAME) STATE PPID PGRP SESSION TTY …`: the name may hold anything, so fields count from its end.
+fn parse_stat(line: &str) -> Option<Stat> {
+    let fields: Vec<&str> = line.rsplit_once(") ")?.1.split_ascii_whitespace().collect();
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        terminal: fields.get(4)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_behind_it() {
+        let tail = "S 7 7 7 34816 7 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        for name in ["sh", "a b", ") R 1 1 1 0 1", "x) S 99 (y", "((("] {
+            let stat = parse_stat(&format!("9 ({name}) {tail}")).unwrap();
+            assert_eq!(
+                stat,
+                Stat {
+                    parent: 7,
+                    terminal: 34816,
+                    started: 4242
+                },
+                "{name}"
+            );
+        }
+        assert_eq!(parse_stat("9 (sh"), None);
+        assert_eq!(parse_stat("9 (sh) S 7"), None);
+    }
+
+    #[test]
+    fn this_process_and_its_parent_are_read() {
+        let me = Dir::open(std::process::id() as i32).unwrap();
+        let parent = me.parent().unwrap();
+        assert_eq!(parent.pid, nix::unistd::getppid().as_raw());
+        assert!(me.stat().unwrap().started >= parent.stat().unwrap().started);
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(me.link("exe").unwrap(), exe.to_str().unwrap());
+        assert_eq!(me.exe_id(), FileId::of(&exe));
+        let words = me.arguments().unwrap();
+        assert_eq!(words.len(), std::env::args_os().count());
+    }
+
+    #[test]
+    fn nothing_is_read_of_a_process_that_ended_whoever_has_its_number() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let dir = Dir::open(child.id() as i32).unwrap();
+        assert!(dir.stat().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(dir.stat(), None);
+        assert_eq!(dir.exe_id(), None);
+        assert!(
+            dir.arguments().is_none() && dir.variables().is_none() && dir.link("cwd").is_none()
+        );
+    }
+
+    #[test]
+    fn words_and_variables_come_apart() {
+        assert_eq!(
+            words(b"a\0b c\0\0"),
+            [b"a".to_vec(), b"b c".to_vec(), Vec::new()]
+        );
+        assert!(words(b"").is_empty());
+    }
+}
