@@ -7,6 +7,10 @@
 //! ```toml
 //! [agent]
 //! lifetime = "8h"              # of a session that does not say; until locked if absent
+//! max_lifetime = "12h"         # the longest that a session may ask for; none if absent
+//! idle = "30m"                 # lock a session that is not used for so long; never if absent
+//! lock_on_suspend = true       # where there is logind; true if absent
+//! lock_on_screen_lock = true   # where there is logind; true if absent
 //! group = "akm"                # members of this group may connect too: for an agent that runs as a user of its own
 //! paths = ["/mnt/nas"]         # what such an agent may write beside its own directories
 //! [limits]
@@ -49,6 +53,12 @@ const MAX_TIMEOUT_S: u64 = 50;
 pub struct Config {
     /// Lifetime of a session that does not ask for one.
     pub lifetime: Option<Lifetime>,
+    /// The longest lifetime that a session may ask for.
+    pub max_lifetime: Option<Lifetime>,
+    /// How long a session may rest.
+    pub idle: Option<Lifetime>,
+    /// What locks beside time.
+    pub lock_on: LockOn,
     /// The group whose members may connect, of an agent that runs as a user of its own.
     pub group: Option<String>,
     /// What such an agent may write beside its own directories.
@@ -63,6 +73,24 @@ pub struct Config {
     pub callers: Extra,
     /// Seconds that a person may take to confirm.
     pub confirm_timeout_s: Option<u64>,
+}
+
+/// Events of the machine that lock every session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockOn {
+    /// It is being suspended.
+    pub suspend: bool,
+    /// Its user's screen was locked.
+    pub screen: bool,
+}
+
+impl Default for LockOn {
+    fn default() -> Self {
+        LockOn {
+            suspend: true,
+            screen: true,
+        }
+    }
 }
 
 /// How providers are reached; all of it from this file, none of it from the environment.
@@ -153,6 +181,18 @@ impl Config {
                     ("agent", "lifetime") => {
                         config.lifetime = Some(lifetime(&value, "agent.lifetime")?);
                     }
+                    ("agent", "max_lifetime") => {
+                        config.max_lifetime = Some(lifetime(&value, "agent.max_lifetime")?);
+                    }
+                    ("agent", "idle") => {
+                        config.idle = Some(lifetime(&value, "agent.idle")?);
+                    }
+                    ("agent", "lock_on_suspend") => {
+                        config.lock_on.suspend = truth(&value, "agent.lock_on_suspend")?;
+                    }
+                    ("agent", "lock_on_screen_lock") => {
+                        config.lock_on.screen = truth(&value, "agent.lock_on_screen_lock")?;
+                    }
                     ("agent", "group") => config.group = Some(string(&value, "agent.group")?),
                     ("agent", "paths") => config.paths = paths(&value, "agent.paths")?,
                     ("limits", "keys_per_account") => {
@@ -176,9 +216,7 @@ impl Config {
                             Some(number(&value, "outbound.timeout_s", 1..=MAX_TIMEOUT_S)?);
                     }
                     ("tests", "daily") => {
-                        config.daily_tests = value
-                            .as_bool()
-                            .ok_or_else(|| wrong_type().with_field("tests.daily"))?;
+                        config.daily_tests = truth(&value, "tests.daily")?;
                     }
                     ("confirm", "timeout_s") => {
                         config.confirm_timeout_s =
@@ -232,6 +270,10 @@ fn number(value: &Value, key: &'static str, range: RangeInclusive<u64>) -> Resul
         .ok_or_else(|| wrong_type().with_field(key))
 }
 
+fn truth(value: &Value, key: &'static str) -> Result<bool> {
+    value.as_bool().ok_or_else(|| wrong_type().with_field(key))
+}
+
 fn string(value: &Value, key: &'static str) -> Result<String> {
     match value.as_str() {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
@@ -259,7 +301,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
     )
 }
 
@@ -271,12 +313,22 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let config = Config::parse(
-            "[agent]\nlifetime = \"8h\"\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\n[limits]\nkeys_per_account = 10\n\
+            "[agent]\nlifetime = \"8h\"\nmax_lifetime = \"12h\"\nidle = 1800\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\nlock_on_suspend = false\n\
+             lock_on_screen_lock = false\n[limits]\nkeys_per_account = 10\n\
              [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
              [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
+        assert_eq!(config.max_lifetime.unwrap().as_secs(), 43_200);
+        assert_eq!(config.idle.unwrap().as_secs(), 1800);
+        let off = LockOn {
+            suspend: false,
+            screen: false,
+        };
+        assert_eq!(config.lock_on, off);
+        let absent = Config::parse("").unwrap().lock_on;
+        assert!(absent.suspend && absent.screen);
         assert_eq!(config.group.as_deref(), Some("akm"));
         assert_eq!(config.paths, [Path::new("/mnt/nas")]);
         assert_eq!(config.keys_per_account, Some(10));
@@ -302,6 +354,19 @@ mod tests {
             ("[agent]\ngroup = 7", Some("agent.group")),
             ("[agent]\npaths = \"canary\"", Some("agent.paths")),
             ("[agent]\npaths = [\"canary\"]", Some("agent.paths")),
+            (
+                "[agent]\nmax_lifetime = \"canary\"",
+                Some("agent.max_lifetime"),
+            ),
+            ("[agent]\nidle = 0", Some("agent.idle")),
+            (
+                "[agent]\nlock_on_suspend = \"canary\"",
+                Some("agent.lock_on_suspend"),
+            ),
+            (
+                "[agent]\nlock_on_screen_lock = 1",
+                Some("agent.lock_on_screen_lock"),
+            ),
             (
                 "[limits]\nkeys_per_account = \"canary\"",
                 Some("limits.keys_per_account"),

@@ -7,12 +7,14 @@
 //!
 //! Invariants: hardened before the first thread and before the vault is opened; the socket listens before
 //! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
-//! answers under way finish, every session is wiped, events are folded, the socket goes, exit 0. SIGUSR1
-//! locks. SIGHUP changes nothing.
+//! answers under way finish, every session is wiped, events are folded, the socket goes (unless a service manager passed
+//! it), exit 0. SIGUSR1 locks. SIGHUP reads the configuration again, for sessions to come; one that is wrong changes
+//! nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,11 +22,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use akm_core::client::Client;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
 use akm_core::paths::{Places, accept_dir, ensure_dir};
-use akm_core::service::{Door, Options};
+use akm_core::protocol::{AgentStatus, LockReason};
+use akm_core::service::{Door, Lifetimes, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clipboard::{self, Helpers};
@@ -33,6 +37,8 @@ use crate::confirm::{self, People};
 use crate::harden;
 use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
+use crate::log::{self, Entry};
+use crate::manager::{self, Phase};
 #[cfg(target_os = "linux")]
 use crate::sandbox;
 use crate::server::timetable::DailyBackup;
@@ -41,6 +47,10 @@ use crate::socket::{self, Directory};
 
 /// The hidden first argument of a program that runs itself again as the agent.
 const REEXEC: &str = "__serve";
+/// The name under which an agent runs, whatever program it is.
+const ARG0: &str = "akm-agent";
+/// How long an agent may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What a ready agent says; anything else is an error object.
 const READY: &[u8] = b"ready\n";
 /// Most bytes that a starter reads.
@@ -74,7 +84,7 @@ pub fn spawn(places: &Places) -> Result<i32> {
 pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
     let io = |error: std::io::Error| Error::from_io(&error);
     let mut child = Command::new(this_program())
-        .arg0("akm-agent")
+        .arg0(ARG0)
         .arg(REEXEC)
         .args(launch.arguments())
         .stdin(Stdio::null())
@@ -100,12 +110,36 @@ pub fn start(places: &Places, launch: &Launch) -> Result<i32> {
 }
 
 /// The process id of the agent that serves a socket, if it is our own user's.
+///
+/// The kernel names whoever began to listen. Where that is a service manager, which passed the socket on, the agent says
+/// itself who it is; in either case it is a process that runs as an agent.
 pub fn running(socket: &Path) -> Option<i32> {
     let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
     let peer = akm_core::peer::of(&stream).ok()?;
-    (peer.uid == nix::unistd::geteuid().as_raw())
+    let listens = (peer.uid == nix::unistd::geteuid().as_raw())
         .then_some(peer.pid)
         .flatten()
+        .filter(|pid| is_agent(*pid));
+    listens.or_else(|| {
+        let mut client = Client::connect_with_timeout(Some(socket), PATIENCE).ok()?;
+        let pid = client.call(&AgentStatus {}).ok()?.pid?;
+        is_agent(pid).then_some(pid)
+    })
+}
+
+/// Whether a process runs as an agent, by the name that it was started under: a number that was used again belongs to
+/// somebody who does not expect our signals.
+pub fn is_agent(pid: i32) -> bool {
+    // 0 and negative numbers are groups, 1 is nobody's agent.
+    if pid <= 1 {
+        return false;
+    }
+    if !Path::new("/proc/self").exists() {
+        return true;
+    }
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    Path::new(OsStr::from_bytes(name)).file_name() == Some(OsStr::new(ARG0))
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
@@ -158,7 +192,9 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     harden::agent()?;
     #[cfg(target_os = "linux")]
     if !sandbox::deny_calls() {
-        note("the kernel takes no list of system calls: the agent runs without one");
+        log::write(&Entry::Unbounded {
+            bound: "system_calls",
+        });
     }
     if launch.bound_to_parent {
         bind_to_parent()?;
@@ -186,17 +222,26 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         false => ensure_dir(vault_dir)?,
     }
     ensure_dir(&places.state)?;
-    let (listener, bound) = socket::bind(&places.socket, directory)?;
+    let (listener, bound) = match manager::listener()? {
+        Some((listener, path)) => {
+            places.socket = path;
+            (listener, None)
+        }
+        None => {
+            let (listener, bound) = socket::bind(&places.socket, directory)?;
+            (listener, Some(bound))
+        }
+    };
     let served = open(&places, &config, launch.lifetime).and_then(|service| {
         if memory::lock_refused() {
-            note("the system refused to lock memory: keys could reach swap, see ulimit -l");
+            log::write(&Entry::MemoryNotLocked);
         }
         let group = config.group.as_deref();
         let group = group.map(|group| socket::share(&places.socket, group));
         let group = group.transpose()?;
         #[cfg(target_os = "linux")]
         if sandbox::confine(&bounds(&places, &config)) == Some(sandbox::Held::Nothing) {
-            note("the kernel takes no list of files (Landlock): the agent runs without one");
+            log::write(&Entry::Unbounded { bound: "files" });
         }
         let runtime = server::runtime()?;
         let served = runtime.block_on(async {
@@ -209,22 +254,60 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 .with_jobs(jobs(&places, &service))
                 .with_daily_tests(config.daily_tests);
             let signals = Signals::new()?;
+            #[cfg(target_os = "linux")]
+            let logind = tokio::spawn(crate::logind::run(server.clone(), config.lock_on));
             ready(&places.socket)?;
+            manager::tell(Phase::Ready);
+            log::write(&Entry::Ready {
+                pid: std::process::id(),
+                activated: bound.is_none(),
+            });
             harden::give_back_memory();
-            server.run(listener, signals.until_stop(&server)).await
+            let reload = || reload(&places.config, &service, launch.lifetime);
+            let served = server
+                .run(listener, signals.until_stop(&server, &reload))
+                .await;
+            #[cfg(target_os = "linux")]
+            logind.abort();
+            served
         });
-        service.lock_all();
+        service.lock_all(LockReason::Stop);
         memory::scrub_stack();
         if let Err(error) = service.fold() {
             // The journal keeps them; the next start folds them.
-            report(&error);
+            log::failed(&error);
         }
         // A provider test may still wait for its answer; the process does not wait for it.
         runtime.shutdown_background();
         served
     });
-    let removed = bound.remove();
-    served.and(removed)
+    match bound {
+        Some(bound) => served.and(bound.remove()),
+        None => served,
+    }
+}
+
+/// Reads the configuration again. What is fixed when the agent starts stays as it is.
+fn reload(path: &Path, service: &Door, lifetime: Option<Lifetime>) {
+    manager::tell(Phase::Reloading);
+    let read = Config::load(path);
+    if let Ok(config) = &read {
+        service.set_lifetimes(lifetimes(config, lifetime));
+    }
+    log::write(&Entry::Reloaded {
+        error: read.as_ref().err().map(Error::kind),
+        message: read.as_ref().err().map(log::literal),
+    });
+    manager::tell(Phase::Ready);
+}
+
+fn lifetimes(config: &Config, lifetime: Option<Lifetime>) -> Lifetimes {
+    let time = |lifetime: Lifetime| Duration::from_secs(lifetime.as_secs());
+    Lifetimes {
+        default: lifetime.or(config.lifetime).map(time),
+        longest: config.max_lifetime.map(time),
+        idle: config.idle.map(time),
+    }
 }
 
 fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
@@ -235,12 +318,11 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         backups: places.backups.clone(),
         host: Host::real(),
         key_limit: config.keys_per_account,
-        default_lifetime: lifetime
-            .or(config.lifetime)
-            .map(|lifetime| Duration::from_secs(lifetime.as_secs())),
+        default_lifetime: None,
         outbound: config.outbound(),
     })
     .map(|service| {
+        service.set_lifetimes(lifetimes(config, lifetime));
         Arc::new(
             service
                 .with_clipboard(Arc::new(Helpers::default()))
@@ -312,15 +394,17 @@ impl Signals {
         })
     }
 
-    async fn until_stop(mut self, server: &Server) {
+    async fn until_stop(mut self, server: &Server, reload: &dyn Fn()) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.lock.recv() => server.lock_all().await,
-                _ = self.hang_up.recv() => {}
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.lock.recv() => server.lock_all(LockReason::Signal).await,
+                _ = self.hang_up.recv() => reload(),
             }
         }
+        log::write(&Entry::Stopping);
+        manager::tell(Phase::Stopping);
     }
 }
 

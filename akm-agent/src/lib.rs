@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks, [`confirm`] asks a person about it; [`jobs`] is what the agent does by itself; [`lifetime`] is
-//! how long a session lasts; `sandbox` is what the agent may still do; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
+//! how long a session lasts; [`flags`] are those of `akm-agent`; [`manager`] is who started the agent, [`log`] what it says; `sandbox` is what the agent may still do; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command.
 //!
 //! Every binary that links this library declares
 //! `#[global_allocator] static ALLOCATOR: akm_core::memory::WipingAllocator`.
@@ -14,9 +14,14 @@ pub mod clipboard;
 pub mod config;
 pub mod confirm;
 pub mod daemon;
+pub mod flags;
 pub mod harden;
 pub mod jobs;
 pub mod lifetime;
+pub mod log;
+#[cfg(target_os = "linux")]
+mod logind;
+pub mod manager;
 pub mod mask;
 #[cfg(target_os = "linux")]
 pub mod probe;

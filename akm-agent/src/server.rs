@@ -15,6 +15,7 @@
 mod connection;
 mod daily;
 mod housekeeping;
+mod metrics;
 mod route;
 pub(crate) mod timetable;
 
@@ -23,7 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,16 @@ use akm_core::audit::Caller;
 use akm_core::error::{Error, Result};
 use akm_core::memory::scrub_stack;
 use akm_core::peer::{self, Peer};
+use akm_core::protocol::LockReason;
 use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::caller::Process;
 use crate::harden;
 use crate::jobs::Scheduler;
+use crate::log::{self, Entry};
+
+use metrics::Metrics;
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -105,6 +110,8 @@ struct Shared {
     deriving: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
     foreign: Mutex<Bucket>,
+    metrics: Arc<Metrics>,
+    connections: AtomicUsize,
 }
 
 /// What connections wait for beside their client.
@@ -139,6 +146,8 @@ impl Server {
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
+                metrics: Arc::new(Metrics::new()),
+                connections: AtomicUsize::new(0),
             }),
         }
     }
@@ -213,14 +222,19 @@ impl Server {
     }
 
     /// Ends every session, off this thread, and closes the connections that held secrets.
-    pub async fn lock_all(&self) {
+    pub async fn lock_all(&self, reason: LockReason) {
         let shared = Arc::clone(&self.shared);
         shared
-            .blocking(|shared| {
-                shared.service.lock_all();
+            .blocking(move |shared| {
+                shared.service.lock_all(reason);
                 shared.locked();
             })
             .await;
+        // The events of the locks.
+        shared.touched();
+        log::write(&Entry::LockedAll {
+            reason: reason.token(),
+        });
         scrub_stack();
     }
 
@@ -267,7 +281,9 @@ impl Server {
         };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            connection::serve(shared, stream, process).await;
+            shared.connections.fetch_add(1, Ordering::Relaxed);
+            connection::serve(Arc::clone(&shared), stream, process).await;
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
             drop(slot);
         });
     }

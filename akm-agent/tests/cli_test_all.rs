@@ -69,6 +69,7 @@ fn home(server: &ProviderServer) -> Home {
             base_url: Some(format!("http://127.0.0.1:{}", server.port())),
             low_balance: None,
             team: None,
+            lifetime_s: None,
         };
         client.call(&key).unwrap();
     }

@@ -603,3 +603,23 @@ field-policy-sandboxes = below sandboxes
 policy-open = open: any program of yours may
 policy-ask = ask: a person is asked
 policy-granted = granted: only with a grant
+
+## Status: why it is locked, and what asked last
+
+locked-because = locked ({ $reason })
+lock-asked = asked for
+lock-lifetime = its time was over
+lock-idle = not used for a while
+lock-suspend = the machine was suspended
+lock-screen = the screen was locked
+lock-signal = the agent got SIGUSR1
+lock-stop = the agent ended
+lock-unlock = unlocked again
+lock-credential = a passphrase or another way in was changed
+lock-restore = a backup was restored
+agent-of = { $version } (pid { $pid })
+asked-by = { $what } by { $exe } (pid { $pid }) at { $time }: { $outcome }
+field-since = since
+field-idle = locks when idle
+field-last-asked = last asked
+field-lifetime = lifetime

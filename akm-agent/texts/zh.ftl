@@ -577,3 +577,23 @@ field-policy-sandboxes = 沙箱之下
 policy-open = open：您的任何程序都可取用
 policy-ask = ask：询问用户
 policy-granted = granted：仅限有授权的程序
+
+## 状态：为何锁定，以及最近的请求
+
+locked-because = 已锁定（{ $reason }）
+lock-asked = 按要求
+lock-lifetime = 有效期已到
+lock-idle = 一段时间未使用
+lock-suspend = 机器已挂起
+lock-screen = 屏幕已锁定
+lock-signal = agent 收到 SIGUSR1
+lock-stop = agent 已结束
+lock-unlock = 重新解锁
+lock-credential = 口令或其他解锁方式已更改
+lock-restore = 已恢复备份
+agent-of = { $version }（pid { $pid }）
+asked-by = { $time } { $exe }（pid { $pid }）请求 { $what }：{ $outcome }
+field-since = 解锁于
+field-idle = 闲置锁定
+field-last-asked = 最近请求
+field-lifetime = 有效期

@@ -112,6 +112,7 @@ fn fill(home: &Path, size: usize) {
                 secret: Secret::new(SECRET.to_owned()),
                 low_balance: None,
                 team: None,
+                lifetime_s: None,
                 model: None,
                 categories: Vec::new(),
                 notes: None,
@@ -143,7 +144,9 @@ fn unlocks(filled: &[Filled]) {
         }));
         for (filled, took) in filled.iter().zip(&mut took) {
             took.push(time(|| call(&filled.service, Op::AgentUnlock, &unlock)));
-            filled.service.lock_all();
+            filled
+                .service
+                .lock_all(akm_core::protocol::LockReason::Asked);
         }
     }
     // The least of each: Argon2 does the same work every time, and what is beyond it is far below the noise of its median.

@@ -178,6 +178,14 @@ impl Error {
         &self.message
     }
 
+    /// What went wrong, if the message is a literal of this program and did not come from another one.
+    pub fn literal(&self) -> Option<&'static str> {
+        match &self.message {
+            Cow::Borrowed(literal) => Some(literal),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// The request field at fault.
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()

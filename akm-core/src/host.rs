@@ -65,3 +65,45 @@ impl Random for SystemRandom {
         getrandom::fill(buffer).expect("the kernel's random source answers");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set, the test only says what the clock shows.
+    const ASKED: &str = "AKM_TEST_ASKS_BOOT_TIME";
+
+    #[test]
+    fn the_clock_of_lifetimes_is_the_one_that_runs_while_the_machine_sleeps() {
+        const AHEAD: u64 = 10_000_000;
+        let boot = Host::real().clock.boot().as_secs();
+        if std::env::var_os(ASKED).is_some() {
+            std::process::exit(i32::from(boot < AHEAD));
+        }
+        assert!(
+            boot < AHEAD,
+            "control: this machine runs for less than 115 days"
+        );
+        if !nix::unistd::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "CI skips nothing");
+            eprintln!("skipped: a time namespace needs root");
+            return;
+        }
+        // No test can put a machine to sleep. A time namespace moves this one clock and leaves the one that stops.
+        let asks = |offset: &str| {
+            std::process::Command::new("unshare")
+                .args(["--time", offset, &AHEAD.to_string(), "--fork"])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", "host::tests::the_clock_of_lifetimes_is_the_one_that_runs_while_the_machine_sleeps"])
+                .env(ASKED, "1")
+                .status()
+                .unwrap()
+        };
+        assert_eq!(asks("--boottime").code(), Some(0));
+        assert_eq!(
+            asks("--monotonic").code(),
+            Some(1),
+            "control: another clock"
+        );
+    }
+}

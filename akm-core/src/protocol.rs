@@ -25,6 +25,7 @@ mod custom;
 mod grant;
 mod key;
 mod keyfile;
+mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
@@ -44,6 +45,7 @@ pub use custom::*;
 pub use grant::*;
 pub use key::*;
 pub use keyfile::*;
+pub use lock::*;
 pub use test::*;
 pub use transfer::*;
 pub use vault::*;

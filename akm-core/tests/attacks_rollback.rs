@@ -493,6 +493,7 @@ fn a06_a_deleted_row_is_found_by_the_check_of_all_rows() {
             base_url: None,
             low_balance: None,
             team: None,
+            lifetime_s: None,
             destinations: akm_core::provider::Destinations::of(None, None).encode(),
         })
         .collect();

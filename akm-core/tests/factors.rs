@@ -293,6 +293,7 @@ fn fill(bench: &mut Bench, count: usize) {
                 base_url: None,
                 low_balance: None,
                 team: None,
+                lifetime_s: None,
                 destinations: Vec::new(),
             })
             .collect();

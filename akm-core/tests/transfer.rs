@@ -29,6 +29,7 @@ fn row(name: &str, value: &str) -> KeyRow {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
         confirm: None,
         base_url: None,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use akm_core::audit::Caller;
 use akm_core::host::Host;
 use akm_core::paths::{self, Places};
-use akm_core::protocol::{Cost, Op, Request};
+use akm_core::protocol::{Cost, LockReason, Op, Request};
 use akm_core::provider::Outbound;
 use akm_core::service::{Door, Options};
 use akm_core::{Error, Kind, Result};
@@ -172,7 +172,9 @@ fn keep(service: &Door, host: &Host, bell: &Bell) {
         });
         match bell.wait(until_deadline) {
             Chore::Stop => break,
-            Chore::Nothing => service.expire(),
+            Chore::Nothing => {
+                service.expire();
+            }
             Chore::Called => {
                 // Calls come in bursts: one fold for all of them, unless a session ends before.
                 let pause = service
@@ -188,7 +190,7 @@ fn keep(service: &Door, host: &Host, bell: &Bell) {
             }
         }
     }
-    service.lock_all();
+    service.lock_all(LockReason::Stop);
     let _ = service.fold();
     // What is not written back now, the next opener writes back.
     let _ = service.checkpoint();

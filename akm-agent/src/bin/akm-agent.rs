@@ -1,13 +1,14 @@
 //! `akm-agent`, with ssh-agent's flags in ssh-agent's meaning.
 
-use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use akm_agent::daemon::{self, Launch};
+use akm_agent::flags::Arguments;
 use akm_agent::lifetime::Lifetime;
+use akm_agent::{log, manager};
 use akm_core::error::{Error, Kind, Result};
 use akm_core::paths::Places;
 use clap::Parser;
@@ -16,40 +17,6 @@ use nix::unistd::Pid;
 
 #[global_allocator]
 static ALLOCATOR: akm_core::memory::WipingAllocator = akm_core::memory::WipingAllocator;
-
-/// Holds the vault open for programs of this user, as ssh-agent does for SSH keys.
-///
-/// Without a command it goes to the background and prints what a shell is to evaluate:
-///
-///     eval "$(akm-agent)"
-#[derive(Parser)]
-#[command(name = "akm-agent", version, verbatim_doc_comment)]
-struct Arguments {
-    /// Print C shell commands (default if SHELL looks like one)
-    #[arg(short = 'c', conflicts_with = "sh")]
-    csh: bool,
-    /// Print Bourne shell commands
-    #[arg(short = 's')]
-    sh: bool,
-    /// Stay in the foreground
-    #[arg(short = 'D')]
-    foreground: bool,
-    /// Stay in the foreground, as -D: there is no more to see, requests are never printed
-    #[arg(short = 'd')]
-    debug: bool,
-    /// End the agent that AKM_AGENT_PID names
-    #[arg(short = 'k', conflicts_with_all = ["foreground", "debug", "address", "lifetime", "command"])]
-    kill: bool,
-    /// Listen on this socket
-    #[arg(short = 'a', value_name = "ADDR")]
-    address: Option<PathBuf>,
-    /// Lock by itself after this time (600, 8h, 1d), unless an unlock says otherwise
-    #[arg(short = 't', value_name = "LIFE")]
-    lifetime: Option<String>,
-    /// Run this command with the agent, which ends when the command does
-    #[arg(trailing_var_arg = true, conflicts_with_all = ["foreground", "debug"])]
-    command: Vec<OsString>,
-}
 
 fn main() -> ExitCode {
     if let Some(code) = daemon::reexecuted() {
@@ -66,10 +33,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             daemon::report(&error);
-            ExitCode::from(if error.kind() == Kind::InvalidInput {
-                64
-            } else {
-                1
+            ExitCode::from(match error.kind() {
+                Kind::NoAgent => 2,
+                Kind::InvalidInput => 64,
+                _ => 1,
             })
         }
     }
@@ -94,9 +61,17 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         bound_to_parent: !arguments.command.is_empty(),
     };
     if arguments.foreground || arguments.debug {
+        if arguments.debug {
+            log::tell_requests();
+        }
         let pid = Pid::this().as_raw();
-        return daemon::serve(&launch, |socket| print(&announce(csh, socket, pid)))
-            .map(|()| ExitCode::SUCCESS);
+        // A service manager does not evaluate anything.
+        let activated = manager::passes_socket();
+        return daemon::serve(&launch, |socket| match activated {
+            true => Ok(()),
+            false => print(&announce(csh, socket, pid)),
+        })
+        .map(|()| ExitCode::SUCCESS);
     }
     let mut places = Places::from_env()?;
     if let Some(socket) = &launch.socket {
@@ -129,8 +104,7 @@ fn end(csh: bool) -> Result<()> {
     let pid = std::env::var("AKM_AGENT_PID")
         .ok()
         .and_then(|pid| pid.parse().ok())
-        // 0 and negative numbers are groups, 1 is nobody's agent.
-        .filter(|pid: &i32| *pid > 1)
+        .filter(|pid| daemon::is_agent(*pid))
         .ok_or_else(|| Error::new(Kind::NoAgent, "AKM_AGENT_PID does not name an agent"))?;
     kill(Pid::from_raw(pid), Signal::SIGTERM)
         .map_err(|_| Error::new(Kind::NoAgent, "the agent of AKM_AGENT_PID cannot be ended"))?;

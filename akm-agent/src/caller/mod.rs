@@ -56,6 +56,11 @@ impl Process {
         }
     }
 
+    /// Its number when it connected.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Who it is now.
     pub fn caller(&self) -> Caller {
         Caller {

@@ -134,6 +134,14 @@ pub(crate) fn connect_or_start() -> Result<Client> {
     }
 }
 
+/// As [`parse_lifetime`]; zero is none.
+pub(crate) fn parse_lifetime_or_none(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        text => parse_lifetime(text),
+    }
+}
+
 /// A lifetime as ssh-agent writes it, in seconds.
 pub(crate) fn parse_lifetime(text: &str) -> Result<u64, String> {
     Lifetime::parse(text)

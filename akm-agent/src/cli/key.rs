@@ -1,5 +1,6 @@
 //! One key: `add get show edit mv rm disable enable rotate history`.
 
+use akm_core::Kind;
 use akm_core::name::KeyName;
 use akm_core::protocol::{
     Key, KeyAdd, KeyGet, KeyHistory, KeyRemove, KeyResult, KeyRotate, KeyShow, KeyStatus,
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
 use super::text::{message, of_token, text};
-use super::{check, connect, list};
+use super::{agent, check, connect, list};
 
 /// Stores a key.
 #[derive(Args)]
@@ -42,6 +43,9 @@ pub(crate) struct Add {
     /// The id of your team or account at the provider, where its balance needs one
     #[arg(long, value_name = "ID")]
     team: Option<String>,
+    /// Stop handing the key out this long after it was stored or the account unlocked, until the next unlock: 600, 8h, 1d
+    #[arg(short = 't', long = "lifetime", value_name = "LIFE", value_parser = agent::parse_lifetime)]
+    lifetime_s: Option<u64>,
     /// Never hand the secret out; only use it
     #[arg(long)]
     use_only: bool,
@@ -74,6 +78,7 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
         env: args.env,
         low_balance: args.low_balance,
         team: args.team,
+        lifetime_s: args.lifetime_s,
         use_only: args.use_only.then_some(true),
         confirm: args.confirm.then_some(true),
         base_url: args.base_url,
@@ -169,6 +174,9 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
     if key.team.is_some() {
         fields.push(("field-team", or_dash(key.team)));
     }
+    if let Some(seconds) = key.lifetime_s {
+        fields.push(("field-lifetime", output::duration(seconds)));
+    }
     if let Some(notes) = key.notes {
         // A note may have lines of its own; each is cleaned and stands under the first.
         for (index, line) in notes.lines().enumerate() {
@@ -200,11 +208,11 @@ impl From<Settable> for KeyStatus {
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("change").required(true).multiple(true).args([
-        "model", "categories", "notes", "expires", "env", "low_balance", "team", "use_only", "no_use_only",
+        "model", "categories", "notes", "expires", "env", "low_balance", "team", "lifetime_s", "use_only", "no_use_only",
         "confirm", "no_confirm",
         "base_url", "status",
     ])),
-    after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only and --no-confirm ask for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
+    after_help = "An empty text removes: --notes ''. Another address asks for the secret again; --no-use-only, --no-confirm and a longer lifetime ask for the passphrase.\n\nExample:\n  akm edit openai/work --model gpt-5 --category work --category shared"
 )]
 pub(crate) struct Edit {
     /// provider/label; a provider alone is its default key
@@ -230,6 +238,9 @@ pub(crate) struct Edit {
     /// The id of your team or account at the provider, where its balance needs one
     #[arg(long, value_name = "ID")]
     team: Option<String>,
+    /// Stop handing the key out this long after an unlock, until the next one; 0 removes
+    #[arg(short = 't', long = "lifetime", value_name = "LIFE", value_parser = agent::parse_lifetime_or_none)]
+    lifetime_s: Option<u64>,
     /// Never hand the secret out; only use it
     #[arg(long, conflicts_with = "no_use_only")]
     use_only: bool,
@@ -280,7 +291,7 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
     };
     let use_only = switched(args.use_only, args.no_use_only);
     let confirm = switched(args.confirm, args.no_confirm);
-    let edited = client.call(&KeyUpdate {
+    let mut request = KeyUpdate {
         name: args.name,
         new_name: None,
         model: args.model,
@@ -293,13 +304,28 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         env: args.env,
         low_balance: args.low_balance,
         team: args.team,
+        lifetime_s: args.lifetime_s,
         use_only,
         confirm,
         base_url: args.base_url,
         status: args.status.map(KeyStatus::from),
         passphrase,
         secret,
-    })?;
+    };
+    let edited = match client.call(&request) {
+        // Whether a lifetime is a longer one only the agent knows.
+        Err(error)
+            if error.kind() == Kind::Denied
+                && error.field() == Some("passphrase")
+                && args.lifetime_s.is_some()
+                && request.passphrase.is_none() =>
+        {
+            asker.require_passphrase()?;
+            request.passphrase = Some(asker.passphrase(&text!("ask-passphrase"))?);
+            client.call(&request)?
+        }
+        answered => answered?,
+    };
     changed(&edited, "changed-edited", json)
 }
 

@@ -41,6 +41,9 @@ pub(crate) struct Log {
     /// At most this many, from the oldest on, and where the next page begins
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
+    /// Only the newest this many
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "after", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    last: Option<u32>,
     /// The page behind this one: what the page before named
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
@@ -82,6 +85,7 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
         key: args.key,
         limit: Some(args.limit.unwrap_or(MAX_PAGE)),
         after: args.after,
+        last: args.last,
     };
     if args.follow {
         return follow(&mut client, request, json);

@@ -16,6 +16,7 @@ mod backup;
 mod balance;
 mod catalogue;
 mod check;
+mod complete;
 mod copy;
 mod demo;
 mod doctor;
@@ -29,6 +30,7 @@ mod key;
 mod keyfile;
 mod list;
 mod log;
+mod man;
 mod many;
 mod output;
 mod prompt;
@@ -160,6 +162,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages
+    Man(man::Pages),
 }
 
 /// Runs the command line of this process and says how it ended.
@@ -182,6 +186,9 @@ pub fn main() -> ExitCode {
             connect().and_then(|mut client| get_secret(&mut client, name)),
             false,
         );
+    }
+    if complete::completed(&arguments) {
+        return ExitCode::SUCCESS;
     }
     let as_json = arguments
         .iter()
@@ -295,11 +302,8 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Agent(args) => agent::agent(args, json),
         Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "akm", &mut script);
-            output::raw(&script)
-        }
+        Command::Completions { shell } => complete::script(shell),
+        Command::Man(args) => man::man(&args),
     }
 }
 

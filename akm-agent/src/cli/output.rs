@@ -148,6 +148,22 @@ fn json_text<T: Serialize>(value: &T) -> Result<Zeroizing<String>> {
     Ok(escaped)
 }
 
+/// A span as it is typed: `8h`, `1h30m`.
+pub(crate) fn duration(seconds: u64) -> String {
+    let mut left = seconds;
+    let mut text = String::new();
+    for (unit, size) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
+        if left >= size {
+            let _ = write!(text, "{}{unit}", left / size);
+            left %= size;
+        }
+    }
+    match text.is_empty() {
+        true => "0".to_owned(),
+        false => text,
+    }
+}
+
 /// Writes one line for a person to stderr. A stderr that is gone is nobody's problem.
 pub(crate) fn note(text: &str) {
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 use akm_core::Secret;
-use akm_core::protocol::{AgentLock, AgentStatus, AgentUnlock, VaultNotice};
+use akm_core::client::Client;
+use akm_core::protocol::{
+    AgentLock, AgentStatus, AgentUnlock, AuditEvent, AuditList, LockReason, Status, VaultNotice,
+};
 use clap::Args;
+use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
-use super::text::text;
+use super::text::{of_token, text};
 use super::{agent, connect, keyfile};
 
 /// Unlocks.
@@ -84,17 +88,50 @@ pub(crate) fn lock(json: bool) -> Result<()> {
     Ok(())
 }
 
+/// What `akm status --json` prints: the agent's state, and the last event of the account.
+#[derive(Serialize)]
+struct Seen {
+    #[serde(flatten)]
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<AuditEvent>,
+}
+
 pub(crate) fn status(json: bool) -> Result<()> {
-    let status = connect()?.call(&AgentStatus {})?;
+    let mut client = connect()?;
+    let status = client.call(&AgentStatus {})?;
+    let last = match status.locked {
+        true => None,
+        false => last_event(&mut client),
+    };
     if json {
-        return output::json(&status);
+        return output::json(&Seen { status, last });
     }
     let state = match (&status.account, status.initialized) {
         (_, false) => text!("no-account-yet"),
-        (None, true) => text!("locked"),
+        (None, true) => match status.locked_because {
+            // That somebody asked for it goes without saying.
+            Some(reason) if reason != LockReason::Asked => {
+                text!("locked-because", reason = of_token("lock", reason.token()))
+            }
+            _ => text!("locked"),
+        },
         (Some(account), true) => state(account, status.expires_at.as_deref()),
     };
-    let mut fields = vec![("field-state", state), ("field-agent", status.version)];
+    let agent = match status.pid {
+        Some(pid) => text!("agent-of", version = status.version, pid = pid),
+        None => status.version,
+    };
+    let mut fields = vec![("field-state", state), ("field-agent", agent)];
+    if let Some(time) = status.opened_at {
+        fields.push(("field-since", time));
+    }
+    if let Some(seconds) = status.idle_lock_s {
+        fields.push(("field-idle", output::duration(seconds)));
+    }
+    if let Some(event) = &last {
+        fields.push(("field-last-asked", asked(event)));
+    }
     if let Some(vault) = status.vault {
         fields.push(("field-vault", vault));
     }
@@ -115,6 +152,32 @@ pub(crate) fn status(json: bool) -> Result<()> {
         output::hint(&text!("hint-unlock"));
     }
     Ok(())
+}
+
+/// The last event of the account. What there is to say of the agent is said without it as well.
+fn last_event(client: &mut Client) -> Option<AuditEvent> {
+    let newest = client.call(&AuditList {
+        last: Some(1),
+        ..AuditList::default()
+    });
+    let events = newest.ok()?.events;
+    events.into_iter().rfind(|event| event.chain == "account")
+}
+
+/// Who asked for what, and what came of it.
+fn asked(event: &AuditEvent) -> String {
+    let what = match &event.key {
+        Some(key) => format!("{} {key}", event.action),
+        None => event.action.clone(),
+    };
+    text!(
+        "asked-by",
+        what = what,
+        exe = event.caller.exe.as_str(),
+        pid = event.caller.pid,
+        time = event.time.as_str(),
+        outcome = event.outcome.as_str(),
+    )
 }
 
 /// Whose session it is, and until when.

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
 use crate::harden;
+use crate::log::{self, Entry};
 
 /// How long events may wait in the journal before they are folded.
 const FOLD_AFTER: Duration = Duration::from_secs(2);
@@ -32,17 +33,25 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut rest_at: Option<Instant> = None;
     let mut check_at: Option<Instant> = None;
     loop {
-        let left = shared.service.next_deadline().map(until);
+        let mut left = shared.service.next_deadline().map(until);
         if left == Some(Duration::ZERO) {
-            shared
+            let ended = shared
                 .blocking(|shared| {
-                    shared.service.expire();
-                    shared.locked();
+                    let ended = shared.service.expire() > 0;
+                    if ended {
+                        shared.locked();
+                    }
+                    ended
                 })
                 .await;
             scrub_stack();
-            // The event of the lock.
-            shared.touched();
+            if ended == Some(true) {
+                // The event of the lock.
+                shared.touched();
+                log::write(&Entry::Expired);
+            }
+            // One that was used since its end was noted has another one now.
+            left = shared.service.next_deadline().map(until);
         }
         let look_at = left.map(|left| Instant::now() + left.min(LOOK_EVERY));
         tokio::select! {

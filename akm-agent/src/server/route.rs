@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind};
@@ -15,8 +16,9 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 
-use super::{BODY_TIMEOUT, Shared};
+use super::{BODY_TIMEOUT, Shared, metrics};
 use crate::caller::Process;
+use crate::log;
 
 type Http = hyper::Response<Full<Bytes>>;
 
@@ -32,17 +34,64 @@ pub(super) async fn answer(
         if request.method() != Method::POST {
             return wrong_method("POST");
         }
-        return operation(shared, process, op, request.into_body()).await;
+        let start = Instant::now();
+        let answer = operation(shared, process, op, request.into_body()).await;
+        let (took, error) = (start.elapsed(), failed_as(&answer));
+        shared.metrics.count(op, error, took);
+        if log::tells_requests() {
+            log::request(op, error, took, process.pid());
+        }
+        return answer;
     }
-    let document = match path {
-        "/healthz" => br#"{"ok":true,"result":{}}"#.to_vec(),
-        "/v1/openapi.json" => protocol::openapi::document().into_bytes(),
-        _ => return failure(&Error::new(Kind::NotFound, "there is no such operation")),
+    let known = ["/healthz", "/metrics", "/v1/openapi.json"];
+    let Some(path) = known.into_iter().find(|known| *known == path) else {
+        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return wrong_method("GET");
     }
-    http(StatusCode::OK, document)
+    match path {
+        "/healthz" => health(shared),
+        "/metrics" => figures(shared).await,
+        _ => http(StatusCode::OK, protocol::openapi::document().into_bytes()),
+    }
+}
+
+/// Whether operations can be served: not while it ends, nor without a vault.
+fn health(shared: &Shared) -> Http {
+    match shared.service.is_open() && !shared.phase.borrow().stopping {
+        true => http(StatusCode::OK, br#"{"ok":true,"result":{}}"#.to_vec()),
+        false => failure(&Error::new(Kind::Unavailable, "the agent is not serving")),
+    }
+}
+
+async fn figures(shared: &Arc<Shared>) -> Http {
+    // As an operation on the store: it reads a directory, and may wait for a restore.
+    let place = Arc::clone(&shared.storing).acquire_owned().await.ok();
+    let text = shared
+        .blocking(move |shared| {
+            let _place = place;
+            let connections = shared.connections.load(Ordering::Relaxed);
+            shared.metrics.text(shared.service.figures(), connections)
+        })
+        .await;
+    match text {
+        Some(Ok(text)) => {
+            let mut http = http(StatusCode::OK, text.into_bytes());
+            http.headers_mut().insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static(metrics::CONTENT_TYPE),
+            );
+            http
+        }
+        Some(Err(error)) => failure(&error),
+        None => failure(&Error::internal("the operation failed unexpectedly")),
+    }
+}
+
+/// The kind of the error that an answer carries.
+fn failed_as(answer: &Http) -> Option<Kind> {
+    answer.extensions().get::<Kind>().copied()
 }
 
 async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incoming) -> Http {
@@ -166,15 +215,17 @@ async fn read(body: Incoming) -> Result<Bytes, Http> {
 }
 
 fn envelope(answer: &akm_core::Result<Response>) -> Http {
-    let status = match answer {
-        Ok(_) => StatusCode::OK,
-        Err(error) => status(error),
-    };
-    http(status, protocol::envelope(answer))
+    match answer {
+        Ok(_) => http(StatusCode::OK, protocol::envelope(answer)),
+        Err(error) => failure(error),
+    }
 }
 
 fn failure(error: &Error) -> Http {
-    http(status(error), protocol::envelope(&Err(error.clone())))
+    let mut http = http(status(error), protocol::envelope(&Err(error.clone())));
+    // For the counts; an answer without an error takes no memory for this.
+    http.extensions_mut().insert(error.kind());
+    http
 }
 
 fn wrong_method(allowed: &'static str) -> Http {

@@ -10,8 +10,8 @@ use akm_core::error::Result;
 use akm_core::service::Door;
 
 use super::Shared;
-use crate::daemon;
 use crate::jobs::{Job, Scheduler};
+use crate::log;
 
 /// Longest sleep towards a job; after a suspend it may run this late.
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -44,7 +44,7 @@ pub(super) async fn run(shared: Arc<Shared>, scheduler: Arc<Mutex<Scheduler>>) {
                     .blocking(move |shared| {
                         for (_, done) in hold(&due).run_due() {
                             if let Err(error) = done {
-                                daemon::report(&error);
+                                log::failed(&error);
                             }
                         }
                         shared.touched();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::name::{AccountName, KeyName};
-use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, MAX_PAGE, Op};
+use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, LockReason, MAX_PAGE, Op};
 use crate::store::{EventRow, Store};
 
 use super::chain::{ChainKeys, SYSTEM};
@@ -31,6 +31,7 @@ pub struct Filter {
     key: Option<String>,
     limit: usize,
     after: Cursor,
+    last: Option<u64>,
 }
 
 impl Filter {
@@ -45,12 +46,25 @@ impl Filter {
             return Err(Error::invalid("limit", "a page has 1 to 1000 entries"));
         }
         let after = request.after.as_deref().map(Cursor::parse).transpose()?;
+        let last = match request.last {
+            Some(last) if !(1..=MAX_PAGE).contains(&last) => {
+                return Err(Error::invalid("last", "a page has 1 to 1000 entries"));
+            }
+            Some(_) if after.is_some() => {
+                return Err(Error::invalid(
+                    "last",
+                    "the newest events are asked for without a cursor",
+                ));
+            }
+            last => last.map(u64::from),
+        };
         Ok(Filter {
             since,
             action,
             key: key.map(|name| name.to_string()),
             limit: limit as usize,
             after: after.unwrap_or_default(),
+            last,
         })
     }
 
@@ -75,8 +89,11 @@ fn parse_since(text: &str) -> Result<i64> {
 }
 
 fn parse_action(text: &str) -> Result<&'static str> {
+    // What ends by itself is listed under its reason.
+    let locks = LockReason::ALL.iter().map(|reason| reason.action());
     [UNCLEAN, DAMAGED]
         .into_iter()
+        .chain(locks)
         .chain(Op::ALL.iter().map(|op| op.name()))
         .find(|name| *name == text)
         .ok_or(Error::invalid("action", "there is no such operation"))
@@ -166,6 +183,16 @@ impl Audit {
         self.fold()?;
         let store = self.store.as_ref();
         let mut at = filter.after;
+        if let Some(last) = filter.last {
+            // Positions below which nothing is looked at: all of them are known without reading.
+            let heads = &self.state()?.heads;
+            let from = |chain: &ChainKeys| {
+                let end = heads.get(chain.id()).map_or(0, |head| head.seq);
+                end.saturating_sub(last)
+            };
+            at.account = at.account.max(from(&account.keys));
+            at.system = at.system.max(from(&self.system));
+        }
         let mut mine = Source::new(store, &account.keys, filter, at.account);
         let mut system = Source::new(store, &self.system, filter, at.system);
         system.ended = !with_system;
@@ -281,6 +308,7 @@ mod tests {
             key: (field == "key").then(|| text.to_owned()),
             limit: (field == "limit").then(|| text.parse().unwrap()),
             after: (field == "after").then(|| text.to_owned()),
+            last: (field == "last").then(|| text.parse().unwrap()),
         };
         for (field, bad, good) in [
             ("since", "yesterday", "2026-01-02T03:04:05Z"),
@@ -288,6 +316,8 @@ mod tests {
             ("key", "open ai", "openai/work"),
             ("limit", "0", "1000"),
             ("limit", "1001", "1"),
+            ("last", "0", "1000"),
+            ("last", "1001", "1"),
             ("after", "0", "0100000000000000000000000000000000"),
         ] {
             let error = Filter::parse(&request(field, bad)).unwrap_err();

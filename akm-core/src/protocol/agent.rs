@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
 use super::vault::RekeyProgress;
-use super::wire;
+use super::{LockReason, wire};
 use crate::secret::Secret;
 
 wire! {
@@ -30,6 +30,18 @@ wire! {
         /// When the session ends by itself, RFC 3339 UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<String>,
+        /// When the session began, RFC 3339 UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened_at: Option<String>,
+        /// Seconds without use after which the session locks by itself; absent if it never does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idle_lock_s: Option<u64>,
+        /// Why the last session ended; only while locked, and only since the agent started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        locked_because: Option<LockReason>,
+        /// Process id of the agent, or of the program that has the vault inside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<i32>,
         /// Whether the check of all keys that follows an unlock found something wrong; absent until it is done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         damaged: Option<bool>,

@@ -23,6 +23,9 @@ wire! {
         /// `next` of the page before; opaque.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
+        /// Look only at the newest this many events of each chain, 1 to 1000; not together with `after`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u32>,
     }
 }
 

@@ -36,6 +36,9 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more, until the next unlock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Never hand the secret out; only use it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
@@ -73,6 +76,9 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more, until the next unlock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Whether it is only ever used, never handed out.
         use_only: bool,
         /// Whether a person is asked each time before it is handed out.
@@ -245,6 +251,9 @@ wire! {
         /// The id of the owner's team or account at the provider, where its addresses need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more; 0 removes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Setting is free; clearing needs `passphrase`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,

@@ -96,6 +96,9 @@ wire! {
         /// The id of the owner's team or account at the provider.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<String>,
+        /// Seconds after which a session does not hand the key out any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetime_s: Option<u64>,
         /// Whether it is only ever used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,

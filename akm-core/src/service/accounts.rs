@@ -1,20 +1,15 @@
 //! The arms for accounts and sessions: status, unlock, lock, register, recover.
 
-use std::time::Duration;
-
 use crate::audit::{AccountChain, Caller, Outcome};
 use crate::error::{Error, Result};
 use crate::protocol::{
-    self, AccountRecover, AccountRegister, AgentUnlock, Op, Recovered, Registered, Status,
-    VaultNotice,
+    self, AccountRecover, AccountRegister, AgentUnlock, LockReason, Op, Recovered, Registered,
+    Status, VaultNotice,
 };
 use crate::vault::{Notice, SignIn, Unlocked};
 
 use super::session::{Opening, Table};
 use super::{DEFAULT_ACCOUNT, Service, done, origin, shape};
-
-/// The longest lifetime of a session: ten years, so that no sum of times overflows.
-const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
 
 impl Service {
     pub(super) fn status(&self, table: &Table, caller: &Caller) -> Result<Status> {
@@ -34,6 +29,15 @@ impl Service {
                 None => None,
             },
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            opened_at: session.map(|session| shape::time(session.opened_at)),
+            idle_lock_s: session
+                .and_then(|session| session.idle)
+                .map(|idle| idle.as_secs()),
+            locked_because: match session {
+                Some(_) => None,
+                None => table.reason(caller.uid, &*self.host.clock),
+            },
+            pid: Some(nix::unistd::getpid().as_raw()),
             account,
             totp_required,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -46,22 +50,7 @@ impl Service {
         caller: &Caller,
         request: &AgentUnlock,
     ) -> Result<protocol::Unlocked> {
-        let lifetime = match request.lifetime_s {
-            Some(0) => {
-                return Err(Error::invalid(
-                    "lifetime_s",
-                    "a lifetime is at least one second",
-                ));
-            }
-            Some(seconds) if seconds > MAX_LIFETIME_S => {
-                return Err(Error::invalid(
-                    "lifetime_s",
-                    "a lifetime is at most ten years",
-                ));
-            }
-            Some(seconds) => Some(Duration::from_secs(seconds)),
-            None => self.default_lifetime,
-        };
+        let lasting = self.lifetime(request.lifetime_s)?;
         let since = self.sessions.locks(caller.uid);
         let typed = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let account = self.vault.sign_in(&SignIn {
@@ -82,7 +71,7 @@ impl Service {
         let opening = Opening {
             account,
             chain,
-            lifetime,
+            lasting,
             since,
         };
         // Without its event no session begins, and one that does not begin leaves no event that says so.
@@ -160,7 +149,7 @@ impl Service {
         let opening = Opening {
             account: new.unlocked,
             chain,
-            lifetime: self.default_lifetime,
+            lasting: self.lifetime(None)?,
             since,
         };
         let _ = self.begin(caller, opening, &|_| Ok(()));
@@ -199,16 +188,16 @@ impl Service {
         ))?;
         // Whoever was in with the old passphrase is out.
         self.sessions.close_where(
-            &|session| *session.account.id() == id,
-            &mut |uid, session| {
-                self.note_lock(uid, session);
+            &|session| (*session.account.id() == id).then_some(LockReason::Credential),
+            &mut |uid, session, reason| {
+                self.note_lock(uid, session, reason);
             },
         );
         // What the owner must keep is theirs whether or not a lock came meanwhile.
         let opening = Opening {
             account: recovered.unlocked,
             chain,
-            lifetime: self.default_lifetime,
+            lasting: self.lifetime(None)?,
             since,
         };
         let _ = self.begin(caller, opening, &|_| Ok(()));
@@ -240,7 +229,7 @@ impl Service {
                 self.vault.check_current(account)?;
                 event(chain)
             },
-            &mut |uid, session| self.note_lock(uid, session),
+            &mut |uid, session, reason| self.note_lock(uid, session, reason),
         )?;
         if under_way {
             self.take_up_rekey(caller, &id);

@@ -112,7 +112,7 @@ impl Service {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
                 let terms = opened.record.terms();
-                self.check_usable(&terms)?;
+                self.check_usable(asked, &terms)?;
                 pass!(self.may(asked, &terms, &name, Use::Use)?);
                 let secret = self.vault.open_secret(&asked.session.account, &opened)?;
                 let known = self.known(&asked.session.account, name.provider())?;

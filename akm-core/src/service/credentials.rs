@@ -163,10 +163,14 @@ impl Service {
     pub(super) fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
         let id = *account.id();
         self.sessions.replace(caller.uid, kept, account);
-        let others =
-            |session: &super::Session| *session.account.id() == id && session.generation() != kept;
+        let others = |session: &super::Session| {
+            let goes = *session.account.id() == id && session.generation() != kept;
+            goes.then_some(crate::protocol::LockReason::Credential)
+        };
         self.sessions
-            .close_where(&others, &mut |uid, session| self.note_lock(uid, session));
+            .close_where(&others, &mut |uid, session, reason| {
+                self.note_lock(uid, session, reason)
+            });
     }
 
     /// A change that prepares nothing.

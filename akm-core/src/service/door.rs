@@ -8,22 +8,23 @@
 //!
 //! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
 use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
-use crate::protocol::{BackupRestore, Op, Request, Response, Restored, Schedule};
+use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
 
-use super::{Options, Service};
+use super::{Figures, Lifetimes, Options, Service};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
     /// None where a restored vault could not be opened.
     open: RwLock<Option<Service>>,
     options: Options,
+    lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
     confirm: Option<Arc<dyn Confirm>>,
 }
@@ -39,6 +40,7 @@ impl Door {
         Ok(Door {
             open: RwLock::new(Some(Service::open(options.clone())?)),
             options,
+            lifetimes: Mutex::default(),
             clipboard: None,
             confirm: None,
         })
@@ -64,7 +66,25 @@ impl Door {
         self
     }
 
+    /// As [`Service::set_lifetimes`], also for the services after a restore.
+    pub fn set_lifetimes(&self, lifetimes: Lifetimes) {
+        *self
+            .lifetimes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(lifetimes);
+        if let Some(service) = &*self.read() {
+            service.set_lifetimes(lifetimes);
+        }
+    }
+
     fn equipped(&self, service: Service) -> Service {
+        let lifetimes = *self
+            .lifetimes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(lifetimes) = lifetimes {
+            service.set_lifetimes(lifetimes);
+        }
         let service = match &self.clipboard {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
             None => service,
@@ -119,17 +139,28 @@ impl Door {
     }
 
     /// As [`Service::expire`].
-    pub fn expire(&self) {
-        if let Some(service) = &*self.read() {
-            service.expire();
-        }
+    pub fn expire(&self) -> usize {
+        self.read().as_ref().map_or(0, Service::expire)
     }
 
     /// As [`Service::lock_all`].
-    pub fn lock_all(&self) {
+    pub fn lock_all(&self, reason: LockReason) {
         if let Some(service) = &*self.read() {
-            service.lock_all();
+            service.lock_all(reason);
         }
+    }
+
+    /// As [`Service::figures`]; all zero where there is no service.
+    pub fn figures(&self) -> Figures {
+        self.read()
+            .as_ref()
+            .map(Service::figures)
+            .unwrap_or_default()
+    }
+
+    /// Whether there is a vault behind the door: not where one could not be opened after a restore. Never waits.
+    pub fn is_open(&self) -> bool {
+        self.try_read().is_none_or(|open| open.is_some())
     }
 
     /// As [`Service::pending_events`].
@@ -181,7 +212,7 @@ impl Door {
         let staged = self.with(|service| service.prepare_restore(caller, request))?;
         let contents = staged.contents();
         // Every session ends before the wait, so that nobody has to wait for a lock.
-        self.lock_all();
+        self.lock_all(LockReason::Restore);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let service = open.as_ref().ok_or(CLOSED)?;
         service.finish_restore(caller, staged)?;

@@ -12,7 +12,7 @@ use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
 use super::access::{self, Gate, pass};
 use super::balance::Threshold;
 use super::custom::Known;
-use super::{Asked, Service, shape};
+use super::{Asked, Service, lifetimes, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
@@ -40,6 +40,7 @@ impl Service {
         let record = records
             .first()
             .ok_or(Error::internal("a stored key is missing"))?;
+        self.begin_life(asked.session, &record.terms());
         self.key_result(asked, record)
     }
 
@@ -68,6 +69,7 @@ impl Service {
                 .transpose()?,
             env: variable(request.env)?,
             low_balance: threshold(request.low_balance.as_deref())?,
+            lifetime_s: lifetimes::of_new_key(request.lifetime_s)?,
             team: team(request.team)?,
             use_only: request.use_only.unwrap_or(false),
             confirm: request.confirm.unwrap_or(false),
@@ -86,14 +88,14 @@ impl Service {
         let (id, secret) = match self.vault.ready_key(account, &name) {
             Some(ready) if current(&ready.terms) => {
                 asked.about(ready.terms.id, &name);
-                self.check_releasable(&ready.terms)?;
+                self.check_releasable(asked, &ready.terms)?;
                 pass!(self.may(asked, &ready.terms, &name, Use::Release)?);
                 (ready.terms.id, ready.open()?)
             }
             _ => {
                 let opened = self.find(asked, &name)?;
                 let terms = opened.record.terms();
-                self.check_releasable(&terms)?;
+                self.check_releasable(asked, &terms)?;
                 pass!(self.may(asked, &terms, &name, Use::Release)?);
                 let secret = match request.version {
                     Some(version) if !current(&terms) => {
@@ -119,7 +121,7 @@ impl Service {
     /// Whether a get would be refused, for the key's sake.
     pub(super) fn check_handing_out(&self, asked: &Asked<'_>, name: &str) -> Result<()> {
         let opened = self.find(asked, &KeyName::parse(name, "name")?)?;
-        self.check_releasable(&opened.record.terms())
+        self.check_releasable(asked, &opened.record.terms())
     }
 
     pub(super) fn show_key(&self, asked: &Asked<'_>, request: &KeyShow) -> Result<KeyResult> {
@@ -228,6 +230,10 @@ impl Service {
         if let Some(text) = &request.team {
             record.team = team(Some(text.clone()))?;
         }
+        if let Some(seconds) = request.lifetime_s {
+            record.lifetime_s = lifetimes::of_changed_key(seconds)?;
+            lifetimes::check_change(opened.record.lifetime_s, record.lifetime_s, confirmed)?;
+        }
         if let Some(status) = request.status {
             record.status = next_status(record.status, status)?;
         }
@@ -294,6 +300,10 @@ impl Service {
             secret,
             &mut event,
         )?;
+        // Only who gave a lifetime to a key without one, or gave the passphrase, begins its life anew.
+        if request.lifetime_s.is_some() && (confirmed || opened.record.lifetime_s.is_none()) {
+            self.begin_life(asked.session, &record.terms());
+        }
         self.key_result(asked, &record)
     }
 
@@ -314,6 +324,7 @@ impl Service {
             Some(&request.secret),
             &mut event,
         )?;
+        self.begin_life(asked.session, &record.terms());
         self.key_result(asked, &record)
     }
 
@@ -399,8 +410,8 @@ impl Service {
         }
     }
 
-    fn check_releasable(&self, terms: &Terms) -> Result<()> {
-        self.check_usable(terms)?;
+    fn check_releasable(&self, asked: &Asked<'_>, terms: &Terms) -> Result<()> {
+        self.check_usable(asked, terms)?;
         if terms.use_only {
             return Err(
                 Error::new(Kind::Denied, "the key is use-only: it is never handed out")
@@ -410,9 +421,9 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn check_usable(&self, terms: &Terms) -> Result<()> {
+    pub(super) fn check_usable(&self, asked: &Asked<'_>, terms: &Terms) -> Result<()> {
         match shape::status(terms, self.now_ms()) {
-            KeyStatus::Active => Ok(()),
+            KeyStatus::Active => self.check_alive(asked, terms),
             KeyStatus::Disabled => {
                 Err(Error::new(Kind::Denied, "the key is disabled")
                     .with_hint("run akm enable NAME"))

@@ -20,9 +20,11 @@ mod custom;
 mod dispatch;
 mod door;
 mod events;
+mod figures;
 mod grants;
 mod keyfile;
 mod keys;
+mod lifetimes;
 mod rekey;
 mod restore;
 mod session;
@@ -32,19 +34,21 @@ mod testing;
 mod transfer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Outcome};
 use crate::clipboard::Clipboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::protocol::{Authority, Cost, Op, Request, Response};
+use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
 
 pub use access::MAX_QUESTIONS;
 pub use door::Door;
+pub use figures::Figures;
+pub use lifetimes::Lifetimes;
 
 use access::Gate;
 use backups::Backups;
@@ -89,7 +93,7 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
-    default_lifetime: Option<Duration>,
+    lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
     access: access::Access,
@@ -130,7 +134,10 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
-            default_lifetime,
+            lifetimes: Mutex::new(Lifetimes {
+                default: default_lifetime,
+                ..Lifetimes::default()
+            }),
             path,
             clipboard: None,
             access: access::Access::default(),
@@ -160,7 +167,7 @@ impl Service {
                 .sessions
                 .read()
                 .live(caller.uid, &*self.host.clock)
-                .map(drop),
+                .map(|session| session.touch(&*self.host.clock)),
         }
     }
 
@@ -191,6 +198,7 @@ impl Service {
         let answer = table
             .live(caller.uid, &*self.host.clock)
             .and_then(|session| {
+                session.touch(&*self.host.clock);
                 let asked = Asked {
                     may_wait: false,
                     ..Asked::new(session, caller, request.op())
@@ -215,18 +223,25 @@ impl Service {
         self.sessions.next_deadline()
     }
 
-    /// Ends the sessions whose time is over; returns after the wipe.
-    pub fn expire(&self) {
+    /// Ends the sessions whose time is over; returns after the wipe, and says how many there were.
+    pub fn expire(&self) -> usize {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |uid, session| {
-                self.note_lock(uid, session)
-            });
+            .close_expired(self.host.clock.boot(), &mut |uid, session, reason| {
+                self.note_lock(uid, session, reason)
+            })
     }
 
     /// Ends every session; returns after the wipe.
-    pub fn lock_all(&self) {
+    pub fn lock_all(&self, reason: LockReason) {
         self.sessions
-            .close_all(&mut |uid, session| self.note_lock(uid, session));
+            .close_all(reason, &mut |uid, session, reason| {
+                self.note_lock(uid, session, reason)
+            });
+    }
+
+    /// How many sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.read().count()
     }
 
     /// How many audit events wait in the journal.
@@ -254,7 +269,7 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, uid: u32, session: &Session) {
+    fn note_lock(&self, uid: u32, session: &Session, reason: LockReason) {
         self.withdraw();
         let caller = Caller {
             uid,
@@ -263,7 +278,7 @@ impl Service {
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
-            .append(&session.chain, &done(Op::AgentLock, &caller));
+            .note(&session.chain, reason.action(), Outcome::Ok, &caller);
     }
 
     /// Operations that need no session.

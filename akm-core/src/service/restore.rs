@@ -92,7 +92,7 @@ impl Service {
     pub(super) fn finish_restore(&self, caller: &Caller, staged: Staged) -> Result<()> {
         let Staged { file, incoming, .. } = staged;
         let finished = || {
-            self.lock_all();
+            self.lock_all(crate::protocol::LockReason::Restore);
             self.audit.append_system(&done(Op::BackupRestore, caller))?;
             self.audit.fold()?;
             if file.vault_id() == self.file.vault_id() {

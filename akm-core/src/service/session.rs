@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,9 +16,12 @@ use jiff::Timestamp;
 use crate::audit::AccountChain;
 use crate::error::{Error, Result};
 use crate::host::Clock;
+use crate::protocol::LockReason;
+use crate::store::Id;
 use crate::vault::Unlocked;
 
 use super::access::Answers;
+use super::lifetimes::Lasting;
 use super::transfer::Transfers;
 
 /// One open account.
@@ -33,6 +36,14 @@ pub(super) struct Session {
     deadline: Option<Duration>,
     /// The same for people.
     pub(super) expires_at: Option<Timestamp>,
+    /// Boot time at which it began, and the same for people.
+    began: Duration,
+    pub(super) opened_at: Timestamp,
+    /// How long it may rest, and the boot time in milliseconds at which it was used last.
+    pub(super) idle: Option<Duration>,
+    used_ms: AtomicU64,
+    /// Boot times at which keys with a lifetime began theirs, where that was not when the session did.
+    lives: Mutex<HashMap<Id, Duration>>,
     generation: u64,
 }
 
@@ -44,6 +55,52 @@ impl Session {
     pub(super) fn generation(&self) -> Generation {
         Generation(self.generation)
     }
+
+    /// Somebody used it.
+    pub(super) fn touch(&self, clock: &dyn Clock) {
+        if self.idle.is_some() {
+            self.used_ms.store(millis(clock.boot()), Ordering::Relaxed);
+        }
+    }
+
+    /// Boot time at which the life of a key in it began.
+    pub(super) fn life_of(&self, key: &Id) -> Duration {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.get(key).copied().unwrap_or(self.began)
+    }
+
+    pub(super) fn begin_life(&self, key: Id, now: Duration) {
+        let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.insert(key, now);
+    }
+
+    /// When it ends by itself if nobody uses it, and why.
+    fn end(&self) -> Option<(Duration, LockReason)> {
+        let rested = self.idle.map(|idle| {
+            let used = Duration::from_millis(self.used_ms.load(Ordering::Relaxed));
+            (used.saturating_add(idle), LockReason::Idle)
+        });
+        let lived = self.deadline.map(|end| (end, LockReason::Lifetime));
+        [lived, rested]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(end, _)| *end)
+    }
+
+    /// Whether it ends by itself at all; if not, no clock is asked.
+    fn ends(&self) -> bool {
+        self.deadline.is_some() || self.idle.is_some()
+    }
+
+    /// Why it is over at a boot time, if it is.
+    fn over(&self, now: Duration) -> Option<LockReason> {
+        let (end, why) = self.end()?;
+        (end <= now).then_some(why)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The table of sessions.
@@ -72,17 +129,22 @@ pub(super) struct Table {
     /// How often a uid locked, and how often everybody was locked.
     locks: HashMap<u32, u64>,
     all_locks: u64,
+    /// Why the last session of a uid ended.
+    reasons: HashMap<u32, LockReason>,
 }
 
 /// How often a uid had locked when something began; a lock since then is newer than what was asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Locks(u64, u64);
 
+/// What is done with a session just before it is wiped.
+pub(super) type Last<'a> = &'a mut dyn FnMut(u32, &Session, LockReason);
+
 /// An account on its way into a session.
 pub(super) struct Opening {
     pub(super) account: Unlocked,
     pub(super) chain: AccountChain,
-    pub(super) lifetime: Option<Duration>,
+    pub(super) lasting: Lasting,
     /// From before the derivation.
     pub(super) since: Locks,
 }
@@ -103,12 +165,22 @@ impl Table {
     pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
         self.by_uid
             .get(&uid)
-            .filter(|session| {
-                session
-                    .deadline
-                    .is_none_or(|deadline| clock.boot() < deadline)
-            })
+            .filter(|session| !session.ends() || session.over(clock.boot()).is_none())
             .ok_or_else(Error::locked)
+    }
+
+    /// Why a uid has no session, if it had one.
+    pub(super) fn reason(&self, uid: u32, clock: &dyn Clock) -> Option<LockReason> {
+        let unswept = self
+            .by_uid
+            .get(&uid)
+            .and_then(|session| session.over(clock.boot()));
+        unswept.or_else(|| self.reasons.get(&uid).copied())
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.by_uid.len()
     }
 }
 
@@ -147,18 +219,19 @@ impl Sessions {
         opening: Opening,
         clock: &dyn Clock,
         check: &dyn Fn(&Unlocked, &AccountChain) -> Result<()>,
-        last: &mut dyn FnMut(u32, &Session),
+        last: Last<'_>,
     ) -> Result<Option<Timestamp>> {
         let Opening {
             account,
             chain,
-            lifetime,
+            lasting: Lasting { lifetime, idle },
             since,
         } = opening;
-        let deadline = lifetime.map(|lifetime| clock.boot().saturating_add(lifetime));
+        let (began, opened_at) = (clock.boot(), clock.now());
+        let deadline = lifetime.map(|lifetime| began.saturating_add(lifetime));
         let expires_at = lifetime.and_then(|lifetime| {
             let lifetime = jiff::SignedDuration::try_from(lifetime).ok()?;
-            clock.now().checked_add(lifetime).ok()
+            opened_at.checked_add(lifetime).ok()
         });
         let mut table = self.write();
         if table.locks(uid) != since {
@@ -166,7 +239,7 @@ impl Sessions {
         }
         check(&account, &chain)?;
         if let Some(replaced) = table.by_uid.remove(&uid) {
-            last(uid, &replaced);
+            last(uid, &replaced, LockReason::Unlock);
         }
         table.generation += 1;
         let generation = table.generation;
@@ -179,9 +252,15 @@ impl Sessions {
                 answers: Answers::default(),
                 deadline,
                 expires_at,
+                began,
+                opened_at,
+                idle,
+                used_ms: AtomicU64::new(millis(began)),
+                lives: Mutex::default(),
                 generation,
             },
         );
+        table.reasons.remove(&uid);
         self.note_deadline(&table);
         Ok(expires_at)
     }
@@ -209,40 +288,44 @@ impl Sessions {
         let Some(session) = table.by_uid.remove(&uid) else {
             return false;
         };
+        table.reasons.insert(uid, LockReason::Asked);
         last(&session);
         self.note_deadline(&table);
         true
     }
 
-    /// Closes every session that `which` names.
+    /// Closes every session for which `why` has a reason; says how many.
     pub(super) fn close_where(
         &self,
-        which: &dyn Fn(&Session) -> bool,
-        last: &mut dyn FnMut(u32, &Session),
-    ) {
+        why: &dyn Fn(&Session) -> Option<LockReason>,
+        last: Last<'_>,
+    ) -> usize {
         let mut table = self.write();
-        table.by_uid.retain(|uid, session| {
-            let goes = which(session);
-            if goes {
-                last(*uid, session);
-            }
-            !goes
+        let Table {
+            by_uid, reasons, ..
+        } = &mut *table;
+        let before = by_uid.len();
+        by_uid.retain(|uid, session| {
+            let Some(reason) = why(session) else {
+                return true;
+            };
+            reasons.insert(*uid, reason);
+            last(*uid, session, reason);
+            false
         });
         self.note_deadline(&table);
+        before - table.by_uid.len()
     }
 
     /// Closes every session, and whatever is on its way into one.
-    pub(super) fn close_all(&self, last: &mut dyn FnMut(u32, &Session)) {
+    pub(super) fn close_all(&self, reason: LockReason, last: Last<'_>) {
         self.write().all_locks += 1;
-        self.close_where(&|_| true, last);
+        self.close_where(&|_| Some(reason), last);
     }
 
-    /// Closes the sessions whose time is over.
-    pub(super) fn close_expired(&self, now: Duration, last: &mut dyn FnMut(u32, &Session)) {
-        self.close_where(
-            &|session| session.deadline.is_some_and(|deadline| deadline <= now),
-            last,
-        );
+    /// Closes the sessions whose time is over; says how many.
+    pub(super) fn close_expired(&self, now: Duration, last: Last<'_>) -> usize {
+        self.close_where(&|session| session.over(now), last)
     }
 
     /// Boot time at which the next session ends by itself.
@@ -261,7 +344,7 @@ impl Sessions {
         let next = table
             .by_uid
             .values()
-            .filter_map(|session| session.deadline)
+            .filter_map(|session| session.end().map(|(end, _)| end))
             .min();
         // Rounded up: whoever wakes at the deadline finds it passed.
         let ms = next.map_or(NEVER, |next| {

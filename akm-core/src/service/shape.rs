@@ -80,6 +80,7 @@ pub(super) fn key(record: &Record, now_ms: i64, standard: Option<String>) -> Res
         confirm: record.confirm,
         low_balance: record.low_balance.clone(),
         team: record.team.clone(),
+        lifetime_s: record.lifetime_s,
         base_url: record.base_url.clone(),
         header: Some(destinations.header).filter(|header| !header.is_empty()),
         hosts: destinations.origins,

@@ -45,7 +45,7 @@ impl Service {
                 let name = KeyName::parse(&request.name, "name")?;
                 let opened = self.find(asked, &name)?;
                 let terms = opened.record.terms();
-                self.check_usable(&terms)?;
+                self.check_usable(asked, &terms)?;
                 if !by_itself {
                     pass!(self.may(asked, &terms, &name, Use::Use)?);
                 }

@@ -319,6 +319,7 @@ impl Service {
             env: record.env.clone(),
             low_balance: record.low_balance.clone(),
             team: record.team.clone(),
+            lifetime_s: record.lifetime_s,
             use_only: record.use_only.then_some(true),
             confirm: record.confirm.then_some(true),
             base_url: record.base_url.clone(),
@@ -493,7 +494,11 @@ impl Service {
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
         self.vault
-            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)
+            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)?;
+        for record in import.sealed.records() {
+            self.begin_life(asked.session, &record.terms());
+        }
+        Ok(())
     }
 
     /// Opens what was stored: the cipher shows that it is what was sealed.
@@ -561,6 +566,7 @@ fn key_add(row: KeyRow) -> KeyAdd {
         env: row.env,
         low_balance: row.low_balance,
         team: row.team,
+        lifetime_s: row.lifetime_s,
         use_only: row.use_only,
         confirm: row.confirm,
         base_url: row.base_url,

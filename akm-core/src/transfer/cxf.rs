@@ -21,6 +21,7 @@ pub(super) const END: &[u8] = b"\n]}]}\n";
 const MODEL: &str = "akm:model";
 const ENV: &str = "akm:env";
 const LOW_BALANCE: &str = "akm:low_balance";
+const LIFETIME: &str = "akm:lifetime_s";
 const TEAM: &str = "akm:team";
 const USE_ONLY: &str = "akm:use_only";
 const CONFIRM: &str = "akm:confirm";
@@ -106,7 +107,9 @@ pub(super) fn row(row: &KeyRow, origin: &Origin, out: &mut Zeroizing<Vec<u8>>) -
             content: text(notes),
         });
     }
+    let lifetime = row.lifetime_s.map(|seconds| seconds.to_string());
     let own = [
+        (LIFETIME, "number", lifetime.as_deref()),
         (MODEL, "string", row.model.as_deref()),
         (ENV, "string", row.env.as_deref()),
         (LOW_BALANCE, "string", row.low_balance.as_deref()),
@@ -380,6 +383,7 @@ fn key(item: ItemRead) -> Option<KeyRow> {
                     env: None,
                     low_balance: None,
                     team: None,
+                    lifetime_s: None,
                     use_only: None,
                     confirm: None,
                     base_url: credential.url.0.map(FieldRead::text),
@@ -398,6 +402,8 @@ fn key(item: ItemRead) -> Option<KeyRow> {
             Some(MODEL) => row.model = Some(field.text()),
             Some(ENV) => row.env = Some(field.text()),
             Some(LOW_BALANCE) => row.low_balance = Some(field.text()),
+            // What is no number is refused as a lifetime, not left out: a key must not live longer for it.
+            Some(LIFETIME) => row.lifetime_s = Some(field.text().parse().unwrap_or(0)),
             Some(TEAM) => row.team = Some(field.text()),
             Some(EXPIRES_AT) => row.expires_at = Some(field.text()),
             Some(USE_ONLY) => row.use_only = Some(field.value.expose() == "true"),

@@ -195,6 +195,7 @@ fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> Ke
         env: own.then(|| variable.to_owned()),
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
         confirm: None,
         base_url: base_url.map(str::to_owned),

@@ -34,6 +34,8 @@ pub struct Terms {
     pub status: KeyStatus,
     /// Unix milliseconds after which it is not handed out.
     pub expires_at: Option<i64>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Whether a person is asked each time it is handed out.

@@ -45,6 +45,8 @@ pub struct NewKey {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Whether a person is asked each time it is handed out.
@@ -90,6 +92,8 @@ pub struct Record {
     pub low_balance: Option<String>,
     /// The id of the owner's team or account at the provider.
     pub team: Option<String>,
+    /// Seconds after which a session does not hand it out any more.
+    pub lifetime_s: Option<u64>,
     /// Whether it is only ever used.
     pub use_only: bool,
     /// Whether a person is asked each time it is handed out.
@@ -131,6 +135,7 @@ impl Record {
             id: self.id,
             status: self.status,
             expires_at: self.expires_at,
+            lifetime_s: self.lifetime_s,
             use_only: self.use_only,
             confirm: self.confirm,
             secret_version: self.secret_version,
@@ -195,6 +200,7 @@ impl Vault {
             env: new.env.clone(),
             low_balance: new.low_balance.clone(),
             team: new.team.clone(),
+            lifetime_s: new.lifetime_s,
             use_only: new.use_only,
             confirm: new.confirm,
             base_url: new.base_url.clone(),

@@ -242,6 +242,7 @@ pub fn new_key(name: &str, value: &str) -> KeyAdd {
         env: None,
         low_balance: None,
         team: None,
+        lifetime_s: None,
         use_only: None,
         confirm: None,
         base_url: None,

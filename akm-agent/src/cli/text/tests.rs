@@ -41,7 +41,12 @@ fn composed() -> BTreeSet<String> {
         .map(|category| category.token())
         .collect();
     let outcomes: Vec<&str> = OUTCOMES.iter().map(|outcome| outcome.token()).collect();
+    let locks: Vec<&str> = akm_core::protocol::LockReason::ALL
+        .iter()
+        .map(|reason| reason.token())
+        .collect();
     let families: &[(&str, &[&str])] = &[
+        ("lock", &locks),
         ("status", &["active", "disabled", "expired", "burned"]),
         ("provider", &["active", "uncertain", "retired"]),
         ("chain", &["account", "system"]),
