@@ -2,7 +2,7 @@
 //!
 //! systemd (or whoever follows its protocol) passes one listening Unix socket as descriptor 3 and is told
 //! READY, RELOADING and STOPPING. Invariants: descriptors are taken only where `LISTEN_PID` is this very process,
-//! so that nothing inherited by accident is served; one socket and no more; its directory is ours alone and strangers
+//! so that nothing inherited by accident is served; one socket and no more; its directory is ours or root's alone and strangers
 //! lose their rights on it. The socket stays when the agent goes: it is the manager's.
 //!
 //! Deliberately absent: starting the manager's units, and anything it could tell the agent but "here is a socket".
@@ -57,9 +57,19 @@ pub fn listener() -> Result<Option<(UnixListener, PathBuf)>> {
         .and_then(|address| address.as_pathname().map(Path::to_owned))
         .filter(|path| path.is_absolute())
         .ok_or(WRONG)?;
-    accept_dir(path.parent().ok_or(WRONG)?)?;
+    let dir = path.parent().ok_or(WRONG)?;
+    if !is_roots_alone(dir) {
+        accept_dir(dir)?;
+    }
     close_to_others(&path)?;
     Ok(Some((listener, path)))
+}
+
+/// Whether root made a directory and nobody else writes it: where a system's sockets are, also those of an agent that runs
+/// as a user of its own.
+fn is_roots_alone(dir: &Path) -> bool {
+    std::fs::symlink_metadata(dir)
+        .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
 }
 
 fn close_to_others(path: &Path) -> Result<()> {

@@ -209,11 +209,11 @@ fn owned(name: &'static str, path: &Path, wanted: u32, fix: String) -> Check {
     }
 }
 
-/// The process that listens. Of a socket that a service manager passed on, the kernel names the manager.
+/// The agent's process, as it says itself: of a socket that a service manager passed on, the kernel names the manager.
 #[cfg(target_os = "linux")]
 fn agent_pid(socket: &Path) -> Option<i32> {
-    let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
-    akm_core::peer::of(&stream).ok()?.pid.filter(|pid| *pid > 1)
+    let mut client = Client::connect_with_timeout(Some(socket), PATIENCE).ok()?;
+    client.call(&AgentStatus {}).ok()?.pid
 }
 
 fn socket(path: &Path) -> Check {
