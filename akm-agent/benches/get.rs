@@ -7,7 +7,8 @@
 //! The agent's slices are long enough to hold a fold of its journal, and what is left of one is waited for, so
 //! that it never falls into another's slice; `cpu` is its processor time per get with all folding.
 //!
-//! `AKM_BENCH_ROUNDS` (default 3) says how often each is asked.
+//! `AKM_BENCH_ROUNDS` (default 3) says how often each is asked; `AKM_BENCH_POLICY=granted` asks under that policy with a
+//! grant by path, hash and directory, `agents` with ancestors looked at as well.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -73,6 +74,9 @@ fn bench() {
         }
         let home = support::home();
         let agent = Agent::with_a_key(home.path());
+        if let Ok(policy) = std::env::var("AKM_BENCH_POLICY") {
+            agent.restrict(&policy);
+        }
         let asked = request("key.get", &format!(r#"{{"name":"{NAME}"}}"#));
         let answer = probe(&agent.socket, &asked);
         assert!(

@@ -21,6 +21,15 @@
 //! timeout_s = 30
 //! [tests]
 //! daily = true                 # test every key once a day while its account is open; off if absent
+//! [web]
+//! folder = "/etc/akm/web"      # theme.css, logo.svg, texts.en.ftl, texts.zh.ftl in place of akm's own
+//! [hosted]                     # for clients of network listeners
+//! registration = "invitation"  # open, invitation or closed; closed if absent
+//! totp_required = true         # an account without TOTP may do nothing but set it up
+//! idle = "30m"                 # a session ends unused after this
+//! absolute = "12h"             # and in any case after this
+//! requests_per_minute = 600    # of one address; 0 is no limit
+//! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
 //! [confirm]
 //! timeout_s = 45               # of a question whether a key may be handed out; silence is a no
 //! [callers]
@@ -28,6 +37,8 @@
 //! sandboxes = ["my-jail"]
 //! ignore = ["snap"]            # ids of the built-in list that do not count
 //! ```
+
+mod hosted;
 
 use std::fs::File;
 use std::io::Read;
@@ -42,6 +53,8 @@ use toml::{Table, Value};
 
 use crate::caller::Extra;
 use crate::lifetime::Lifetime;
+
+pub use hosted::Hosted;
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -69,6 +82,10 @@ pub struct Config {
     pub outbound: Outbound,
     /// Whether keys are tested once a day by themselves.
     pub daily_tests: bool,
+    /// What replaces the dashboard's style, logo and texts.
+    pub web_folder: Option<PathBuf>,
+    /// What holds for clients of network listeners.
+    pub hosted: Hosted,
     /// Programs that callers may come from, beside the built-in list.
     pub callers: Extra,
     /// Seconds that a person may take to confirm.
@@ -200,13 +217,7 @@ impl Config {
                             Some(number(&value, "limits.keys_per_account", 0..=u64::MAX)?);
                     }
                     ("outbound", "ca_file") => {
-                        let path = PathBuf::from(string(&value, "outbound.ca_file")?);
-                        if !path.is_absolute() {
-                            return Err(
-                                bad("a path is not absolute").with_field("outbound.ca_file")
-                            );
-                        }
-                        config.outbound.ca_file = Some(path);
+                        config.outbound.ca_file = Some(absolute(&value, "outbound.ca_file")?);
                     }
                     ("outbound", "proxy") => {
                         config.outbound.proxy = Some(string(&value, "outbound.proxy")?);
@@ -218,6 +229,10 @@ impl Config {
                     ("tests", "daily") => {
                         config.daily_tests = truth(&value, "tests.daily")?;
                     }
+                    ("web", "folder") => {
+                        config.web_folder = Some(absolute(&value, "web.folder")?);
+                    }
+                    ("hosted", key) if config.hosted.set(key, &value)? => {}
                     ("confirm", "timeout_s") => {
                         config.confirm_timeout_s =
                             Some(number(&value, "confirm.timeout_s", 1..=MAX_TIMEOUT_S)?);
@@ -291,6 +306,14 @@ fn names(value: &Value, key: &'static str) -> Result<Vec<String>> {
         .collect::<Result<_>>()
 }
 
+fn absolute(value: &Value, key: &'static str) -> Result<PathBuf> {
+    let path = PathBuf::from(string(value, key)?);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(bad("a path is not absolute").with_field(key)),
+    }
+}
+
 const fn bad(message: &'static str) -> Error {
     Error::new(Kind::InvalidInput, message)
 }
@@ -301,7 +324,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, confirm.timeout_s, callers.agents, callers.sandboxes and callers.ignore",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
     )
 }
 
@@ -316,7 +339,7 @@ mod tests {
             "[agent]\nlifetime = \"8h\"\nmax_lifetime = \"12h\"\nidle = 1800\ngroup = \"akm\"\npaths = [\"/mnt/nas\"]\nlock_on_suspend = false\n\
              lock_on_screen_lock = false\n[limits]\nkeys_per_account = 10\n\
              [outbound]\nca_file = \"/ca.pem\"\nproxy = \"http://p:1\"\ntimeout_s = 5\n[tests]\ndaily = true\n\
-             [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n",
+             [confirm]\ntimeout_s = 9\n[callers]\nagents = [\"bot\"]\nsandboxes = []\nignore = [\"snap\"]\n[web]\nfolder = \"/web\"\n",
         )
         .unwrap();
         assert_eq!(config.lifetime.unwrap().as_secs(), 28_800);
@@ -342,6 +365,7 @@ mod tests {
         assert_eq!(config.confirm_timeout_s, Some(9));
         assert_eq!(config.callers.agents, ["bot"]);
         assert_eq!(config.callers.ignore, ["snap"]);
+        assert_eq!(config.web_folder.as_deref(), Some(Path::new("/web")));
         assert_eq!(config.outbound().timeout, Duration::from_secs(5));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
@@ -383,6 +407,7 @@ mod tests {
             ("[confirm]\ntimeout_s = 51", Some("confirm.timeout_s")),
             ("[callers]\nagents = \"canary\"", Some("callers.agents")),
             ("[callers]\nignore = [7]", Some("callers.ignore")),
+            ("[web]\nfolder = \"canary\"", Some("web.folder")),
             ("[agent]\ncanary = 1", None),
             ("canary = 1", None),
             ("[canary]\nx = 1", None),

@@ -9,7 +9,7 @@
 //! the vault is opened, so that a client of the loser waits in the winner's queue; on SIGTERM and SIGINT
 //! answers under way finish, every session is wiped, events are folded, the socket goes (unless a service manager passed
 //! it), exit 0. SIGUSR1 locks. SIGHUP reads the configuration again, for sessions to come; one that is wrong changes
-//! nothing.
+//! nothing. A changed certificate is taken up as well.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use akm_core::client::Client;
+use akm_core::dashboard::Dashboard;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
@@ -41,9 +42,12 @@ use crate::log::{self, Entry};
 use crate::manager::{self, Phase};
 #[cfg(target_os = "linux")]
 use crate::sandbox;
+use crate::selling::Selling;
 use crate::server::timetable::DailyBackup;
-use crate::server::{self, Server};
+use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
+use crate::web::hosted::Hosted;
+use crate::web::local::Local;
 
 /// The hidden first argument of a program that runs itself again as the agent.
 const REEXEC: &str = "__serve";
@@ -67,6 +71,8 @@ pub struct Launch {
     pub lifetime: Option<Lifetime>,
     /// End when the process that started the agent ends.
     pub bound_to_parent: bool,
+    /// Listen on the network too.
+    pub network: Option<network::Options>,
 }
 
 /// Starts an agent in the background and returns its process id when it is ready. If one serves the socket
@@ -222,6 +228,16 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         false => ensure_dir(vault_dir)?,
     }
     ensure_dir(&places.state)?;
+    // Before the socket, so that a mistyped option leaves nothing behind.
+    let network = match &launch.network {
+        Some(options) => {
+            let pages = Hosted::load(config.web_folder.as_deref())?;
+            let network = network::Network::bind(config.hosted.limits(options))?;
+            Some(network.with_pages(Arc::new(pages)))
+        }
+        None => None,
+    };
+    let selling = Selling::load(&places.config, config.outbound())?;
     let (listener, bound) = match manager::listener()? {
         Some((listener, path)) => {
             places.socket = path;
@@ -232,7 +248,8 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             (listener, Some(bound))
         }
     };
-    let served = open(&places, &config, launch.lifetime).and_then(|service| {
+    let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
+    let served = open(&places, &config, launch, selling.as_ref(), &dashboard).and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
@@ -240,7 +257,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         let group = group.map(|group| socket::share(&places.socket, group));
         let group = group.transpose()?;
         #[cfg(target_os = "linux")]
-        if sandbox::confine(&bounds(&places, &config)) == Some(sandbox::Held::Nothing) {
+        if sandbox::confine(&bounds(&places, &config, launch)) == Some(sandbox::Held::Nothing) {
             log::write(&Entry::Unbounded { bound: "files" });
         }
         let runtime = server::runtime()?;
@@ -250,9 +267,16 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 Some(group) => server.with_group(group),
                 None => server,
             };
-            let server = server
-                .with_jobs(jobs(&places, &service))
+            let mut server = server
+                .with_jobs(jobs(&places, &service, selling.as_ref()))
+                .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
+            if let Some(network) = network {
+                for address in network.addresses() {
+                    note(&format!("listening on {address}"));
+                }
+                server = server.with_network(network);
+            }
             let signals = Signals::new()?;
             #[cfg(target_os = "linux")]
             let logind = tokio::spawn(crate::logind::run(server.clone(), config.lock_on));
@@ -263,7 +287,10 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 activated: bound.is_none(),
             });
             harden::give_back_memory();
-            let reload = || reload(&places.config, &service, launch.lifetime);
+            let reload = || {
+                reload(&places.config, &service, launch.lifetime);
+                server.reload();
+            };
             let served = server
                 .run(listener, signals.until_stop(&server, &reload))
                 .await;
@@ -310,8 +337,14 @@ fn lifetimes(config: &Config, lifetime: Option<Lifetime>) -> Lifetimes {
     }
 }
 
-fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<Arc<Door>> {
-    Door::open(Options {
+fn open(
+    places: &Places,
+    config: &Config,
+    launch: &Launch,
+    selling: Option<&Selling>,
+    dashboard: &Arc<Local>,
+) -> Result<Arc<Door>> {
+    let door = Door::open(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
@@ -320,15 +353,19 @@ fn open(places: &Places, config: &Config, lifetime: Option<Lifetime>) -> Result<
         key_limit: config.keys_per_account,
         default_lifetime: None,
         outbound: config.outbound(),
-    })
-    .map(|service| {
-        service.set_lifetimes(lifetimes(config, lifetime));
-        Arc::new(
-            service
-                .with_clipboard(Arc::new(Helpers::default()))
-                .with_callers(Arc::new(people(config))),
-        )
-    })
+    })?
+    .with_clipboard(Arc::new(Helpers::default()))
+    .with_callers(Arc::new(people(config)))
+    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>);
+    door.set_lifetimes(lifetimes(config, launch.lifetime));
+    let door = match selling {
+        Some(selling) => door.with_billing(selling.settings()),
+        None => door,
+    };
+    Ok(Arc::new(match &launch.network {
+        Some(_) => door.with_hosting(config.hosted.rules.clone()),
+        None => door,
+    }))
 }
 
 /// Who is asked about a key that wants confirmation.
@@ -350,7 +387,7 @@ fn people(config: &Config) -> People {
 
 /// Which files it needs from here on.
 #[cfg(target_os = "linux")]
-fn bounds(places: &Places, config: &Config) -> sandbox::Bounds {
+fn bounds(places: &Places, config: &Config, launch: &Launch) -> sandbox::Bounds {
     let above = |path: &Path| path.parent().map(Path::to_owned);
     let own = [
         above(&places.vault),
@@ -360,19 +397,33 @@ fn bounds(places: &Places, config: &Config) -> sandbox::Bounds {
     let mut write: Vec<PathBuf> = own.into_iter().flatten().collect();
     write.push(places.backups.clone());
     write.extend(config.paths.iter().cloned());
+    // The directories, because a certificate is changed by putting another file in its place.
+    let files = launch
+        .network
+        .as_ref()
+        .and_then(|of| of.certificate.clone());
+    let certificate = files
+        .into_iter()
+        .flat_map(|(chain, key)| [chain, key])
+        .filter_map(|path| std::path::absolute(path).ok())
+        .filter_map(|path| above(&path));
     sandbox::Bounds {
         own_user: config.group.is_some(),
         write,
         read: [above(&places.config), config.outbound.ca_file.clone()]
             .into_iter()
             .flatten()
+            .chain(certificate)
             .collect(),
     }
 }
 
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Door>) -> Scheduler {
-    let jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+fn jobs(places: &Places, service: &Arc<Door>, selling: Option<&Selling>) -> Scheduler {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+    if let Some(selling) = selling {
+        jobs.extend(selling.jobs(service));
+    }
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }
 
@@ -442,6 +493,7 @@ impl Launch {
                 .map(|text| Lifetime::parse(&text.to_string_lossy()))
                 .transpose()?,
             bound_to_parent: next().as_deref() == Some(OsStr::new("bound")),
+            network: None,
         })
     }
 }

@@ -11,6 +11,8 @@ use clap::Parser;
 /// Without a command it goes to the background and prints what a shell is to evaluate:
 ///
 ///     eval "$(akm-agent)"
+///
+/// With listeners on the network: akm-agent serve --help
 #[derive(Parser)]
 #[command(name = "akm-agent", version, verbatim_doc_comment)]
 pub struct Arguments {

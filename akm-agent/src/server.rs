@@ -10,14 +10,23 @@
 //! but a `sudo akm get` that silently used somebody's keys would be an accident waiting to happen.
 //!
 //! `run` gets a listener and a future that says when to stop; who binds and who catches signals is in
-//! [`crate::daemon`], so a test binds anything. Deliberately absent: TCP, which needs bearer tokens first.
+//! [`crate::daemon`], so a test binds anything. Listeners on the network are in [`network`], what they answer in
+//! `remote`, and who asks there in [`visitor`]; the dashboard of the owner's own machine listens by itself (`crate::web`).
 
 mod connection;
 mod daily;
+pub(crate) mod desk;
 mod housekeeping;
 mod metrics;
-mod route;
+pub mod network;
+pub mod proxies;
+mod rate;
+mod remote;
+pub(crate) mod route;
 pub(crate) mod timetable;
+mod tls;
+pub mod visitor;
+mod webhook;
 
 use std::future::Future;
 use std::io;
@@ -40,6 +49,7 @@ use crate::caller::Process;
 use crate::harden;
 use crate::jobs::Scheduler;
 use crate::log::{self, Entry};
+use crate::web::local::Local;
 
 use metrics::Metrics;
 
@@ -87,6 +97,7 @@ pub struct Server {
     shared: Arc<Shared>,
     daily_tests: bool,
     scheduler: Option<Arc<Mutex<Scheduler>>>,
+    dashboard: Option<Arc<Local>>,
 }
 
 /// What every connection sees.
@@ -110,6 +121,8 @@ struct Shared {
     deriving: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
     foreign: Mutex<Bucket>,
+    /// Listeners on the network, where there are any.
+    network: OnceLock<network::Network>,
     metrics: Arc<Metrics>,
     connections: AtomicUsize,
 }
@@ -132,6 +145,7 @@ impl Server {
         Server {
             daily_tests: false,
             scheduler: None,
+            dashboard: None,
             shared: Arc::new(Shared {
                 service,
                 uid: nix::unistd::geteuid().as_raw(),
@@ -146,6 +160,7 @@ impl Server {
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
+                network: OnceLock::new(),
                 metrics: Arc::new(Metrics::new()),
                 connections: AtomicUsize::new(0),
             }),
@@ -176,6 +191,29 @@ impl Server {
         }
     }
 
+    /// The same with a dashboard, which the service leads to.
+    pub(crate) fn with_dashboard(self, dashboard: Arc<Local>) -> Server {
+        Server {
+            dashboard: Some(dashboard),
+            ..self
+        }
+    }
+
+    /// The same on network listeners too. A second set is not taken.
+    #[must_use]
+    pub fn with_network(self, network: network::Network) -> Server {
+        // Said once, while the server is put together.
+        let _ = self.shared.network.set(network);
+        self
+    }
+
+    /// Takes up what may have changed in files: the certificate of the listeners.
+    pub fn reload(&self) {
+        if let Some(network) = self.shared.network.get() {
+            network.reload();
+        }
+    }
+
     /// Serves until `shutdown` is ready, then lets answers under way finish for a few seconds. Sessions
     /// stay open: the caller ends them.
     ///
@@ -188,8 +226,19 @@ impl Server {
         let io = |error: io::Error| Error::from_io(&error);
         listener.set_nonblocking(true).map_err(io)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
-        let limit = connection_limit();
+        let mut limit = connection_limit();
+        let mut remote_limit = 0;
+        if self.shared.network.get().is_some() {
+            remote_limit = network::Network::connections(limit);
+            // Each of theirs costs one descriptor, each of ours two.
+            limit = limit.saturating_sub(remote_limit.div_ceil(2)).max(1);
+        }
         let slots = Arc::new(Semaphore::new(limit));
+        if let Some(dashboard) = &self.dashboard {
+            dashboard.serve(desk::Desk::new(&self.shared));
+        }
+        let remote_slots = Arc::new(Semaphore::new(remote_limit));
+        let remote = network::accept_all(&self.shared, &remote_slots)?;
         let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&self.shared)));
         let tester = self
             .daily_tests
@@ -206,8 +255,15 @@ impl Server {
         }
 
         drop(listener);
+        // Ends the listeners; connections have tasks of their own.
+        for task in remote {
+            task.abort();
+        }
         self.shared.phase.send_modify(|phase| phase.stopping = true);
-        let drained = slots.acquire_many(limit as u32);
+        let drained = async {
+            let _ours = slots.acquire_many(limit as u32).await;
+            let _theirs = remote_slots.acquire_many(remote_limit as u32).await;
+        };
         // What is not answered by then is cut off by the end of the process.
         let _ = tokio::time::timeout(DRAIN, drained).await;
         housekeeper.abort();

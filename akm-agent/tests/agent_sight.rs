@@ -121,21 +121,25 @@ fn the_format_is_one_that_prometheus_client_of_python_reads() {
     // A parser that is not ours, where there is one; CI has the other checks.
     let parser = "from prometheus_client.openmetrics.parser import text_string_to_metric_families as p\n\
                   import sys\nprint(len(list(p(sys.stdin.read()))))";
-    let has = std::process::Command::new("python3")
-        .args(["-c", "import prometheus_client"])
-        .stderr(std::process::Stdio::null())
-        .status();
-    if !has.is_ok_and(|status| status.success()) {
+    // Debian's module is of Debian's Python, which need not be the first in the path.
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(|python| {
+        let imported = std::process::Command::new(python)
+            .args(["-c", "import prometheus_client"])
+            .stderr(std::process::Stdio::null())
+            .status();
+        imported.is_ok_and(|status| status.success())
+    });
+    let Some(python) = python else {
         eprintln!("skipped: python3-prometheus-client is not installed");
         assert!(std::env::var_os("CI").is_none(), "CI skips nothing");
         return;
-    }
+    };
     let home = Home::new();
     let agent = home.start();
     agent.register();
     let (_, metrics) = fetch(&agent, "/metrics");
     let parse = |text: &str| {
-        let mut child = std::process::Command::new("python3")
+        let mut child = std::process::Command::new(python)
             .args(["-c", parser])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

@@ -112,6 +112,7 @@ fn a_passed_socket_is_served_told_of_and_left() {
         account: "default".into(),
         passphrase: support::secret(PASSPHRASE),
         totp: Some(false),
+        invitation: None,
     };
     manager.client().call(&register).unwrap();
     let status = manager.client().call(&AgentStatus {}).unwrap();

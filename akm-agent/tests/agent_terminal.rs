@@ -45,6 +45,7 @@ fn register(home: &Home) {
         account: "default".into(),
         passphrase: support::secret(PASSPHRASE),
         totp: Some(false),
+        invitation: None,
     };
     let mut client = Client::connect(Some(&home.socket())).unwrap();
     client.call(&request).unwrap();

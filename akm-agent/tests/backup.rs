@@ -73,6 +73,7 @@ fn a_restore_through_a_running_agent_locks_it_and_it_goes_on_with_the_backup() {
         name: name.clone(),
         account: None,
         passphrase: secret(passphrase),
+        keyfile: None,
         replace: Some(true),
     };
     let refused = client.call(&restore("wrong")).unwrap_err();

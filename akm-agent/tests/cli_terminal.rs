@@ -135,3 +135,52 @@ fn rm_asks_on_a_terminal() {
         assert_eq!(code(&get), i32::from(!left), "{answer:?}");
     }
 }
+
+#[test]
+fn the_questions_of_a_new_provider_make_the_record_that_flags_make() {
+    let home = Home::ready();
+    let mut terminal = Terminal::open(&home, &["provider", "add"]);
+    for (question, answer) in [
+        ("name, as in names of keys", "my-gateway"),
+        ("address (", "https://gw.example.com/v1"),
+        ("how a request carries the key", "header:X-Api-Key"),
+        ("what a test asks for", "/v1/models"),
+        ("does that answer a valid key only?", "y"),
+        ("variable that akm run sets [MY_GATEWAY_API_KEY]", ""),
+    ] {
+        terminal.expect(question);
+        terminal.type_in(&format!("{answer}\n"));
+    }
+    terminal.expect("my-gateway is added");
+    assert_eq!(terminal.end().0, 0);
+    let asked = stdout(&home.akm(&["provider", "show", "my-gateway", "--json"], ""));
+    home.akm(&["provider", "rm", "my-gateway"], "");
+    let flags = [
+        "provider",
+        "add",
+        "my-gateway",
+        "--base-url",
+        "https://gw.example.com/v1",
+        "--auth",
+        "header:X-Api-Key",
+        "--test-path",
+        "/v1/models",
+        "--proves-key",
+    ];
+    assert_eq!(code(&home.akm(&flags, "")), 0);
+    let flagged = stdout(&home.akm(&["provider", "show", "my-gateway", "--json"], ""));
+    assert!(asked.contains("x-api-key"), "{asked}");
+    assert_eq!(asked, flagged);
+}
+
+#[test]
+fn a_wrong_address_ends_the_questions_of_a_new_provider() {
+    let home = Home::ready();
+    let mut terminal = Terminal::open(&home, &["provider", "add", "my-gateway"]);
+    terminal.expect("address (");
+    terminal.type_in("http://gw.example.com/v1\n");
+    terminal.expect("error: base_url: ");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown}");
+    assert!(!shown.contains("how a request"), "{shown}");
+}

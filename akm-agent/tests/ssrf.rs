@@ -56,6 +56,7 @@ fn e07_the_agent_connects_to_nothing_that_is_refused() {
             account: "default".into(),
             passphrase: Secret::new(PASSPHRASE.into()),
             totp: Some(false),
+            invitation: None,
         })
         .unwrap();
 

@@ -25,6 +25,11 @@ hint-version = use the version of akm that wrote the vault, or a newer one
 hint-again = try again, and run akm doctor if it stays
 hint-doctor = run akm doctor to see the files akm uses
 
+## Dashboard
+
+ui-opened = the dashboard opens in your browser; if it does not:
+ui-link = the link is good once, for { $seconds } s, for programs of your own user
+
 ## Session: unlock, lock, status
 
 ask-passphrase = passphrase:{" "}
@@ -550,6 +555,28 @@ left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
+
+## Administration: admin, account sessions
+
+col-role = ROLE
+col-keys = KEYS
+col-limit = LIMIT
+col-sessions = SESSIONS
+col-totp = TOTP
+col-disabled = DISABLED
+col-id = ID
+col-current = THIS ONE
+col-from = FROM
+session-here = this machine
+sessions-ended = ended
+admin-granted = { $account } is an administrator
+admin-revoked = { $account } is a user
+account-disabled = { $account } is disabled: its sessions over the network ended, and nobody signs in there
+account-enabled = { $account } is enabled
+account-limited = { $account } may have { $limit } keys
+account-unlimited = { $account } has no limit of keys from an administrator
+invitation-made = good for { $uses } until { $time }; it is shown once
+hint-admin-log-more = there is more: akm admin log --after { $cursor }
 ## Rekey
 
 rekey-goes-on = a rekey is under way: it goes on
@@ -623,3 +650,68 @@ field-since = since
 field-idle = locks when idle
 field-last-asked = last asked
 field-lifetime = lifetime
+
+## Tiers and orders
+
+col-tier = TIER
+col-tier-name = NAME
+col-price = A MONTH
+col-most-keys = KEYS
+col-most-providers = PROVIDERS
+col-most-requests = REQUESTS A MINUTE
+col-order = ORDER
+col-order-state = STATE
+col-months = MONTHS
+col-amount = AMOUNT
+col-paid-at = PAID
+col-order-note = LOOK AT
+field-tier = tier
+field-tier-state = state
+field-keys = keys
+field-paid-until = paid until
+field-holds-until = holds until
+field-email = mail to
+field-hook = chat hook
+field-locale = language
+nowhere = nowhere
+locale-en = English
+locale-zh = Chinese
+no-limit = no limit
+keys-of = { $keys } of { $most }
+tier-local = your own account, without limits
+tier-none = not paid for
+tier-paid = paid
+tier-grace = ended, and holds for a while
+hint-over-limit = every key stays and is handed out; none is added until there are fewer, or a higher tier: akm billing tiers
+no-orders = there are no orders
+order-held = waits for a human
+order-paid = paid
+order-refunded = refunded
+order-dismissed = dismissed
+order-is = order { $number }: { $state }
+order-link = { $provider }: { $amount }
+order-note-account = whose is it
+order-note-product = not sold here
+order-note-paid-less = paid too little
+order-note-paid-more = paid too much
+order-note-months = how many months
+order-note-currency = another currency
+order-note-unpaid = is it paid
+hint-orders-next = more: akm admin orders --after { $cursor }
+no-notices = there is nothing to know today
+notice-tier-ends = tier { $tier } ends on { $date }
+notice-tier-grace = tier { $tier } ended on { $date } and holds for a few days
+notice-over-limit = there are more keys than tier { $tier } allows: none is lost, none is added
+notice-key-expires = { $key } expires on { $date }
+notice-key-expired = { $key } expired on { $date }
+reminder-tier-subject = akm: tier { $tier } ends in { $days ->
+    [one] one day
+   *[other] { $days } days
+  }
+reminder-tier = The tier { $tier } of your account { $account } ends on { $date }. Every key stays yours and is handed out afterwards too; what stops is adding keys beyond the free tier.
+reminder-key-subject = akm: { $key } expires in { $days ->
+    [one] one day
+   *[other] { $days } days
+  }
+reminder-key = The key { $key } of your account { $account } expires on { $date }. From then on it is not handed out; akm rotate stores a new secret, akm edit --expires moves the date.
+import-needs-settings = a database of LLM API Manager needs the settings of its server

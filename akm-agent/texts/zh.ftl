@@ -10,6 +10,11 @@
 #
 # 写法：中文与西文、数字之间空一格；句末不加句号；命令、选项、变量名保留原文。
 
+## 控制台
+
+ui-opened = 控制台正在浏览器中打开；如果没有打开：
+ui-link = 链接仅可使用一次，{ $seconds } 秒内有效，且只限本用户的程序
+
 ## 框架
 
 error = 错误：{ $message }
@@ -527,6 +532,28 @@ left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
+
+## 管理：admin、account sessions
+
+col-role = 角色
+col-keys = 密钥数
+col-limit = 上限
+col-sessions = 会话数
+col-totp = 两步验证
+col-disabled = 已停用
+col-id = 编号
+col-current = 本会话
+col-from = 来源
+session-here = 本机
+sessions-ended = 已结束
+admin-granted = { $account } 现在是管理员
+admin-revoked = { $account } 现在是普通用户
+account-disabled = { $account } 已停用：其网络会话已结束，也不能再从网络登录
+account-enabled = { $account } 已启用
+account-limited = { $account } 最多可存 { $limit } 个密钥
+account-unlimited = 管理员不再限制 { $account } 的密钥数
+invitation-made = 可用 { $uses } 次，有效期至 { $time }；只显示这一次
+hint-admin-log-more = 还有更多：akm admin log --after { $cursor }
 ## 更换密钥体系
 
 rekey-goes-on = 有一次换钥尚未完成：继续进行
@@ -597,3 +624,62 @@ field-since = 解锁于
 field-idle = 闲置锁定
 field-last-asked = 最近请求
 field-lifetime = 有效期
+
+## 套餐与订单
+
+col-tier = 套餐
+col-tier-name = 名称
+col-price = 每月
+col-most-keys = 密钥数
+col-most-providers = 自定义服务商
+col-most-requests = 每分钟请求
+col-order = 订单
+col-order-state = 状态
+col-months = 月数
+col-amount = 金额
+col-paid-at = 付款
+col-order-note = 需核对
+field-tier = 套餐
+field-tier-state = 状态
+field-keys = 密钥
+field-paid-until = 付费至
+field-holds-until = 宽限至
+field-email = 邮件
+field-hook = 群机器人
+field-locale = 语言
+nowhere = 无
+locale-en = 英文
+locale-zh = 中文
+no-limit = 不限
+keys-of = { $keys }，上限 { $most }
+tier-local = 自己的账户，无限制
+tier-none = 未付费
+tier-paid = 已付费
+tier-grace = 已到期，仍在宽限期内
+hint-over-limit = 所有密钥都会保留并可继续取用；在数量减少或升级套餐之前不能新增：akm billing tiers
+no-orders = 没有订单
+order-held = 等待人工处理
+order-paid = 已付款
+order-refunded = 已退款
+order-dismissed = 已驳回
+order-is = 订单 { $number }：{ $state }
+order-link = { $provider }：{ $amount }
+order-note-account = 属于谁
+order-note-product = 此处不售
+order-note-paid-less = 付款不足
+order-note-paid-more = 付款过多
+order-note-months = 月数不明
+order-note-currency = 币种不同
+order-note-unpaid = 是否已付款
+hint-orders-next = 更多：akm admin orders --after { $cursor }
+no-notices = 今天没有需要知道的事
+notice-tier-ends = 套餐 { $tier } 将于 { $date } 到期
+notice-tier-grace = 套餐 { $tier } 已于 { $date } 到期，尚有几天宽限
+notice-over-limit = 密钥数量超过套餐 { $tier } 的上限：不会丢失，但不能新增
+notice-key-expires = { $key } 将于 { $date } 过期
+notice-key-expired = { $key } 已于 { $date } 过期
+reminder-tier-subject = akm：套餐 { $tier } 将在 { $days } 天后到期
+reminder-tier = 您的账户 { $account } 的套餐 { $tier } 将于 { $date } 到期。到期后所有密钥仍归您所有，照常可以取用；只是不能再新增超出免费套餐的密钥。
+reminder-key-subject = akm：{ $key } 将在 { $days } 天后过期
+reminder-key = 您的账户 { $account } 的密钥 { $key } 将于 { $date } 过期。此后将不再提供；akm rotate 可存入新的密钥，akm edit --expires 可修改日期。
+import-needs-settings = 导入 LLM API Manager 的数据库需要其服务器的设置文件

@@ -274,6 +274,7 @@ fn call(service: &Service, op: Op, body: &str) {
         uid: 1000,
         pid: 1,
         exe: "/usr/bin/python3.11".to_owned(),
+        via: Default::default(),
         process: Default::default(),
     };
     service.call(&caller, request).unwrap().to_json().unwrap();

@@ -7,11 +7,12 @@
 //! ceilings before any memory is allocated; keys live in [`LockedKey`]s.
 //!
 //! Deliberately absent: choices. One cipher, one hash, one way to stretch a passphrase; a second one would
-//! come with a number of its own. (`age` is another program's format, with the ciphers that it names; nothing at rest in a vault uses them.) Cipher crates are named in `primitives` alone.
+//! come with a number of its own. (`age` and `fernet` are other programs' formats, with the ciphers that they name; nothing at rest in a vault uses them.) Cipher crates are named in `primitives` alone.
 
 mod ad;
 pub mod age;
 mod blob;
+pub mod fernet;
 mod kdf;
 mod primitives;
 mod series;
@@ -28,6 +29,8 @@ pub use ad::{Ad, Field};
 pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap};
 pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
 pub use primitives::{equal, x25519};
+#[cfg(feature = "providers")]
+pub use primitives::{md5, rsa_public_key, rsa_verify};
 pub use series::{Series, open_series};
 pub use sign::{sign, verify, verifying_key};
 
@@ -56,6 +59,16 @@ pub fn tag(key: &LockedKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = primitives::HmacSha256::new(key.expose());
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finish()
+}
+
+/// `HMAC-SHA256(key, p₁ ‖ p₂ ‖ …)` (RFC 2104) under a secret that is shared with another program, by whose rules the parts
+/// are told apart.
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = primitives::HmacSha256::new(key);
+    for part in parts {
         mac.update(part);
     }
     mac.finish()

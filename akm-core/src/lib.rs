@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `transfer`, `clipboard`, `caller`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `billing`, `transfer`, `clipboard`, `dashboard`, `caller`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -22,11 +22,14 @@ pub mod audit;
 #[cfg(feature = "vault")]
 pub mod backup;
 #[cfg(feature = "vault")]
+pub mod billing;
 pub mod caller;
 #[cfg(feature = "vault")]
 pub mod clipboard;
 #[cfg(feature = "vault")]
 pub mod crypto;
+#[cfg(feature = "vault")]
+pub mod dashboard;
 #[cfg(feature = "vault")]
 pub mod host;
 #[cfg(feature = "vault")]

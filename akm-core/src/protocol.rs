@@ -14,40 +14,50 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::Result;
 
 mod account;
+mod admin;
 mod agent;
 mod audit;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod codec;
 mod copy;
 mod custom;
 mod grant;
+mod hosted;
 mod key;
 mod keyfile;
 mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
+mod session;
 mod test;
 mod transfer;
+mod ui;
 mod vault;
 
 pub use account::*;
+pub use admin::*;
 pub use agent::*;
 pub use audit::*;
 pub use backup::*;
 pub use balance::*;
+pub use billing::*;
 pub use catalogue::*;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
 pub use grant::*;
+pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
 pub use lock::*;
+pub use session::*;
 pub use test::*;
 pub use transfer::*;
+pub use ui::*;
 pub use vault::*;
 
 /// Largest request body in bytes.
@@ -64,6 +74,10 @@ pub enum Authority {
     Anyone,
     /// Only while an account is unlocked: the gate stands before dispatch.
     Session,
+    /// Only the owner of the files, on the host, or over the network a session of an account with the role `admin`.
+    Admin,
+    /// Only the owner of the files, on the host.
+    Owner,
 }
 
 /// Whether an operation leaves an event in the audit.
@@ -110,7 +124,9 @@ pub trait Operation: Serialize + DeserializeOwned {
     /// The row of the table.
     const OP: Op;
     /// What success carries.
-    type Result: Serialize + DeserializeOwned;
+    type Result: Serialize + DeserializeOwned + Send + 'static;
+    /// Its result out of an answer; `None` of another operation's.
+    fn result(answer: Response) -> Option<Self::Result>;
 }
 
 macro_rules! operations {
@@ -189,6 +205,9 @@ macro_rules! operations {
         $(impl Operation for $op {
             const OP: Op = Op::$op;
             type Result = $result;
+            fn result(answer: Response) -> Option<$result> {
+                match answer { Response::$op(result) => Some(result), _ => None }
+            }
         })*
 
         #[cfg(feature = "openapi")]
@@ -205,6 +224,12 @@ operations! {
     AgentUnlock, "agent.unlock" => Unlocked, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Closes the session; answers after the wipe.
     AgentLock, "agent.lock" => Empty, Anyone, Audited, Store, [Repeatable, Credential, EndsSession];
+    /// Makes a link that lets one browser into the dashboard.
+    UiOpen, "ui.open" => UiLink, Anyone, Audited, Store, [Credential];
+    /// Lists where the account is open.
+    SessionList, "session.list" => SessionPage, Session, Unaudited, Store, [Repeatable];
+    /// Ends one session of the account, or all others.
+    SessionRevoke, "session.revoke" => Empty, Session, Audited, Store, [EndsSession];
     /// Creates an account (the first one creates the vault) and leaves it unlocked.
     AccountRegister, "account.register" => Registered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Replaces the passphrase.
@@ -287,8 +312,38 @@ operations! {
     BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Makes a backup every day, or stops doing so.
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
+    /// Lists the tiers that hosted accounts can have.
+    BillingTiers, "billing.tiers" => Tiers, Anyone, Unaudited, Store, [Repeatable];
+    /// Says which tier the account has, and until when.
+    BillingStatus, "billing.status" => BillingStanding, Session, Unaudited, Store, [Repeatable];
+    /// Lists everybody's orders.
+    AdminOrders, "admin.orders" => OrderPage, Admin, Unaudited, Store, [Repeatable];
+    /// Lists the account's orders.
+    BillingOrders, "billing.orders" => OrderPage, Session, Unaudited, Store, [Repeatable];
+    /// Says where a tier is bought for the account.
+    BillingOrderLink, "billing.order_link" => OrderLink, Session, Unaudited, Store, [Repeatable];
+    /// Redeems a code for the account.
+    BillingRedeem, "billing.redeem" => BillingStanding, Session, Audited, Store, [];
+    /// Makes redeem codes; for an administrator.
+    BillingCodesCreate, "billing.codes_create" => RedeemCodes, Admin, Audited, Store, [];
+    /// Decides about an order that waits for a human; for an administrator.
+    BillingOrderResolve, "billing.order_resolve" => OrderInfo, Admin, Audited, Store, [];
+    /// Says, or changes, where the account's owner is reminded.
+    BillingContact, "billing.contact" => ContactInfo, Session, Audited, Store, [Repeatable];
+    /// Lists what the account's owner should know today.
+    BillingNotices, "billing.notices" => Notices, Session, Unaudited, Store, [Repeatable];
     /// Compares the stored keys with what the account had at its last change.
     VaultCheck, "vault.check" => VaultChecked, Session, Unaudited, Store, [Repeatable];
+    /// Makes an account an administrator, or takes that back.
+    AdminGrant, "admin.grant" => AccountSummary, Owner, Audited, Store, [Repeatable];
+    /// Lists the accounts: names, roles and counts.
+    AdminAccounts, "admin.accounts" => AccountPage, Admin, Unaudited, Store, [Repeatable];
+    /// Disables or enables an account, or bounds its keys.
+    AdminAccount, "admin.account" => AccountSummary, Admin, Audited, Store, [Repeatable, EndsSession];
+    /// Makes an invitation.
+    AdminInvite, "admin.invite" => Invitation, Admin, Audited, Store, [Credential];
+    /// Lists the events of the system: failed sign-ins, backups, administration.
+    AdminLog, "admin.log" => EventPage, Admin, Unaudited, Store, [Repeatable];
     /// Gives the account new keys, and seals every record anew under them.
     VaultRekey, "vault.rekey" => VaultRekeyed, Session, Audited, Deriving, [Credential];
 }

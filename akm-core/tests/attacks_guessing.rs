@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,14 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use akm_core::audit::Caller;
+use akm_core::audit::{Caller, Via};
 use akm_core::crypto::{self, KdfCost};
 use akm_core::host::{Clock, Host};
 use akm_core::protocol::{
-    AccountPassphrase, AccountRecover, AccountRegister, AgentUnlock, KeyAdd, KeyList, Op, Request,
+    AccountPassphrase, AccountRecover, AccountRegister, AgentUnlock, KeyAdd, KeyList, Offered, Op,
+    Request, offered,
 };
+use akm_core::service::{Hosting, Registration};
 use akm_core::store::SqliteStore;
 use akm_core::vault::{Origin, SignIn, Vault, load_host_key};
 use akm_core::{Error, Kind};
@@ -524,7 +527,8 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         ..
     } = other;
     match op.name() {
-        "agent.status" | "agent.lock" | "keyfile.show" | "audit.verify" | "provider.list" => {
+        "agent.status" | "agent.lock" | "ui.open" | "keyfile.show" | "audit.verify"
+        | "provider.list" => {
             json!({})
         }
         "agent.unlock" => json!({"account": name, "passphrase": "a guess"}),
@@ -550,6 +554,19 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "provider.add" => json!({"record": own_provider("mine")}),
         "provider.show" | "provider.remove" => json!({"name": format!("own-of-{name}")}),
         "audit.checkpoint" => json!({}),
+        "session.list" | "admin.accounts" | "admin.invite" | "admin.log" => json!({}),
+        "billing.tiers" | "billing.status" | "billing.orders" | "billing.notices"
+        | "admin.orders" => json!({}),
+        "billing.contact" => json!({"email": "mine@example.com"}),
+        "billing.order_link" => json!({"tier": "pro"}),
+        "billing.redeem" => json!({"code": code}),
+        "billing.codes_create" => json!({"tier": "pro", "months": 1}),
+        "billing.order_resolve" => {
+            json!({"provider": "code", "number": "1", "resolution": "grant", "account": name})
+        }
+        "session.revoke" => json!({"id": "1"}),
+        "admin.grant" => json!({"account": name, "role": "admin"}),
+        "admin.account" => json!({"account": name, "disabled": true, "key_limit": 0}),
         "backup.verify" => json!({"name": "nothing.db"}),
         "backup.restore" => {
             json!({"name": "nothing.db", "account": name, "passphrase": passphrase, "replace": true})
@@ -566,29 +583,64 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
 
 #[test]
 fn b15_no_operation_reaches_another_account() {
-    let bench = Bench::new();
+    let callers = MEMBERS.each_ref().map(|member| (member.caller)());
+    no_operation_reaches_another_account(&Bench::new(), callers);
+}
+
+#[test]
+fn b15_no_operation_reaches_another_account_over_the_network() {
+    let mut bench = Bench::new();
+    let long = Duration::from_secs(3600 * 24 * 365);
+    bench.serve(Hosting {
+        registration: Registration::Open,
+        totp_required: false,
+        idle: long,
+        absolute: long,
+    });
+    let nobody = Caller::network([203, 0, 113, 7].into(), None);
+    no_operation_reaches_another_account(&bench, [nobody.clone(), nobody.clone(), nobody]);
+}
+
+/// Every operation of the table by every account, aimed at every other. Whoever is given a token uses it from then on.
+fn no_operation_reaches_another_account(bench: &Bench, callers: [Caller; 3]) {
+    let remote = callers[0].via != Via::Host;
+    let callers = RefCell::new(callers);
+    let number = |member: &Member| {
+        let is_it = |other: &Member| other.name == member.name;
+        MEMBERS.iter().position(is_it).unwrap()
+    };
+    let caller = |member: &Member| callers.borrow()[number(member)].clone();
+    let signed_in = |member: &Member, token: Option<akm_core::Secret>| {
+        assert_eq!(token.is_some(), remote);
+        if let Some(token) = token {
+            let caller = Caller::network([203, 0, 113, 7].into(), Some(token.expose()));
+            callers.borrow_mut()[number(member)] = caller;
+        }
+    };
     let mut codes = BTreeMap::new();
     for member in &MEMBERS {
         let registered = bench
             .call_as(
-                (member.caller)(),
+                caller(member),
                 AccountRegister {
                     account: member.name.into(),
                     passphrase: secret(member.passphrase),
                     totp: Some(false),
+                    invitation: None,
                 },
             )
             .unwrap();
+        signed_in(member, registered.token);
         codes.insert(member.name, registered.recovery_codes);
         let key = KeyAdd {
             notes: Some(format!("note-canary-{}", member.name)),
             ..new_key(member.key, member.secret)
         };
-        bench.call_as((member.caller)(), key).unwrap();
+        bench.call_as(caller(member), key).unwrap();
     }
     let raw = |member: &Member, op: Op, body: &serde_json::Value| {
         let request = Request::decode(op, body.to_string().as_bytes()).unwrap();
-        akm_core::protocol::envelope(&bench.service().call(&(member.caller)(), request))
+        akm_core::protocol::envelope(&bench.service().call(&caller(member), request))
     };
     for member in &MEMBERS {
         let record = own_provider(&format!("own-of-{}", member.name));
@@ -647,7 +699,12 @@ fn b15_no_operation_reaches_another_account() {
                 let about_a_key =
                     op.name().starts_with("key.") || op.name().starts_with("provider.");
                 if about_a_key && body.get("name").is_some() && op.name() != "key.add" {
-                    assert!(answer.contains("\"not_found\""), "{}: {answer}", op.name());
+                    let refused = if remote && offered(*op) == Offered::Never {
+                        "\"denied\""
+                    } else {
+                        "\"not_found\""
+                    };
+                    assert!(answer.contains(refused), "{}: {answer}", op.name());
                 }
                 if body.get("passphrase").is_some() || body.get("code").is_some() {
                     assert!(!answer.contains("\"ok\":true"), "{}: {answer}", op.name());
@@ -660,12 +717,9 @@ fn b15_no_operation_reaches_another_account() {
                     op.name()
                 );
                 // A lock and a failed unlock are the attacker's own affair.
-                bench
-                    .call_as(
-                        (attacker.caller)(),
-                        unlock(attacker.name, attacker.passphrase),
-                    )
-                    .unwrap();
+                let again =
+                    bench.call_as(caller(attacker), unlock(attacker.name, attacker.passphrase));
+                signed_in(attacker, again.unwrap().token);
                 tried += 1;
             }
         }

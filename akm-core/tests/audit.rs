@@ -76,6 +76,7 @@ impl Long {
             account: "default".into(),
             passphrase: secret(PASSPHRASE),
             totp: Some(false),
+            invitation: None,
         })
         .unwrap();
         long.ask(AgentUnlock {

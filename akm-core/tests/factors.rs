@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use akm_core::Kind;
 use akm_core::audit::Caller;
@@ -13,7 +14,7 @@ use akm_core::crypto::KdfCost;
 use akm_core::name::KeyName;
 use akm_core::protocol::{
     AccountPassphrase, AccountRecover, AgentLock, AgentUnlock, AuditList, KeyfileDisable,
-    KeyfileEnable, KeyfileShow, TotpDisable, TotpEnable,
+    KeyfileEnable, KeyfileShow, TotpDisable, TotpEnable, VaultCheck, VaultRekey,
 };
 use akm_core::vault::{NewKey, Origin, SignIn};
 use rusqlite::types::Value;
@@ -239,7 +240,7 @@ fn a_new_way_in_ends_the_other_sessions() {
 }
 
 /// Every row of every table by its key, hashed cell by cell.
-fn rows(bench: &Bench) -> BTreeMap<(String, String), Vec<Value>> {
+fn rows(bench: &Bench) -> BTreeMap<(String, String), u64> {
     let hand = bench.hand();
     let mut rows = BTreeMap::new();
     for (table, key) in [
@@ -249,6 +250,7 @@ fn rows(bench: &Bench) -> BTreeMap<(String, String), Vec<Value>> {
         ("attempts", "hex(tag)"),
         ("keys", "hex(id)"),
         ("history", "hex(key) || version"),
+        ("tree", "hex(account) || node"),
         ("events", "hex(chain) || seq"),
     ] {
         let mut statement = hand
@@ -257,8 +259,14 @@ fn rows(bench: &Bench) -> BTreeMap<(String, String), Vec<Value>> {
         let columns = statement.column_count();
         let mut found = statement.query([]).unwrap();
         while let Some(row) = found.next().unwrap() {
-            let cells = (1..columns).map(|column| row.get(column).unwrap());
-            rows.insert((table.to_owned(), row.get(0).unwrap()), cells.collect());
+            let mut hasher = DefaultHasher::new();
+            for column in 1..columns {
+                match row.get(column).unwrap() {
+                    Value::Blob(blob) => blob.hash(&mut hasher),
+                    other => format!("{other:?}").hash(&mut hasher),
+                }
+            }
+            rows.insert((table.to_owned(), row.get(0).unwrap()), hasher.finish());
         }
     }
     rows
@@ -306,37 +314,40 @@ fn fill(bench: &mut Bench, count: usize) {
     bench.unlock().unwrap();
 }
 
+/// Which tables a change touches, and how many rows of each it rewrites.
+fn rewritten(bench: &Bench, what: &str, act: impl FnOnce()) -> BTreeMap<String, usize> {
+    let before = rows(bench);
+    let start = std::time::Instant::now();
+    act();
+    let took = start.elapsed();
+    let after = rows(bench);
+    let mut tables = BTreeMap::new();
+    let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    for key in keys {
+        if before.get(key) != after.get(key) {
+            *tables.entry(key.0.clone()).or_default() += 1;
+        }
+    }
+    eprintln!("{what}: {tables:?} of {} rows, in {took:?}", before.len());
+    tables
+}
+
 fn passphrase_change_rewrites_few_rows(count: usize) {
     let mut bench = Bench::initialized();
     fill(&mut bench, count);
-    let before = rows(&bench);
-    assert!(before.len() > count, "control: the keys are seen");
-    bench
-        .call(AccountPassphrase {
-            passphrase: secret(PASSPHRASE),
-            new_passphrase: secret("another"),
-        })
-        .unwrap();
-    let after = rows(&bench);
-    let changed: Vec<_> = before
-        .keys()
-        .chain(after.keys())
-        .filter(|key| before.get(*key) != after.get(*key))
-        .map(|(table, _)| table.as_str())
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let rewritten = before
-        .iter()
-        .filter(|(key, cells)| after.get(*key) != Some(*cells))
-        .count()
-        + after
-            .keys()
-            .filter(|key| !before.contains_key(*key))
-            .count();
-    eprintln!("{count} keys: {rewritten} rows rewritten, in {changed:?}");
-    assert_eq!(changed, ["accounts", "slots"]);
-    assert!((1..=3).contains(&rewritten), "{rewritten}");
+    assert!(rows(&bench).len() > count, "control: the keys are seen");
+    let tables = rewritten(&bench, &format!("passphrase, {count} keys"), || {
+        bench
+            .call(AccountPassphrase {
+                passphrase: secret(PASSPHRASE),
+                new_passphrase: secret("another"),
+            })
+            .unwrap();
+    });
+    let names: Vec<&str> = tables.keys().map(String::as_str).collect();
+    assert_eq!(names, ["accounts", "slots"]);
+    let count: usize = tables.values().sum();
+    assert!((1..=3).contains(&count), "{tables:?}");
     bench.lock();
     bench.sign_in(None, "another", None).unwrap();
 }
@@ -350,6 +361,44 @@ fn a_passphrase_change_rewrites_two_rows_however_many_keys() {
 #[ignore = "a hundred thousand keys: a minute in a debug build"]
 fn a_passphrase_change_rewrites_two_rows_at_a_hundred_thousand_keys() {
     passphrase_change_rewrites_few_rows(100_000);
+}
+
+fn rekey_rewrites_each_row_once(count: usize) {
+    let mut bench = Bench::initialized();
+    fill(&mut bench, count);
+    let nodes = rows(&bench).keys().filter(|key| key.0 == "tree").count();
+    let tables = rewritten(&bench, &format!("rekey, {count} keys"), || {
+        let begin = VaultRekey {
+            passphrase: Some(secret(PASSPHRASE)),
+            ..VaultRekey::default()
+        };
+        let mut done = bench.call(begin).unwrap().done;
+        while !done {
+            done = bench.call(VaultRekey::default()).unwrap().done;
+        }
+    });
+    let expected = [
+        ("accounts", 1),
+        ("keys", count),
+        ("slots", 9),
+        ("tree", nodes),
+    ];
+    let expected = expected.map(|(table, rows)| (table.to_owned(), rows));
+    assert_eq!(tables, BTreeMap::from(expected));
+    let check = bench.call(VaultCheck { after: None }).unwrap();
+    assert!(check.ok);
+}
+
+#[test]
+fn a_rekey_rewrites_every_key_and_nothing_else_that_grows() {
+    rekey_rewrites_each_row_once(500);
+}
+
+#[test]
+#[ignore = "ten thousand and a hundred thousand keys: minutes in a debug build"]
+fn a_rekey_of_ten_and_a_hundred_thousand_keys() {
+    rekey_rewrites_each_row_once(10_000);
+    rekey_rewrites_each_row_once(100_000);
 }
 
 #[test]

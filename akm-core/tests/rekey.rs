@@ -573,6 +573,7 @@ fn backups_of_before_amid_and_after_a_rekey_verify_and_open() {
             name: name.clone(),
             account: None,
             passphrase: secret(PASSPHRASE),
+            keyfile: None,
             replace: Some(true),
         };
         bench.call(request).unwrap();

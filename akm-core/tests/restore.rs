@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use akm_core::Kind;
 use akm_core::protocol::{
-    AccountPassphrase, AccountRecover, AuditList, AuditVerify, BackupCreate, BackupRestore,
-    BackupVerify, Restored, VaultNotice,
+    AccountPassphrase, AccountRecover, AgentUnlock, AuditList, AuditVerify, BackupCreate,
+    BackupRestore, BackupVerify, KeyfileEnable, Restored, VaultNotice,
 };
-use support::{Bench, PASSPHRASE, kind, secret};
+use support::{Bench, PASSPHRASE, kind, secret, totp_code, with_totp};
 
 fn create(bench: &Bench) -> String {
     bench.call(BackupCreate::default()).unwrap().backup.name
@@ -27,6 +27,7 @@ fn restore(
         name: name.into(),
         account: None,
         passphrase: secret(passphrase),
+        keyfile: None,
         replace: Some(replace),
     })
 }
@@ -261,4 +262,55 @@ fn guesses_counted_before_a_restore_count_after_it() {
         Kind::RateLimited
     );
     bench.unlock().unwrap();
+}
+
+#[test]
+fn a_backup_of_an_account_with_a_keyfile_and_codes_is_restored_with_the_keyfile_and_no_code() {
+    let (mut bench, base32) = with_totp();
+    bench.add("openai", "sk-one").unwrap();
+    let shown = bench
+        .call(KeyfileEnable {
+            passphrase: secret(PASSPHRASE),
+            keyfile: Some(secret(&"2a".repeat(32))),
+        })
+        .unwrap();
+    assert!(shown.path.is_none(), "the agent keeps none");
+    let name = create(&bench);
+    bench.add("openai/later", "sk-later").unwrap();
+    bench.reopen();
+    let ask = |bench: &Bench, keyfile: Option<&str>| {
+        bench.call(BackupRestore {
+            name: name.clone(),
+            account: None,
+            passphrase: secret(PASSPHRASE),
+            keyfile: keyfile.map(secret),
+            replace: Some(true),
+        })
+    };
+    let missing = ask(&bench, None).unwrap_err();
+    assert_eq!(missing.field(), Some("keyfile"));
+    assert_eq!(kind(ask(&bench, Some("not hex"))), Kind::InvalidInput);
+    let other = "2b".repeat(32);
+    assert_eq!(kind(ask(&bench, Some(&other))), Kind::WrongCredentials);
+    ask(&bench, Some(&"2a".repeat(32))).unwrap();
+    // Restored, and as hard to open as before.
+    bench.clock.advance(std::time::Duration::from_secs(60));
+    let unlock = |keyfile: Option<&str>, code: bool| {
+        let code = code.then(|| secret(&totp_code(&base32, bench.clock.unix_s())));
+        bench.call(AgentUnlock {
+            account: None,
+            passphrase: secret(PASSPHRASE),
+            totp: code,
+            keyfile: keyfile.map(secret),
+            lifetime_s: None,
+            accept_rollback: None,
+        })
+    };
+    let right = "2a".repeat(32);
+    assert_eq!(kind(unlock(None, true)), Kind::WrongCredentials);
+    assert_eq!(kind(unlock(Some(&right), false)), Kind::WrongCredentials);
+    let opened = unlock(Some(&right), true).unwrap();
+    assert_eq!(opened.notice, Some(VaultNotice::Restored));
+    assert_eq!(bench.get("openai").unwrap(), "sk-one");
+    assert_eq!(kind(bench.get("openai/later")), Kind::NotFound);
 }

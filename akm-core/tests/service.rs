@@ -96,7 +96,15 @@ fn every_operation_of_a_session_is_refused_while_locked() {
         (Op::AuditCheckpoint, "{}"),
         (Op::AuditVerify, "{}"),
         (Op::VaultCheck, "{}"),
+        (Op::SessionList, "{}"),
+        (Op::SessionRevoke, "{}"),
         (Op::VaultRekey, r#"{"passphrase":"a"}"#),
+        (Op::BillingStatus, "{}"),
+        (Op::BillingOrders, "{}"),
+        (Op::BillingOrderLink, r#"{"tier":"pro"}"#),
+        (Op::BillingRedeem, r#"{"code":"x"}"#),
+        (Op::BillingContact, "{}"),
+        (Op::BillingNotices, "{}"),
         (Op::BackupCreate, "{}"),
         (Op::BackupSchedule, r#"{"daily":true}"#),
     ];
@@ -744,6 +752,7 @@ fn support_register(account: &str) -> akm_core::protocol::AccountRegister {
         account: account.into(),
         passphrase: secret("p"),
         totp: Some(false),
+        invitation: None,
     }
 }
 

@@ -263,6 +263,7 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe: exe.to_string_lossy().into_owned(),
+        via: Default::default(),
         process: Default::default(),
     }
 }

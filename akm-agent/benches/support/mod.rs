@@ -129,6 +129,27 @@ impl Agent {
         agent
     }
 
+    /// Sets a policy, with a grant that covers this process: `granted`, or `agents`, which looks at the ancestors too.
+    pub fn restrict(&self, policy: &str) {
+        let me = std::env::current_exe().expect("a path");
+        let here = std::env::current_dir().expect("a path");
+        let digest = akm_core::crypto::digest_of(
+            &mut std::fs::File::open(&me).expect("it is there"),
+            u64::MAX,
+        );
+        let digest = digest.expect("it is read").expect("it is not too large");
+        let grant = serde_json::json!({
+            "name": NAME, "exe": me, "exe_sha256": data_encoding::HEXLOWER.encode(&digest), "under": here,
+            // What cargo puts into the environment.
+            "any_env": true, "passphrase": PASSPHRASE,
+        });
+        self.call("grant.add", &grant.to_string());
+        self.call("policy.set", r#"{"policy":"granted"}"#);
+        if policy == "agents" {
+            self.call("policy.set", r#"{"agents":"granted"}"#);
+        }
+    }
+
     /// Unlocks the account that [`Agent::with_a_key`] made.
     pub fn unlock(&self) {
         self.call(

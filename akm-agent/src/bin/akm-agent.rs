@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use akm_agent::daemon::{self, Launch};
 use akm_agent::flags::Arguments;
 use akm_agent::lifetime::Lifetime;
+use akm_agent::serve::Serve;
 use akm_agent::{log, manager};
 use akm_core::error::{Error, Kind, Result};
 use akm_core::paths::Places;
@@ -22,14 +23,34 @@ fn main() -> ExitCode {
     if let Some(code) = daemon::reexecuted() {
         return code;
     }
+    // A command of this name would be run as `akm-agent -- serve`.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "serve")
+    {
+        let serve = match Serve::try_parse_from(std::env::args_os().skip(1)) {
+            Ok(serve) => serve,
+            Err(error) => return misused(&error),
+        };
+        let pid = Pid::this().as_raw();
+        let served = serve.run(|socket| print(&announce(false, socket, pid)));
+        return exit(served.map(|()| ExitCode::SUCCESS));
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(error) => return misused(&error),
     };
-    match run(arguments) {
+    exit(run(arguments))
+}
+
+fn misused(error: &clap::Error) -> ExitCode {
+    // There is nobody to tell that telling failed.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 64 } else { 0 })
+}
+
+fn exit(result: Result<ExitCode>) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(error) => {
             daemon::report(&error);
@@ -59,6 +80,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             .map(Lifetime::parse)
             .transpose()?,
         bound_to_parent: !arguments.command.is_empty(),
+        network: None,
     };
     if arguments.foreground || arguments.debug {
         if arguments.debug {

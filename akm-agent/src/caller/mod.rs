@@ -67,6 +67,7 @@ impl Process {
             uid: self.uid,
             pid: self.pid,
             exe: self.exe().unwrap_or_else(|| "?".to_owned()),
+            via: Default::default(),
             process: Witness(Some(Arc::new(Look::at(self.dir.clone())))),
         }
     }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
-use super::{connect, init, keyfile, totp};
+use super::{admin, connect, init, keyfile, totp};
 
 /// Accounts in this vault.
 #[derive(Args)]
@@ -34,6 +34,8 @@ enum Command {
         #[command(flatten)]
         passphrase: PassphraseFlags,
     },
+    /// Where the unlocked account is open, and ending that
+    Sessions(admin::Sessions),
     /// A file without which the passphrase opens nothing
     Keyfile(keyfile::Keyfile),
     /// Set a new passphrase with a recovery code (from stdin: the code, then the new passphrase)
@@ -72,6 +74,7 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             output::note(&text!("passphrase-changed"));
             Ok(())
         }
+        Command::Sessions(args) => admin::sessions(args, json),
         Command::Keyfile(args) => keyfile::keyfile(args, json),
         Command::Recover {
             account,

@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::connect;
+use super::keyfile;
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
@@ -77,6 +78,9 @@ struct Restore {
     /// An account in the backup
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
+    /// The keyfile that the account needed then, where the agent does not keep it
+    #[arg(long, value_name = "PATH")]
+    keyfile: Option<PathBuf>,
     /// Take the place of a vault that has an account
     #[arg(long)]
     replace: bool,
@@ -179,6 +183,7 @@ fn verify(name: String, json: bool) -> Result<()> {
 fn restore(args: Restore, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
+    let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
     let name = match args.name.contains('/') {
         true => fetch(Path::new(&args.name))?,
         false => args.name,
@@ -187,6 +192,7 @@ fn restore(args: Restore, json: bool) -> Result<()> {
         name,
         account: args.account,
         passphrase: asker.passphrase(&text!("ask-backup-passphrase"))?,
+        keyfile,
         replace: Some(args.replace),
     };
     let restored = with_bar(request, json)?;

@@ -13,7 +13,7 @@ use akm_core::protocol::{
     ExportFormat, ImportOutcome, ImportReport, KeyRow, MAX_IMPORT_PAGE, MAX_REQUEST, VaultImport,
     encode,
 };
-use akm_core::transfer::{self, FileFormat, MAX_FILE, Parsed};
+use akm_core::transfer::{self, FileFormat, MAX_FILE, Parsed, manager};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -25,13 +25,15 @@ use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{self, text};
 
+/// Largest file of settings.
+const MAX_SETTINGS: usize = 64 * 1024;
 /// How much of a request is left for what is not a key.
 const FRAME: usize = 1024;
 
 /// Imports.
 #[derive(Args)]
 #[command(
-    after_help = "Nothing is stored unless every key of the file can be.\n\nExample:\n  akm import --dry-run keys.age\n  akm import keys.age"
+    after_help = "Nothing is stored unless every key of the file can be.\n\nExample:\n  akm import --dry-run keys.age\n  akm import keys.age\n  akm import app.db --settings .env --user alice"
 )]
 pub(crate) struct Import {
     /// The file; - is stdin
@@ -40,6 +42,12 @@ pub(crate) struct Import {
     /// What it is; told by its content if absent
     #[arg(long, value_enum, value_name = "F")]
     format: Option<Format>,
+    /// The settings (.env) of the LLM API Manager that wrote a database: its ENCRYPTION_KEY and ENCRYPTION_SALT open the keys
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Whose keys of such a database, where several users have some
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Say what would become of each key and store nothing
     #[arg(long)]
     dry_run: bool,
@@ -61,12 +69,15 @@ enum Format {
     Cxf,
     /// Lines of NAME=secret
     Env,
+    /// A list of keys of LLM API Manager, or its SQLite database
+    LlmApiManager,
 }
 
 impl Format {
     fn of_file(self) -> FileFormat {
         FileFormat::Plain(match self {
             Format::Age => return FileFormat::Age,
+            Format::LlmApiManager => return FileFormat::Manager,
             Format::Json => ExportFormat::Json,
             Format::Cxf => ExportFormat::Cxf,
             Format::Env => ExportFormat::Env,
@@ -253,16 +264,53 @@ fn read(args: &Import) -> Result<(Parsed, bool)> {
         Some(format) => format.of_file(),
         None => transfer::detect(&file)?,
     };
+    if manager::is_database(&file)
+        && matches!(format, FileFormat::Manager | FileFormat::ManagerDatabase)
+    {
+        return Ok((database(args)?, false));
+    }
+    if matches!(format, FileFormat::Manager | FileFormat::ManagerDatabase) {
+        return Ok((manager::parse(&file)?, false));
+    }
     let FileFormat::Plain(format) = format else {
         let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
         let passphrase = asker.passphrase(&text!("ask-file-passphrase"))?;
         let plain = age::open(&file, &passphrase)?;
         return match transfer::detect(&plain)? {
             FileFormat::Plain(format) => Ok((transfer::parse(format, &plain)?, true)),
+            FileFormat::Manager | FileFormat::ManagerDatabase => {
+                Ok((manager::parse(&plain)?, true))
+            }
             FileFormat::Age => Err(Error::invalid("file", "the file is sealed twice").into()),
         };
     };
     Ok((transfer::parse(format, &file)?, false))
+}
+
+/// The keys of a database, which is read where it is.
+fn database(args: &Import) -> Result<Parsed> {
+    if args.file == Path::new("-") {
+        return Err(Error::invalid("file", "a database is given as a file").into());
+    }
+    let Some(settings) = &args.settings else {
+        return Err(Fail::usage(
+            text!("import-needs-settings"),
+            "akm import DATABASE --settings .env",
+        ));
+    };
+    let mut file = std::fs::File::open(settings).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::invalid("settings", "there is no such file"),
+        _ => Error::from_io(&error),
+    })?;
+    let text = read_bounded(&mut file, MAX_SETTINGS)?;
+    let text = std::str::from_utf8(&text)
+        .map_err(|_| Error::invalid("settings", "the file is not UTF-8 text"))?;
+    let settings = manager::Settings::read(text)?;
+    Ok(manager::read_database(
+        &args.file,
+        &settings,
+        args.user.as_deref(),
+    )?)
 }
 
 /// A key's name and base URL.

@@ -52,6 +52,7 @@ pub(crate) fn register(
         account: account.to_owned(),
         passphrase: asker.new_passphrase(&text!("ask-new-passphrase"))?,
         totp: Some(with_totp),
+        invitation: None,
     })?;
     if json {
         output::json(&registered)?;

@@ -97,6 +97,15 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
     if json {
         return output::json(&page);
     }
+    table(&page)?;
+    if let Some(next) = page.next {
+        output::hint(&text!("hint-log-more", cursor = next));
+    }
+    Ok(())
+}
+
+/// The events as a table.
+pub(super) fn table(page: &EventPage) -> Result<()> {
     let rows: Vec<Vec<String>> = page.events.iter().map(row).collect();
     output::table(
         &[
@@ -110,11 +119,7 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
             "col-caller",
         ],
         &rows,
-    )?;
-    if let Some(next) = page.next {
-        output::hint(&text!("hint-log-more", cursor = next));
-    }
-    Ok(())
+    )
 }
 
 /// Shows what there is and then what comes, until somebody ends it or the account is locked.

@@ -11,9 +11,11 @@
 //! Deliberately absent: any opinion about keys. The agent decides; the CLI asks and shows.
 
 mod account;
+mod admin;
 mod agent;
 mod backup;
 mod balance;
+mod billing;
 mod catalogue;
 mod check;
 mod complete;
@@ -34,12 +36,13 @@ mod man;
 mod many;
 mod output;
 mod prompt;
-mod provider;
+pub(crate) mod provider;
 mod reference;
 mod run;
 mod session;
 pub(crate) mod text;
 mod totp;
+mod ui;
 mod usage;
 mod vault;
 
@@ -53,6 +56,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use output::Result;
+pub(crate) use output::clean;
 
 /// Keys for language models and other services, in one encrypted vault; programs get them from an agent
 #[derive(Parser)]
@@ -144,10 +148,16 @@ enum Command {
     Grant(grant::Grant),
     /// What holds for programs that no grant covers
     Policy(grant::PolicyArgs),
+    /// Tiers, orders and reminders of an account on a server
+    Billing(billing::Billing),
     /// Two-factor codes for unlocking
     Totp(totp::Totp),
+    /// Open the dashboard in a browser
+    Ui(ui::Ui),
     /// Accounts in this vault
     Account(account::Account),
+    /// Accounts of a server: roles, limits, invitations, its own log
+    Admin(admin::Admin),
     /// Start or stop the agent
     Agent(agent::Agent),
     /// Measure where things are and whether they work
@@ -297,8 +307,11 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Vault(args) => vault::vault(args, json),
         Command::Grant(args) => grant::grant(args, json),
         Command::Policy(args) => grant::policy(args, json),
+        Command::Billing(args) => billing::billing(args, json),
         Command::Totp(args) => totp::totp(args, json),
+        Command::Ui(args) => ui::ui(&args, json),
         Command::Account(args) => account::account(args, json),
+        Command::Admin(args) => admin::admin(args, json),
         Command::Agent(args) => agent::agent(args, json),
         Command::Doctor(args) => doctor::doctor(&args, json),
         Command::Demo(args) => demo::demo(&args),

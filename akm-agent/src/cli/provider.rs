@@ -173,7 +173,7 @@ fn read(path: &PathBuf) -> Result<Record> {
 }
 
 /// `MY_GATEWAY_API_KEY` of `my-gateway`.
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     let upper = name.to_ascii_uppercase().replace('-', "_");
     // A name of a variable does not begin with a digit.
     let lead = if upper.starts_with(|c: char| c.is_ascii_digit()) {
@@ -184,18 +184,19 @@ fn variable(name: &str) -> String {
     format!("{lead}{upper}_API_KEY")
 }
 
-/// What flags and questions can say.
-struct Simple {
-    name: String,
-    base_url: String,
-    auth: serde_json::Value,
-    test_path: Option<String>,
-    proves_key: bool,
-    env: String,
+/// What flags, questions and a form can say.
+pub(crate) struct Simple {
+    pub(crate) name: String,
+    pub(crate) base_url: String,
+    pub(crate) auth: serde_json::Value,
+    pub(crate) test_path: Option<String>,
+    pub(crate) proves_key: bool,
+    pub(crate) env: String,
 }
 
 impl Simple {
-    fn record(self) -> Result<Record> {
+    /// The record of such a provider.
+    pub(crate) fn record(self) -> akm_core::Result<Record> {
         let base_url = BaseUrl::parse(&self.base_url, "base_url")?;
         let test_url = match &self.test_path {
             None => "{base_url}/models".to_owned(),
@@ -205,7 +206,7 @@ impl Simple {
                 format!("{origin}{path}")
             }
             Some(_) => {
-                return Err(Error::invalid("test_path", "a path starts with a slash").into());
+                return Err(Error::invalid("test_path", "a path starts with a slash"));
             }
         };
         let (kind, region) = match base_url.is_secure() {
@@ -222,7 +223,7 @@ impl Simple {
         });
         match record {
             serde_json::Value::Object(record) => Ok(record),
-            _ => Err(Error::internal("a record is an object").into()),
+            _ => Err(Error::internal("a record is an object")),
         }
     }
 }

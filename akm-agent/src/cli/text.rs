@@ -15,17 +15,18 @@
 pub(crate) mod help;
 mod sentence;
 #[cfg(test)]
-mod sources;
+pub(crate) mod sources;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use unic_langid::LanguageIdentifier;
 
-pub(crate) use self::sentence::translated;
+pub(crate) use self::sentence::{chinese, translated};
 use super::output;
 
 const EN: &str = include_str!("../../texts/en.ftl");
@@ -63,8 +64,23 @@ pub(crate) use text;
 
 static CHOSEN: OnceLock<Language> = OnceLock::new();
 
+thread_local! {
+    static SPOKEN: Cell<Option<Language>> = const { Cell::new(None) };
+}
+
+/// Makes messages in a language that somebody else reads: mail of the agent.
+pub(crate) fn speaking<T>(language: Language, make: impl FnOnce() -> T) -> T {
+    let before = SPOKEN.replace(Some(language));
+    let made = make();
+    SPOKEN.set(before);
+    made
+}
+
 /// The language of this process.
 pub(crate) fn language() -> Language {
+    if let Some(language) = SPOKEN.get() {
+        return language;
+    }
     // Unit tests are of one language, whatever that of the person who runs them.
     if cfg!(test) {
         return Language::English;
@@ -169,7 +185,7 @@ fn bundle(language: Language) -> &'static FluentBundle<FluentResource> {
     }
 }
 
-fn parse(source: &str, name: &str) -> FluentBundle<FluentResource> {
+pub(crate) fn parse(source: &str, name: &str) -> FluentBundle<FluentResource> {
     let locale: LanguageIdentifier = name.parse().unwrap_or_default();
     let mut bundle = FluentBundle::new_concurrent(vec![locale]);
     // A terminal shows the marks that would isolate a variable as boxes.

@@ -12,16 +12,18 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use akm_core::caller::Answer;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
 use super::understood;
+use crate::harden;
 
 /// Most bytes of an answer that are read.
 const MAX_ANSWER: u64 = 256;
 
 pub(super) fn ask(program: &Path, text: &str, patience: Duration) -> Answer {
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg(text)
         .env("SSH_ASKPASS_PROMPT", "confirm")
         .current_dir("/")
@@ -29,8 +31,10 @@ pub(super) fn ask(program: &Path, text: &str, patience: Duration) -> Answer {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         // A group of its own, so that what it starts ends with it.
-        .process_group(0)
-        .spawn();
+        .process_group(0);
+    // It ends with this thread, which waits for it, and so with the agent.
+    harden::bind_child(&mut command, SigSet::empty(), None, None);
+    let started = command.spawn();
     let Ok(mut child) = started else {
         return Answer::Nobody;
     };

@@ -11,16 +11,23 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use super::{HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Shared, WRITE_TIMEOUT, route, until_changed};
+use super::route::Http;
+use super::{
+    HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Phase, Shared, WRITE_TIMEOUT, route, until_changed,
+};
 use crate::caller::Process;
 
+/// A connection of the Unix socket.
 pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Process) {
     let mut phase = shared.phase.subscribe();
     let spoke = tokio::select! {
@@ -30,22 +37,24 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
     if !spoke {
         return;
     }
+    let answer = |request| route::answer(&shared, &process, request);
+    http(phase, stream, answer).await;
+}
+
+/// Answers requests until the client goes away, or a lock or a stop closes the connection.
+pub(super) async fn http<S, F, A>(mut phase: watch::Receiver<Phase>, stream: S, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(hyper::Request<Incoming>) -> A,
+    A: Future<Output = Http>,
+{
     // A lock before the first byte is none of this connection's business.
     let stopping = phase.borrow_and_update().stopping;
     let service = service_fn(|request| {
-        let (shared, process) = (&shared, &process);
-        async move { Ok::<_, Infallible>(route::answer(shared, process, request).await) }
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .auto_date_header(false)
-            .writev(true)
-            .serve_connection(Io::new(stream), service)
-    );
+    let mut connection = pin!(builder().serve_connection(Io::new(stream), service));
     if stopping {
         connection.as_mut().graceful_shutdown();
     }
@@ -58,14 +67,53 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Proc
     }
 }
 
+/// A connection of a network listener. It ends with an answer under way when the server stops. A lock of somebody
+/// else's session is none of its business; its own buffers go when it is idle for as long as a head may take.
+pub(super) async fn serve_remote<S, A>(
+    shared: &Shared,
+    stream: S,
+    answer: impl Fn(hyper::Request<Incoming>) -> A,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Future<Output = Http>,
+{
+    let mut phase = shared.phase.subscribe();
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut connection = pin!(builder().serve_connection(Io::new(stream), service));
+    let stopped = tokio::select! {
+        _ = connection.as_mut() => false,
+        _ = phase.wait_for(|phase| phase.stopping) => true,
+    };
+    if stopped {
+        connection.as_mut().graceful_shutdown();
+        // What it failed with concerns nobody any more.
+        let _ = connection.await;
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .auto_date_header(false)
+        .writev(true);
+    builder
+}
+
 /// A socket whose writes may not wait for ever. Reads are bounded by hyper and by `route`.
-struct Io {
-    stream: TokioIo<UnixStream>,
+struct Io<S> {
+    stream: TokioIo<S>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Io {
-    fn new(stream: UnixStream) -> Io {
+impl<S> Io<S> {
+    fn new(stream: S) -> Io<S> {
         Io {
             stream: TokioIo::new(stream),
             stalled: None,
@@ -91,7 +139,7 @@ impl Io {
     }
 }
 
-impl Read for Io {
+impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,7 +149,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use akm_core::audit::Caller;
+use akm_core::audit::{Caller, Via};
 use akm_core::error::{Error, Kind};
 use akm_core::protocol::{self, Cost, MAX_REQUEST, Mark, Op, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,7 +20,8 @@ use super::{BODY_TIMEOUT, Shared, metrics};
 use crate::caller::Process;
 use crate::log;
 
-type Http = hyper::Response<Full<Bytes>>;
+/// An answer.
+pub type Http = hyper::Response<Full<Bytes>>;
 
 pub(super) async fn answer(
     shared: &Arc<Shared>,
@@ -90,7 +91,7 @@ async fn figures(shared: &Arc<Shared>) -> Http {
 }
 
 /// The kind of the error that an answer carries.
-fn failed_as(answer: &Http) -> Option<Kind> {
+pub(super) fn failed_as(answer: &Http) -> Option<Kind> {
     answer.extensions().get::<Kind>().copied()
 }
 
@@ -100,18 +101,7 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
         Err(refusal) => return closing(refusal),
     };
     let caller = process.caller();
-    // Before the content is looked at: a locked agent tells nobody what it thinks of a request.
-    let open = match shared.service.try_gate(&caller, op) {
-        Some(open) => open,
-        None => {
-            let caller = caller.clone();
-            let waited = shared.blocking(move |shared| shared.service.gate(&caller, op));
-            waited
-                .await
-                .unwrap_or_else(|| Err(Error::internal("the operation failed unexpectedly")))
-        }
-    };
-    let decoded = open.and_then(|()| Request::decode(op, &body));
+    let decoded = decode(shared, &caller, op, &body).await;
     drop(body);
     let request = match decoded {
         Ok(request) => request,
@@ -128,7 +118,8 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
         },
         Cost::Store | Cost::Deriving | Cost::Outbound => request,
     };
-    let answer = slow(shared, caller, request).await;
+    let answer = slow(shared, caller, request, |answer| envelope(&answer)).await;
+    let answer = answer.unwrap_or_else(|| failure(&unexpected()));
     if op.is(Mark::Credential) {
         closing(answer)
     } else {
@@ -136,10 +127,61 @@ async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incomi
     }
 }
 
+/// The gate, then the content: a locked agent tells nobody what it thinks of a request.
+pub(super) async fn decode(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    op: Op,
+    body: &[u8],
+) -> akm_core::Result<Request> {
+    let open = match shared.service.try_gate(caller, op) {
+        Some(open) => open,
+        None => {
+            let caller = caller.clone();
+            let waited = shared.blocking(move |shared| shared.service.gate(&caller, op));
+            waited.await.unwrap_or_else(|| Err(unexpected()))
+        }
+    };
+    open.and_then(|()| Request::decode(op, body))
+}
+
+/// Runs an operation where its cost belongs.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    request: Request,
+) -> akm_core::Result<Response> {
+    let request = match request.op().cost() {
+        Cost::Quick => match shared.service.try_call(&caller, request) {
+            Ok(answer) => {
+                shared.touched();
+                return answer;
+            }
+            Err(request) => request,
+        },
+        Cost::Store | Cost::Deriving | Cost::Outbound => request,
+    };
+    let answer = slow(shared, caller, request, |answer| answer).await;
+    answer.unwrap_or_else(|| Err(unexpected()))
+}
+
+fn unexpected() -> Error {
+    Error::internal("the operation failed unexpectedly")
+}
+
 /// Runs an operation on another thread. It ends there even if the client has gone, and until then it keeps its
-/// place in its lane: whoever asks and leaves holds up nobody but others of the kind.
-async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
+/// place in its lane: whoever asks and leaves holds up nobody but others of the kind. `None` if it panicked.
+async fn slow<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    request: Request,
+    finish: impl FnOnce(akm_core::Result<Response>) -> T + Send + 'static,
+) -> Option<T> {
     let op = request.op();
+    // A sign-in over the network is its own session: nobody else's ends, so nobody's connection has to.
+    let ends_others = op.is(Mark::EndsSession)
+        && (caller.via == Via::Host
+            || !matches!(op, Op::AgentUnlock | Op::AccountRegister | Op::AgentLock));
     let lane = match op.cost() {
         // A lock waits behind nothing.
         Cost::Store if op.is(Mark::EndsSession) => None,
@@ -159,14 +201,14 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
             let _place = place;
             let answer = shared.service.call(&caller, request);
             // Before the answer is on its way: whoever reads that it is locked finds it so.
-            if op.is(Mark::EndsSession) && answer.is_ok() {
+            if ends_others && answer.is_ok() {
                 shared.locked();
             }
             // From here, as the client may be gone: a new deadline and new events must be seen to.
             shared.dirty.store(true, Ordering::Relaxed);
             shared.work.notify_one();
             shared.jobs.notify_one();
-            envelope(&answer)
+            finish(answer)
         })
         .await;
     if op.is(Mark::EndsSession) {
@@ -176,11 +218,11 @@ async fn slow(shared: &Arc<Shared>, caller: Caller, request: Request) -> Http {
         tokio::task::yield_now().await;
         akm_core::memory::scrub_stack();
     }
-    answer.unwrap_or_else(|| failure(&Error::internal("the operation failed unexpectedly")))
+    answer
 }
 
 /// Whether this request derives a key although others of its operation do not.
-fn derives(request: &Request) -> bool {
+pub(super) fn derives(request: &Request) -> bool {
     match request {
         Request::KeyUpdate(update) => update.passphrase.is_some(),
         Request::PolicySet(set) => set.passphrase.is_some(),
@@ -189,7 +231,7 @@ fn derives(request: &Request) -> bool {
 }
 
 /// The whole body, or the refusal.
-async fn read(body: Incoming) -> Result<Bytes, Http> {
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Http> {
     let too_large = || {
         let mut http = failure(&Error::new(Kind::InvalidInput, "the request is too large"));
         *http.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
@@ -214,21 +256,21 @@ async fn read(body: Incoming) -> Result<Bytes, Http> {
     }
 }
 
-fn envelope(answer: &akm_core::Result<Response>) -> Http {
+pub(super) fn envelope(answer: &akm_core::Result<Response>) -> Http {
     match answer {
         Ok(_) => http(StatusCode::OK, protocol::envelope(answer)),
         Err(error) => failure(error),
     }
 }
 
-fn failure(error: &Error) -> Http {
+pub(super) fn failure(error: &Error) -> Http {
     let mut http = http(status(error), protocol::envelope(&Err(error.clone())));
     // For the counts; an answer without an error takes no memory for this.
     http.extensions_mut().insert(error.kind());
     http
 }
 
-fn wrong_method(allowed: &'static str) -> Http {
+pub(super) fn wrong_method(allowed: &'static str) -> Http {
     let mut http = failure(&Error::new(
         Kind::InvalidInput,
         "the method does not fit the path",
@@ -244,7 +286,7 @@ fn status(error: &Error) -> StatusCode {
     StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn http(status: StatusCode, body: Vec<u8>) -> Http {
+pub(super) fn http(status: StatusCode, body: Vec<u8>) -> Http {
     let mut http = hyper::Response::new(Full::new(Bytes::from(body)));
     *http.status_mut() = status;
     http.headers_mut()
@@ -252,7 +294,7 @@ fn http(status: StatusCode, body: Vec<u8>) -> Http {
     http
 }
 
-fn closing(mut http: Http) -> Http {
+pub(super) fn closing(mut http: Http) -> Http {
     http.headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     http

@@ -145,6 +145,7 @@ impl Agent {
             account: "default".into(),
             passphrase: secret(PASSPHRASE),
             totp: Some(false),
+            invitation: None,
         };
         self.client().call(&request).unwrap();
     }

@@ -5,6 +5,8 @@
 //! stands in it only by being the chain; everything else is a literal of this program or was read from
 //! the kernel. The sealed part has one layout, padded so that its length tells little about the name.
 
+use std::fmt;
+
 use crate::caller::Witness;
 use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
@@ -23,17 +25,68 @@ const LAYOUT: u8 = 1;
 /// Longest plaintext of the sealed part.
 pub(super) const MAX_DETAIL: usize = (FIXED + MAX_NAME + MAX_EXE).next_multiple_of(PADDING);
 
-/// The process that asks.
+/// The digest of a session's token: what is kept of it. The token itself leaves once, at sign-in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenDigest(pub(crate) [u8; 32]);
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(..)")
+    }
+}
+
+/// How a request came in, which decides what its session hangs on and what it may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Over the agent's own socket or inside this process: the kernel says who it is.
+    #[default]
+    Host,
+    /// Over a network listener, with the digest of the token that was shown, if any.
+    Network(Option<TokenDigest>),
+}
+
+/// Who asks: a process of this machine, or a client of a network listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// User id.
+    /// User id; of a client of a network listener [`NETWORK_UID`].
     pub uid: u32,
-    /// Process id.
+    /// Process id; 0 where there is none.
     pub pid: i32,
-    /// Path of the executable, as far as it could be read; an event keeps the first [`MAX_EXE`] bytes.
+    /// Path of the executable, as far as it could be read, or where a client of a network listener connects from; an
+    /// event keeps the first [`MAX_EXE`] bytes.
     pub exe: String,
+    /// How the request came in. It is not part of an event.
+    pub via: Via,
     /// What else can be said of the process, by whoever sees it; no part of an event.
     pub process: Witness,
+}
+
+/// Stands in an event for the user id of whoever came over the network. No process has it: it is what system calls
+/// take for "nobody in particular".
+pub const NETWORK_UID: u32 = u32::MAX;
+
+impl Caller {
+    /// A client of a network listener, and what it showed as its token. A text that is no token is as good as one that
+    /// fits nothing.
+    pub fn network(from: std::net::IpAddr, token: Option<&str>) -> Caller {
+        Caller {
+            uid: NETWORK_UID,
+            pid: 0,
+            exe: format!("network {from}"),
+            via: Via::Network(token.map(TokenDigest::of)),
+            process: Witness::default(),
+        }
+    }
+}
+
+impl TokenDigest {
+    /// The digest of a token as it was given out. Tokens are 256 random bits, so neither salt nor work is needed.
+    pub fn of(token: &str) -> TokenDigest {
+        TokenDigest(crate::crypto::hash(&[
+            b"akm session token",
+            token.as_bytes(),
+        ]))
+    }
 }
 
 /// How an operation ended.
@@ -137,6 +190,7 @@ fn parse_detail(plain: &[u8]) -> Option<Detail> {
             uid: u32::from_le_bytes(*uid),
             pid: i32::from_le_bytes(*pid),
             exe: std::str::from_utf8(exe).ok()?.to_owned(),
+            via: Via::Host,
             process: Default::default(),
         },
     })
@@ -168,6 +222,7 @@ mod tests {
             uid: u32::MAX,
             pid: i32::MIN,
             exe: "ä".repeat(MAX_EXE),
+            via: Via::Host,
             process: Default::default(),
         };
         let detail = round(Some(&name), &caller);
@@ -185,6 +240,7 @@ mod tests {
                 uid: 0,
                 pid: 0,
                 exe: "x".repeat(exe),
+                via: Via::Host,
                 process: Default::default(),
             };
             encode_detail(None, &caller, &mut plain);
@@ -197,7 +253,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_sealed_part_comes_back(uid: u32, pid: i32, exe in ".{0,200}", label in "[a-z]{0,20}") {
-            let caller = Caller { uid, pid, exe, process: Default::default() };
+            let caller = Caller { uid, pid, exe, via: Via::Host, process: Default::default() };
             let key = KeyName::parse(&format!("openai/{label}"), "name").ok();
             let detail = round(key.as_ref(), &caller);
             prop_assert_eq!(detail.key, key.map(|key| key.to_string()));

@@ -180,9 +180,25 @@ impl Audit {
         with_system: bool,
         filter: &Filter,
     ) -> Result<EventPage> {
+        self.merged(Some((account, name)), with_system, filter)
+    }
+
+    /// As [`Audit::list`], of the system alone.
+    pub fn list_system(&self, filter: &Filter) -> Result<EventPage> {
+        self.merged(None, true, filter)
+    }
+
+    fn merged(
+        &self,
+        account: Option<(&AccountChain, &AccountName)>,
+        with_system: bool,
+        filter: &Filter,
+    ) -> Result<EventPage> {
         self.fold()?;
         let store = self.store.as_ref();
         let mut at = filter.after;
+        let keys = account.map_or(&self.system, |(account, _)| &account.keys);
+        let name = account.map(|(_, name)| name);
         if let Some(last) = filter.last {
             // Positions below which nothing is looked at: all of them are known without reading.
             let heads = &self.state()?.heads;
@@ -190,11 +206,12 @@ impl Audit {
                 let end = heads.get(chain.id()).map_or(0, |head| head.seq);
                 end.saturating_sub(last)
             };
-            at.account = at.account.max(from(&account.keys));
+            at.account = at.account.max(from(keys));
             at.system = at.system.max(from(&self.system));
         }
-        let mut mine = Source::new(store, &account.keys, filter, at.account);
+        let mut mine = Source::new(store, keys, filter, at.account);
         let mut system = Source::new(store, &self.system, filter, at.system);
+        mine.ended = account.is_none();
         system.ended = !with_system;
         let mut events = Vec::new();
         for _ in 0..SLICE {
@@ -223,7 +240,7 @@ impl Audit {
             } else {
                 &mut at.system
             }) = row.seq;
-            events.extend(show(source.keys, row, is_mine.then_some(name), filter)?);
+            events.extend(show(source.keys, row, name.filter(|_| is_mine), filter)?);
         }
         Ok(EventPage {
             events,

@@ -41,7 +41,7 @@ mod tests;
 mod verify;
 
 pub use chain::SYSTEM;
-pub use event::{Caller, Event, MAX_EXE, Outcome};
+pub use event::{Caller, Event, MAX_EXE, NETWORK_UID, Outcome, TokenDigest, Via};
 pub use list::Filter;
 pub use verify::Verifying;
 
@@ -171,6 +171,16 @@ impl Audit {
         caller: &Caller,
     ) -> Result<()> {
         self.write(&chain.keys, action, outcome, None, None, caller)
+    }
+
+    /// As [`Audit::note`], in the system's chain.
+    pub fn note_system(
+        &self,
+        action: &'static str,
+        outcome: Outcome,
+        caller: &Caller,
+    ) -> Result<()> {
+        self.write(&self.system, action, outcome, None, None, caller)
     }
 
     /// How many events wait to be folded.
@@ -315,6 +325,7 @@ impl Audit {
             uid: nix::unistd::geteuid().as_raw(),
             pid: nix::unistd::getpid().as_raw(),
             exe: String::new(),
+            via: Via::Host,
             process: Default::default(),
         };
         let report =

@@ -27,6 +27,8 @@ pub struct Verifying {
     evidence: Findings,
     anchors: [Option<Head>; 2],
     verdict: Option<CheckpointVerdict>,
+    /// Whether it ends behind the account's chain.
+    account_only: bool,
 }
 
 impl Audit {
@@ -52,6 +54,7 @@ impl Audit {
             evidence: self.paths.examine_evidence(self.store.as_ref())?,
             anchors,
             verdict: checkpoint.map(|_| CheckpointVerdict::Holds),
+            account_only: false,
         })
     }
 
@@ -76,7 +79,12 @@ impl Audit {
             Walked::More(at) => under_way.at = Some(at),
             Walked::Done(walk) => under_way.end_chain(&walk, keys.id()),
         }
-        Ok((under_way.chain == chains.len()).then(|| under_way.verdict()))
+        let last = if under_way.account_only {
+            1
+        } else {
+            chains.len()
+        };
+        Ok((under_way.chain >= last).then(|| under_way.verdict()))
     }
 
     /// All slices, one behind the other.
@@ -95,6 +103,14 @@ impl Audit {
 }
 
 impl Verifying {
+    /// Of the account's chain alone: neither how many events the system has, nor what became of its journal.
+    #[must_use]
+    pub fn of_account_only(mut self) -> Verifying {
+        self.account_only = true;
+        self.evidence.unclaimed = None;
+        self
+    }
+
     fn end_chain(&mut self, walk: &Walk, id: &Id) {
         let bad = [walk.bad, self.evidence.of(id)].into_iter().flatten().min();
         self.bad = self.bad.or(bad.map(|seq| (seq, NAMES[self.chain])));

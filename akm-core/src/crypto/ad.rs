@@ -37,6 +37,8 @@ pub enum Field {
     Provider = 13,
     /// The vault key before, under the one that replaces it, while a rekey is under way.
     VaultKeyBefore = 14,
+    /// Where a hosted account's owner is reached, under a key of the machine.
+    Contact = 20,
 }
 
 /// What every encoding begins with.

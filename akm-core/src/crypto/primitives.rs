@@ -192,6 +192,21 @@ pub(super) fn scrypt(password: &[u8], salt: &[u8], log_n: u8, out: &mut [u8; 32]
     ::scrypt::scrypt(password, salt, &params, out).map_err(|_| REFUSED)
 }
 
+/// PBKDF2-HMAC-SHA256 (RFC 8018 §5.2). For what another program sealed. Costs are not judged.
+pub(super) fn pbkdf2(password: &[u8], salt: &[u8], rounds: u32, out: &mut [u8]) {
+    ::pbkdf2::pbkdf2_hmac::<sha2::Sha256>(password, salt, rounds, out);
+}
+
+/// AES-128-CBC decryption in place (NIST SP 800-38A §6.2) with PKCS #7 padding (RFC 5652 §6.3); the length without it. For
+/// Fernet alone, which authenticates before it decrypts.
+pub(super) fn cbc_open(key: &[u8; 16], iv: &[u8; 16], data: &mut [u8]) -> Result<usize> {
+    use cbc::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
+    cbc::Decryptor::<aes::Aes128>::new(key.into(), iv.into())
+        .decrypt_padded::<Pkcs7>(data)
+        .map(<[u8]>::len)
+        .map_err(|_| Error::corrupt("encrypted data has no padding"))
+}
+
 /// An Ed25519 signature (RFC 8032 §5.1.6) by the key of this seed.
 pub(super) fn ed25519_sign(seed: &LockedKey, message: &[u8]) -> [u8; 64] {
     SigningKey::from_bytes(seed.expose())
@@ -211,5 +226,49 @@ pub(super) fn ed25519_public(seed: &LockedKey) -> [u8; 32] {
 pub(super) fn ed25519_verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(public)
         .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+        .is_ok()
+}
+
+/// MD5 (RFC 1321) of the parts. Broken as a hash: for the signatures of a service that asks for nothing else.
+#[cfg(feature = "providers")]
+pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
+    let mut digest = md5::Md5::new();
+    for part in parts {
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// The RSA public key (RFC 8017 A.1.1, DER) in a `SubjectPublicKeyInfo` (RFC 5280 §4.1) in PEM; `None` if it is not one of
+/// 2048 bits or more.
+#[cfg(feature = "providers")]
+pub fn rsa_public_key(pem: &str) -> Option<Vec<u8>> {
+    /// rsaEncryption, without parameters (RFC 3279 §2.3.1).
+    const ALGORITHM: &[u8] = &[
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    /// Two bytes of length behind a tag: everything that holds 256 to 65535 bytes.
+    fn inside(der: &[u8], tag: u8) -> Option<&[u8]> {
+        let (head, rest) = der.split_at_checked(4)?;
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        (head[..2] == [tag, 0x82] && rest.len() == length).then_some(rest)
+    }
+    let body = pem
+        .trim()
+        .strip_prefix("-----BEGIN PUBLIC KEY-----")?
+        .strip_suffix("-----END PUBLIC KEY-----")?;
+    let body: String = body.split_ascii_whitespace().collect();
+    let der = data_encoding::BASE64.decode(body.as_bytes()).ok()?;
+    let bits = inside(inside(&der, 0x30)?.strip_prefix(ALGORITHM)?, 0x03)?;
+    let key = bits.strip_prefix(&[0])?;
+    inside(key, 0x30)?;
+    Some(key.to_vec())
+}
+
+/// Whether a signature is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2) of this key, of 2048 to 8192 bits.
+#[cfg(feature = "providers")]
+pub fn rsa_verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PKCS1_2048_8192_SHA256, public)
+        .verify(message, signature)
         .is_ok()
 }

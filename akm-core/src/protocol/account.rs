@@ -18,6 +18,10 @@ wire! {
         /// Whether to create a TOTP secret; true if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         totp: Option<bool>,
+        /// An invitation, where a server asks for one.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        invitation: Option<Secret>,
     }
 }
 
@@ -38,6 +42,10 @@ wire! {
         #[serde(with = "list")]
         #[cfg_attr(feature = "openapi", schemars(with = "Vec<String>"))]
         recovery_codes: Vec<Secret>,
+        /// Over the network: what this session is known by from now on.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        token: Option<Secret>,
     }
 }
 
@@ -87,6 +95,10 @@ wire! {
         totp_uri: Option<Secret>,
         /// How many recovery codes are left.
         codes_left: u32,
+        /// Over the network: what this session is known by from now on.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        token: Option<Secret>,
     }
 }
 

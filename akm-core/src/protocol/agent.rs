@@ -103,6 +103,10 @@ wire! {
         /// What there is to say about the vault, if anything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         notice: Option<VaultNotice>,
+        /// Over the network: what this session is known by from now on. A bearer token, 256 random bits.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        token: Option<Secret>,
         /// When the session ends by itself, RFC 3339 UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<String>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plain::one;
+use super::plain::{one, option};
 use super::wire;
 use crate::secret::Secret;
 
@@ -123,6 +123,10 @@ wire! {
         #[serde(with = "one")]
         #[cfg_attr(feature = "openapi", schemars(with = "String"))]
         passphrase: Secret,
+        /// The 32 bytes of the keyfile that the account needed then, in hex, where the agent does not keep it.
+        #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+        keyfile: Option<Secret>,
         /// Whether a vault that has an account may be replaced; false if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replace: Option<bool>,

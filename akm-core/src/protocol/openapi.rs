@@ -36,6 +36,13 @@ pub fn document() -> String {
                 .entry(status)
                 .or_insert_with(|| answer("an error; its kind says what to do", failure.clone()));
         }
+        for (status, what) in [
+            ("405", "only POST asks for an operation"),
+            ("415", "over the network: the body is not said to be JSON"),
+            ("421", "over the network: the server has another name"),
+        ] {
+            responses.insert(status.into(), answer(what, failure.clone()));
+        }
         responses.insert("413".into(), answer("the body is too large", failure));
         let operation = json!({
             "operationId": op.name(),

@@ -26,6 +26,8 @@ pub mod network;
 mod outbound;
 #[cfg(feature = "providers")]
 mod plan;
+#[cfg(feature = "providers")]
+mod post;
 pub mod rules;
 pub mod schema;
 #[cfg(all(test, feature = "providers"))]
@@ -44,6 +46,8 @@ pub use destinations::Destinations;
 pub use listing::{install_models, list_models, list_providers, own_info, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
+#[cfg(feature = "providers")]
+pub use post::post_json;
 pub use schema::Provider;
 pub use variables::{VARIABLES, Variables};
 

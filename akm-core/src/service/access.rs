@@ -271,7 +271,7 @@ impl Service {
         };
         let leave = self.put(caller, op, pending);
         let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
+        let session = table.live(caller, &*self.host.clock)?;
         let asked = Asked {
             leave: Some(&leave),
             ..Asked::new(session, caller, op)

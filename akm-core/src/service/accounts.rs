@@ -1,6 +1,7 @@
 //! The arms for accounts and sessions: status, unlock, lock, register, recover.
 
-use crate::audit::{AccountChain, Caller, Outcome};
+use crate::Secret;
+use crate::audit::{AccountChain, Caller, Outcome, Via};
 use crate::error::{Error, Result};
 use crate::protocol::{
     self, AccountRecover, AccountRegister, AgentUnlock, LockReason, Op, Recovered, Registered,
@@ -8,12 +9,16 @@ use crate::protocol::{
 };
 use crate::vault::{Notice, SignIn, Unlocked};
 
+use super::hosting::Ticket;
 use super::session::{Opening, Table};
 use super::{DEFAULT_ACCOUNT, Service, done, origin, shape};
 
 impl Service {
     pub(super) fn status(&self, table: &Table, caller: &Caller) -> Result<Status> {
-        let session = table.live(caller.uid, &*self.host.clock).ok();
+        if caller.via != Via::Host {
+            return self.remote_status(table, caller);
+        }
+        let session = table.live(caller, &*self.host.clock).ok();
         let account = session.map(|session| session.account.name().as_str().to_owned());
         let (initialized, totp_required) = self
             .vault
@@ -51,7 +56,7 @@ impl Service {
         request: &AgentUnlock,
     ) -> Result<protocol::Unlocked> {
         let lasting = self.lifetime(request.lifetime_s)?;
-        let since = self.sessions.locks(caller.uid);
+        let since = self.sessions.locks(caller.into());
         let typed = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let account = self.vault.sign_in(&SignIn {
             account: typed,
@@ -72,16 +77,18 @@ impl Service {
             account,
             chain,
             lasting,
+            from: None,
             since,
         };
         // Without its event no session begins, and one that does not begin leaves no event that says so.
-        let expires_at = self.begin(caller, opening, &|chain| {
+        let (expires_at, token) = self.begin(caller, opening, &|chain| {
             self.audit.append(chain, &done(Op::AgentUnlock, caller))
         })?;
         self.checks.due(&id);
         Ok(protocol::Unlocked {
             account: name,
             notice,
+            token,
             expires_at: expires_at.map(shape::time),
         })
     }
@@ -111,8 +118,10 @@ impl Service {
     }
 
     pub(super) fn lock(&self, caller: &Caller) -> Result<protocol::Empty> {
-        self.sessions.close(caller.uid, &mut |session| {
-            self.withdraw();
+        self.sessions.close(caller.into(), &mut |session| {
+            if session.from.is_none() {
+                self.withdraw();
+            }
             // Locking must not fail: without room for its event the keys are wiped all the same.
             let _ = self
                 .audit
@@ -127,12 +136,16 @@ impl Service {
         caller: &Caller,
         request: &AccountRegister,
     ) -> Result<Registered> {
-        let since = self.sessions.locks(caller.uid);
+        let since = self.sessions.locks(caller.into());
         let mut chain = None;
+        let totp = request.totp.unwrap_or(true);
+        let invitation = self.admit_registration(caller, totp, request.invitation.as_ref())?;
         let new = self.vault.register(
             &request.account,
             &request.passphrase,
-            request.totp.unwrap_or(true),
+            totp,
+            invitation.as_ref(),
+            self.first_tier(caller).as_deref(),
             &mut |account: &Unlocked| {
                 let opened = self
                     .audit
@@ -150,11 +163,13 @@ impl Service {
             account: new.unlocked,
             chain,
             lasting: self.lifetime(None)?,
+            from: None,
             since,
         };
-        let _ = self.begin(caller, opening, &|_| Ok(()));
+        let begun = self.begin(caller, opening, &|_| Ok(()));
         let (totp_secret, totp_uri) = new.totp.unzip();
         Ok(Registered {
+            token: begun.ok().and_then(|(_, token)| token),
             account,
             totp_secret,
             totp_uri,
@@ -164,7 +179,7 @@ impl Service {
 
     pub(super) fn recover(&self, caller: &Caller, request: &AccountRecover) -> Result<Recovered> {
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
-        let since = self.sessions.locks(caller.uid);
+        let since = self.sessions.locks(caller.into());
         let mut chain = None;
         let recovered = self.vault.recover(
             account,
@@ -189,8 +204,8 @@ impl Service {
         // Whoever was in with the old passphrase is out.
         self.sessions.close_where(
             &|session| (*session.account.id() == id).then_some(LockReason::Credential),
-            &mut |uid, session, reason| {
-                self.note_lock(uid, session, reason);
+            &mut |who, session, reason| {
+                self.note_lock(who, session, reason);
             },
         );
         // What the owner must keep is theirs whether or not a lock came meanwhile.
@@ -198,12 +213,14 @@ impl Service {
             account: recovered.unlocked,
             chain,
             lasting: self.lifetime(None)?,
+            from: None,
             since,
         };
-        let _ = self.begin(caller, opening, &|_| Ok(()));
+        let begun = self.begin(caller, opening, &|_| Ok(()));
         self.leave_no_trace();
         let (totp_secret, totp_uri) = recovered.totp.unzip();
         Ok(Recovered {
+            token: begun.ok().and_then(|(_, token)| token),
             account,
             totp_secret,
             totp_uri,
@@ -211,29 +228,38 @@ impl Service {
         })
     }
 
-    /// Opens a session, unless the uid locked or a credential changed since the account was opened; `event` is its last
-    /// condition.
+    /// Opens a session, unless its owner locked or a credential changed since the account was opened; `event` is its last
+    /// condition. Over the network it hangs on a token that is new: what was signed in with before opens nothing any more.
     fn begin(
         &self,
         caller: &Caller,
-        opening: Opening,
+        mut opening: Opening,
         event: &dyn Fn(&AccountChain) -> Result<()>,
-    ) -> Result<Option<jiff::Timestamp>> {
+    ) -> Result<(Option<jiff::Timestamp>, Option<Secret>)> {
         let id = *opening.account.id();
         let under_way = self.vault.rekeying(&opening.account)?.is_some();
+        let Ticket { who, token, from } = self.ticket(caller);
+        opening.from = from;
+        opening.lasting = self.lasting(caller, opening.lasting);
         let expires_at = self.sessions.open(
-            caller.uid,
+            who,
             opening,
             &*self.host.clock,
             &|account, chain| {
                 self.vault.check_current(account)?;
+                self.admit_account(caller, account)?;
                 event(chain)
             },
-            &mut |uid, session, reason| self.note_lock(uid, session, reason),
+            &mut |who, session, reason| self.note_lock(who, session, reason),
         )?;
+        if caller.via != Via::Host {
+            self.sessions.close(caller.into(), &mut |session| {
+                self.note_lock(caller.into(), session, LockReason::Unlock);
+            });
+        }
         if under_way {
             self.take_up_rekey(caller, &id);
         }
-        Ok(expires_at)
+        Ok((expires_at, token))
     }
 }

@@ -166,7 +166,7 @@ impl Service {
         let copy = Arc::new(SqliteStore::open_copy(&path, false)?);
         let contents = copy.check_structure()?;
         let copy = self.vault.over_copy(copy);
-        let opened = match self.sessions.read().live(caller.uid, &*self.host.clock) {
+        let opened = match self.sessions.read().live(caller, &*self.host.clock) {
             Ok(session) => self.vault.open_samples(&copy, &session.account)?,
             Err(_) => None,
         };

@@ -122,7 +122,7 @@ impl Service {
         let destinations = Destinations::decode(&record.destinations)?;
         let now = self.host.clock.now();
         let report = crate::provider::balance(
-            &self.outbound,
+            &self.outbound_for(caller),
             &BalanceOf {
                 provider: known.as_ref().map(Known::record),
                 destinations: &destinations,

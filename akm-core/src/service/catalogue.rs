@@ -12,7 +12,7 @@ impl Service {
     /// Whoever has an account open sees its own providers as well.
     pub(super) fn list_providers(&self, caller: &Caller) -> Result<Providers> {
         let mut list = provider::list_providers(&paths::models_beside(&self.path))?;
-        if let Ok(session) = self.sessions.read().live(caller.uid, &*self.host.clock) {
+        if let Ok(session) = self.sessions.read().live(caller, &*self.host.clock) {
             self.list_own(&session.account, &mut list)?;
         }
         Ok(list)

@@ -51,7 +51,7 @@ impl Service {
         // A lock that came meanwhile found nothing to take back yet.
         let is_open = {
             let table = self.sessions.read();
-            let session = table.live(caller.uid, &*self.host.clock);
+            let session = table.live(caller, &*self.host.clock);
             session.is_ok_and(|session| session.generation() == seen)
         };
         if !is_open {

@@ -162,14 +162,14 @@ impl Service {
     /// One session of an account goes on with these keys, the others end.
     pub(super) fn go_on_as(&self, caller: &Caller, kept: Generation, account: Unlocked) {
         let id = *account.id();
-        self.sessions.replace(caller.uid, kept, account);
+        self.sessions.replace(caller.into(), kept, account);
         let others = |session: &super::Session| {
             let goes = *session.account.id() == id && session.generation() != kept;
             goes.then_some(crate::protocol::LockReason::Credential)
         };
         self.sessions
-            .close_where(&others, &mut |uid, session, reason| {
-                self.note_lock(uid, session, reason)
+            .close_where(&others, &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
             });
     }
 
@@ -202,7 +202,7 @@ impl Service {
     ) -> Result<T> {
         let (name, device, seen) = {
             let table = self.sessions.read();
-            let session = table.live(caller.uid, &*self.host.clock)?;
+            let session = table.live(caller, &*self.host.clock)?;
             let account = &session.account;
             (
                 account.name().clone(),
@@ -215,7 +215,7 @@ impl Service {
             .confirm_passphrase(&name, passphrase, device.as_ref(), origin(caller))
             .and_then(|proof| prepare(&proof).map(|prepared| (proof, prepared)));
         let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
+        let session = table.live(caller, &*self.host.clock)?;
         if session.generation() != seen {
             return Err(Error::locked());
         }

@@ -66,8 +66,13 @@ impl Service {
         let record = provider::read_own(&text)?;
         let id = ProviderId::parse(&record.id, "record")?;
         let mut event = || self.event(asked);
-        self.vault
-            .add_provider(&asked.session.account, &id, &text, &mut event)?;
+        self.vault.add_provider(
+            &asked.session.account,
+            &id,
+            &text,
+            self.provider_limit(&asked.session.account)?,
+            &mut event,
+        )?;
         Ok(ProviderResult {
             name: id.as_str().to_owned(),
             own: true,

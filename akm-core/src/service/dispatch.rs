@@ -10,7 +10,7 @@ use crate::store::Id;
 
 use super::access::{Gate, Leave};
 use super::session::Session;
-use super::{Service, done, failed};
+use super::{Service, billing, done, failed};
 
 /// One operation on one session, while the session cannot end.
 pub(super) struct Asked<'a> {
@@ -64,6 +64,10 @@ impl Service {
             Request::AuditVerify(request) => self
                 .verify_events(caller, &request)
                 .map(Response::AuditVerify),
+            Request::SessionList(_) => self.list_sessions(caller).map(Response::SessionList),
+            Request::SessionRevoke(request) => self
+                .revoke_session(caller, &request)
+                .map(Response::SessionRevoke),
             Request::VaultExport(request) => {
                 self.export(caller, request).map(Response::VaultExport)
             }
@@ -87,6 +91,7 @@ impl Service {
                 self.set_policy(caller, request).map(Response::PolicySet)
             }
             Request::GrantAdd(request) => self.add_grant(caller, &request).map(Response::GrantAdd),
+            request if billing::concerns(request.op()) => self.billing(caller, request),
             request if request.op().cost() == Cost::Quick => {
                 self.asking(caller, request.op(), |asked| self.quick(asked, &request))
             }
@@ -165,7 +170,8 @@ impl Service {
         act: impl FnOnce(&Asked<'_>) -> Result<T>,
     ) -> Result<T> {
         let table = self.sessions.read();
-        let session = table.live(caller.uid, &*self.host.clock)?;
+        let session = table.live(caller, &*self.host.clock)?;
+        self.count_request(session)?;
         self.audited(&Asked::new(session, caller, op), act)
     }
 

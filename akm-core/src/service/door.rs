@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use crate::audit::Caller;
+use crate::billing;
 use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
 
-use super::{Figures, Lifetimes, Options, Service};
+use super::{
+    Channel, Figures, Hosting, Lifetimes, Options, PushAnswer, Reminder, Service, Visitor,
+};
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
@@ -26,6 +30,9 @@ pub struct Door {
     options: Options,
     lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
+    billing: Option<Arc<billing::Settings>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
+    hosting: Option<Hosting>,
     confirm: Option<Arc<dyn Confirm>>,
 }
 
@@ -42,6 +49,9 @@ impl Door {
             options,
             lifetimes: Mutex::default(),
             clipboard: None,
+            billing: None,
+            dashboard: None,
+            hosting: None,
             confirm: None,
         })
     }
@@ -50,6 +60,31 @@ impl Door {
     #[must_use]
     pub fn with_clipboard(mut self, clipboard: Arc<dyn Clipboard>) -> Door {
         self.clipboard = Some(clipboard);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_dashboard`], also for the services after a restore.
+    #[must_use]
+    pub fn with_dashboard(mut self, dashboard: Arc<dyn Dashboard>) -> Door {
+        self.dashboard = Some(dashboard);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_hosting`], also for the services after a restore.
+    #[must_use]
+    pub fn with_hosting(mut self, hosting: Hosting) -> Door {
+        self.hosting = Some(hosting);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_billing`], also for the services after a restore.
+    #[must_use]
+    pub fn with_billing(mut self, settings: Arc<billing::Settings>) -> Door {
+        self.billing = Some(settings);
+        self.equip_again()
+    }
+
+    fn equip_again(self) -> Door {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.take().map(|service| self.equipped(service));
         drop(open);
@@ -89,10 +124,64 @@ impl Door {
             Some(clipboard) => service.with_clipboard(Arc::clone(clipboard)),
             None => service,
         };
-        match &self.confirm {
+        let service = match &self.dashboard {
+            Some(dashboard) => service.with_dashboard(Arc::clone(dashboard)),
+            None => service,
+        };
+        let service = match &self.confirm {
             Some(confirm) => service.with_callers(Arc::clone(confirm)),
             None => service,
+        };
+        let service = match &self.hosting {
+            Some(hosting) => service.with_hosting(hosting.clone()),
+            None => service,
+        };
+        match &self.billing {
+            Some(settings) => service.with_billing(Arc::clone(settings)),
+            None => service,
         }
+    }
+
+    /// As [`Service::take_push`].
+    pub fn take_push(
+        &self,
+        provider: &str,
+        gate: &str,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> PushAnswer {
+        self.with(|service| Ok(service.take_push(provider, gate, signature, body)))
+            .unwrap_or_else(|_| PushAnswer::unavailable())
+    }
+
+    /// As [`Service::poll_payments`].
+    pub fn poll_payments(&self) -> Result<()> {
+        self.with(Service::poll_payments)
+    }
+
+    /// As [`Service::settle_tiers`].
+    pub fn settle_tiers(&self) -> Result<()> {
+        self.with(Service::settle_tiers)
+    }
+
+    /// As [`Service::claim_reminders`].
+    pub fn claim_reminders(&self, channels: &[Channel]) -> Result<Vec<Reminder>> {
+        self.with(|service| service.claim_reminders(channels))
+    }
+
+    /// As [`Service::release_reminder`].
+    pub fn release_reminder(&self, reminder: &Reminder) -> Result<()> {
+        self.with(|service| service.release_reminder(reminder))
+    }
+
+    /// Whether a vault is open and can be read.
+    pub fn ready(&self) -> Result<()> {
+        self.with(Service::ready)
+    }
+
+    /// As [`Service::visitor`].
+    pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
+        self.with(|service| service.visitor(caller))
     }
 
     /// As [`Service::call`], and restores.

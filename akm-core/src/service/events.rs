@@ -3,7 +3,7 @@
 //! Invariant: a long log is never read under one guard of the session. Between two slices a lock gets its turn, and whoever
 //! finds another session than the one that began is locked.
 
-use crate::audit::{Caller, Filter};
+use crate::audit::{Caller, Filter, Via};
 use crate::error::{Error, Result};
 use crate::protocol::{AuditList, AuditVerify, EventPage, Op, Verification};
 
@@ -23,10 +23,12 @@ impl Service {
             end: None,
         };
         for _ in 0..MAX_SLICES {
+            // What happens on the machine is its owner's and administrators' to know, not every account's.
+            let with_system = caller.via == Via::Host;
             let mut page = self.slice(caller, Op::AuditList, &mut seen, |asked| {
                 let account = asked.session.account.name();
                 self.audit
-                    .list(&asked.session.chain, account, true, &filter)
+                    .list(&asked.session.chain, account, with_system, &filter)
             })?;
             let more = filter.advance(&page);
             all.events.append(&mut page.events);
@@ -47,8 +49,13 @@ impl Service {
         const OP: Op = Op::AuditVerify;
         let mut seen = None;
         let mut under_way = self.slice(caller, OP, &mut seen, |asked| {
-            self.audit
-                .begin_verify(&asked.session.chain, request.checkpoint.as_ref())
+            let begun = self
+                .audit
+                .begin_verify(&asked.session.chain, request.checkpoint.as_ref())?;
+            Ok(match caller.via {
+                Via::Host => begun,
+                Via::Network(_) => begun.of_account_only(),
+            })
         })?;
         loop {
             let done = self.slice(caller, OP, &mut seen, |asked| {

@@ -23,14 +23,16 @@ impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
         let key = self.new_key(asked, request)?;
         let name = key.name.clone();
+        let limit = self.key_limit(&asked.session.account)?;
         let mut event = |records: &[Record]| {
+            self.check_limit(&asked.session.account, limit)?;
             records
                 .iter()
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
         let added = self
             .vault
-            .add_keys(&asked.session.account, &[key], self.key_limit, &mut event);
+            .add_keys(&asked.session.account, &[key], limit, &mut event);
         let records = added.inspect_err(|error| {
             // A refusal because of a key that exists is about that key.
             if error.kind() == Kind::Conflict {
@@ -553,7 +555,7 @@ fn team(text: Option<String>) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-fn page_limit(limit: Option<u32>) -> Result<u32> {
+pub(super) fn page_limit(limit: Option<u32>) -> Result<u32> {
     match limit.unwrap_or(100) {
         limit @ 1..=protocol::MAX_PAGE => Ok(limit),
         _ => Err(Error::invalid("limit", "a page has 1 to 1000 records")),

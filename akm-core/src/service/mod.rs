@@ -10,8 +10,10 @@
 
 mod access;
 mod accounts;
+mod admin;
 mod backups;
 mod balance;
+mod billing;
 mod catalogue;
 mod checks;
 mod copy;
@@ -22,23 +24,28 @@ mod door;
 mod events;
 mod figures;
 mod grants;
+mod hosting;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod payments;
 mod rekey;
+mod reminding;
 mod restore;
 mod session;
 mod shape;
 #[cfg(feature = "providers")]
 mod testing;
 mod transfer;
+mod ui;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Outcome};
+use crate::audit::{Audit, Caller, Event, Outcome, Via};
 use crate::clipboard::Clipboard;
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
@@ -48,13 +55,16 @@ use crate::vault::{self, Origin, Vault};
 pub use access::MAX_QUESTIONS;
 pub use door::Door;
 pub use figures::Figures;
+pub use hosting::{Hosting, Registration, Visitor};
 pub use lifetimes::Lifetimes;
+pub use payments::PushAnswer;
+pub use reminding::{Channel, Reminder};
 
 use access::Gate;
 use backups::Backups;
 use dispatch::Asked;
 use keyfile::Keyfiles;
-use session::{Session, Sessions};
+use session::{Principal, Session, Sessions};
 
 /// The account of a local vault, where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -93,9 +103,13 @@ pub struct Service {
     checks: checks::Checks,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
+    billing: billing::Billing,
     lifetimes: Mutex<Lifetimes>,
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
+    dashboard: Option<Arc<dyn Dashboard>>,
+    /// What holds for clients of network listeners; without it nobody is served there.
+    hosting: Option<Hosting>,
     access: access::Access,
     #[cfg(feature = "providers")]
     outbound: crate::provider::Outbound,
@@ -117,6 +131,7 @@ impl Service {
         let file = Arc::new(SqliteStore::open(&path, &*host.random, &*host.clock)?);
         let store: Arc<dyn Store> = Arc::clone(&file) as Arc<dyn Store>;
         let host_key = vault::load_host_key(&state, &*host.random)?;
+        let billing = billing::Billing::new(&host_key);
         let audit = Audit::open(
             &journal,
             Arc::clone(&store),
@@ -134,12 +149,15 @@ impl Service {
             file,
             checks: checks::Checks::default(),
             key_limit,
+            billing,
             lifetimes: Mutex::new(Lifetimes {
                 default: default_lifetime,
                 ..Lifetimes::default()
             }),
             path,
             clipboard: None,
+            dashboard: None,
+            hosting: None,
             access: access::Access::default(),
             host,
             #[cfg(feature = "providers")]
@@ -149,37 +167,30 @@ impl Service {
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        self.gate(caller, request.op())?;
         match request.op().authority() {
             Authority::Anyone => self.without_session(caller, request),
-            Authority::Session => {
-                self.gate(caller, request.op())?;
-                self.with_session(caller, request)
-            }
+            Authority::Session => self.with_session(caller, request),
+            Authority::Admin | Authority::Owner => self.administer(caller, request),
         }
     }
 
-    /// The locked gate: `locked` where the operation needs a session and the caller has none. A transport asks before
-    /// it looks at the request's content.
+    /// The gate: `locked` where the operation needs a session and the caller has none, `denied` where it is not for this
+    /// caller at all. A transport asks before it looks at the request's content.
     pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
-        match op.authority() {
-            Authority::Anyone => Ok(()),
-            Authority::Session => self
-                .sessions
-                .read()
-                .live(caller.uid, &*self.host.clock)
-                .map(|session| session.touch(&*self.host.clock)),
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Ok(());
         }
+        self.admit(&self.sessions.read(), caller, op)
     }
 
     /// As [`Service::gate`], without ever waiting: `None` while the table of sessions is being changed.
     pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
-        match op.authority() {
-            Authority::Anyone => Some(Ok(())),
-            Authority::Session => {
-                let table = self.sessions.try_read()?;
-                Some(table.live(caller.uid, &*self.host.clock).map(drop))
-            }
+        if op.authority() == Authority::Anyone && caller.via == Via::Host {
+            return Some(Ok(()));
         }
+        let table = self.sessions.try_read()?;
+        Some(self.admit(&table, caller, op))
     }
 
     /// As [`Service::call`] for operations of [`Cost::Quick`], without ever waiting for slow work: where it
@@ -192,19 +203,25 @@ impl Service {
         let Some(table) = self.sessions.try_read() else {
             return Err(request);
         };
+        // On the host the look-up below is the whole gate.
+        if caller.via != Via::Host
+            && let Err(refused) = self.admit(&table, caller, request.op())
+        {
+            return Ok(Err(refused));
+        }
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
-        let answer = table
-            .live(caller.uid, &*self.host.clock)
-            .and_then(|session| {
-                session.touch(&*self.host.clock);
-                let asked = Asked {
-                    may_wait: false,
-                    ..Asked::new(session, caller, request.op())
-                };
-                self.audited(&asked, |asked| self.quick(asked, &request))
-            });
+        let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            self.count_request(session)?;
+            session.touch(&*self.host.clock);
+            self.count_request(session)?;
+            let asked = Asked {
+                may_wait: false,
+                ..Asked::new(session, caller, request.op())
+            };
+            self.audited(&asked, |asked| self.quick(asked, &request))
+        });
         match answer {
             Ok(Gate::Done(response)) => Ok(Ok(response)),
             Ok(Gate::Ask(_) | Gate::Later) => Err(request),
@@ -226,16 +243,16 @@ impl Service {
     /// Ends the sessions whose time is over; returns after the wipe, and says how many there were.
     pub fn expire(&self) -> usize {
         self.sessions
-            .close_expired(self.host.clock.boot(), &mut |uid, session, reason| {
-                self.note_lock(uid, session, reason)
+            .close_expired(self.host.clock.boot(), &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
             })
     }
 
     /// Ends every session; returns after the wipe.
     pub fn lock_all(&self, reason: LockReason) {
         self.sessions
-            .close_all(reason, &mut |uid, session, reason| {
-                self.note_lock(uid, session, reason)
+            .close_all(reason, &mut |who, session, reason| {
+                self.note_lock(who, session, reason)
             });
     }
 
@@ -269,12 +286,12 @@ impl Service {
     }
 
     /// A session that ends by itself is an event of the account, caused by this process.
-    fn note_lock(&self, uid: u32, session: &Session, reason: LockReason) {
-        self.withdraw();
-        let caller = Caller {
-            uid,
-            ..this_process()
-        };
+    fn note_lock(&self, who: Principal, session: &Session, reason: LockReason) {
+        let mut caller = this_process();
+        if let Principal::Uid(uid) = who {
+            caller.uid = uid;
+            self.withdraw();
+        }
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
@@ -296,6 +313,7 @@ impl Service {
             Request::ModelList(request) => {
                 return self.list_models(&request).map(Response::ModelList);
             }
+            Request::BillingTiers(_) => return Ok(Response::BillingTiers(self.tiers())),
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),
             Request::AgentUnlock(request) => {
                 self.unlock(caller, &request).map(Response::AgentUnlock)
@@ -306,6 +324,7 @@ impl Service {
             Request::AccountRecover(request) => {
                 self.recover(caller, &request).map(Response::AccountRecover)
             }
+            Request::UiOpen(_) => self.open_ui(caller).map(Response::UiOpen),
             Request::BackupList(_) => return self.list_backups().map(Response::BackupList),
             Request::BackupVerify(request) => {
                 return self
@@ -369,6 +388,7 @@ fn this_process() -> Caller {
         uid: nix::unistd::geteuid().as_raw(),
         pid: nix::unistd::getpid().as_raw(),
         exe,
+        via: Default::default(),
         process: Default::default(),
     }
 }

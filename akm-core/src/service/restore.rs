@@ -77,7 +77,9 @@ impl Service {
         let copy = self.vault.over_copy(Arc::clone(&file) as Arc<dyn Store>);
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let origin = origin(caller);
-        let device = self.keyfiles.find(account, None, origin)?;
+        let device = self
+            .keyfiles
+            .find(account, request.keyfile.as_ref(), origin)?;
         let passphrase = &request.passphrase;
         self.vault
             .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;

@@ -1,6 +1,7 @@
 //! Sessions: which account is open for whom, and until when.
 //!
-//! A session belongs to a peer's uid and holds one account; unlocking another locks the first. Its keys
+//! A session belongs to a [`Principal`]: a peer's uid, or whoever shows a token that a network listener gave out. It
+//! holds one account; a uid that unlocks another locks the first, a sign-in over the network has a session of its own. Its keys
 //! live in this table and nowhere else: whoever uses them holds the table's read guard, so that a lock,
 //! which takes the write guard, answers only after the last use ended and the keys are wiped. Nobody
 //! holds a guard during a key derivation or on the network; whoever comes back after one compares the
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::audit::AccountChain;
-use crate::error::{Error, Result};
+use crate::audit::{AccountChain, Caller, TokenDigest, Via};
+use crate::error::{Error, Kind, Result};
 use crate::host::Clock;
 use crate::protocol::LockReason;
 use crate::store::Id;
@@ -23,6 +24,33 @@ use crate::vault::Unlocked;
 use super::access::Answers;
 use super::lifetimes::Lasting;
 use super::transfer::Transfers;
+
+/// Whom a session belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Principal {
+    /// The processes of a user of this machine.
+    Uid(u32),
+    /// Whoever shows the token of this digest.
+    Token(TokenDigest),
+    /// A client of a network listener that showed none: it has no session, whatever the table holds.
+    Nobody,
+}
+
+impl From<u32> for Principal {
+    fn from(uid: u32) -> Principal {
+        Principal::Uid(uid)
+    }
+}
+
+impl From<&Caller> for Principal {
+    fn from(caller: &Caller) -> Principal {
+        match caller.via {
+            Via::Host => Principal::Uid(caller.uid),
+            Via::Network(Some(token)) => Principal::Token(token),
+            Via::Network(None) => Principal::Nobody,
+        }
+    }
+}
 
 /// One open account.
 pub(super) struct Session {
@@ -36,6 +64,8 @@ pub(super) struct Session {
     deadline: Option<Duration>,
     /// The same for people.
     pub(super) expires_at: Option<Timestamp>,
+    /// Where one over the network was begun from; none on the host.
+    pub(super) from: Option<String>,
     /// Boot time at which it began, and the same for people.
     began: Duration,
     pub(super) opened_at: Timestamp,
@@ -48,12 +78,22 @@ pub(super) struct Session {
 }
 
 /// A session seen earlier, to be found again unchanged.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
 impl Session {
     pub(super) fn generation(&self) -> Generation {
         Generation(self.generation)
+    }
+
+    /// What names it to its owner. It opens nothing.
+    pub(super) fn handle(&self) -> String {
+        self.generation.to_string()
+    }
+
+    /// Whether its time is over, swept or not.
+    pub(super) fn is_over(&self, clock: &dyn Clock) -> bool {
+        self.ends() && self.over(clock.boot()).is_some()
     }
 
     /// Somebody used it.
@@ -112,6 +152,9 @@ pub(super) struct Sessions {
 }
 
 const NEVER: u64 = u64::MAX;
+/// Most sessions of one account over the network, and of all accounts together: each holds an account's keys.
+const MAX_OF_ACCOUNT: usize = 16;
+const MAX_REMOTE: usize = 20_000;
 
 impl Default for Sessions {
     fn default() -> Self {
@@ -125,6 +168,7 @@ impl Default for Sessions {
 #[derive(Default)]
 pub(super) struct Table {
     by_uid: HashMap<u32, Session>,
+    by_token: HashMap<TokenDigest, Session>,
     generation: u64,
     /// How often a uid locked, and how often everybody was locked.
     locks: HashMap<u32, u64>,
@@ -138,34 +182,110 @@ pub(super) struct Table {
 pub(super) struct Locks(u64, u64);
 
 /// What is done with a session just before it is wiped.
-pub(super) type Last<'a> = &'a mut dyn FnMut(u32, &Session, LockReason);
+pub(super) type Last<'a> = &'a mut dyn FnMut(Principal, &Session, LockReason);
 
 /// An account on its way into a session.
 pub(super) struct Opening {
     pub(super) account: Unlocked,
     pub(super) chain: AccountChain,
     pub(super) lasting: Lasting,
+    pub(super) from: Option<String>,
     /// From before the derivation.
     pub(super) since: Locks,
 }
 
 impl Table {
-    fn locks(&self, uid: u32) -> Locks {
-        Locks(self.locks.get(&uid).copied().unwrap_or(0), self.all_locks)
+    fn locks(&self, who: Principal) -> Locks {
+        let own = match who {
+            Principal::Uid(uid) => self.locks.get(&uid).copied().unwrap_or(0),
+            // A token is as new as the session it opens: nobody can have locked it.
+            Principal::Token(_) | Principal::Nobody => 0,
+        };
+        Locks(own, self.all_locks)
+    }
+
+    /// Every session, and whom it belongs to.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Principal, &Session)> {
+        let uids = self.by_uid.iter();
+        let tokens = self.by_token.iter();
+        uids.map(|(uid, session)| (Principal::Uid(*uid), session))
+            .chain(tokens.map(|(token, session)| (Principal::Token(*token), session)))
     }
 
     /// Some session of an account.
     pub(super) fn of_account(&self, account: &crate::store::Id) -> Option<&Session> {
-        self.by_uid
-            .values()
+        self.all()
+            .map(|(_, session)| session)
             .find(|session| session.account.id() == account)
     }
 
-    /// The live session of a uid; one whose time is over is locked, swept or not.
-    pub(super) fn live(&self, uid: u32, clock: &dyn Clock) -> Result<&Session> {
-        self.by_uid
-            .get(&uid)
-            .filter(|session| !session.ends() || session.over(clock.boot()).is_none())
+    fn get(&self, who: Principal) -> Option<&Session> {
+        match who {
+            Principal::Uid(uid) => self.by_uid.get(&uid),
+            // Found by its digest: how long the look-up takes tells nothing of any token.
+            Principal::Token(token) => self.by_token.get(&token),
+            Principal::Nobody => None,
+        }
+    }
+
+    fn get_mut(&mut self, who: Principal) -> Option<&mut Session> {
+        match who {
+            Principal::Uid(uid) => self.by_uid.get_mut(&uid),
+            Principal::Token(token) => self.by_token.get_mut(&token),
+            Principal::Nobody => None,
+        }
+    }
+
+    /// A new session over the network ends the one of its account that was used least lately, where there are too
+    /// many: whoever signs in again and again fills nobody's memory. Past the bound over all accounts nobody gets in.
+    fn make_room(&mut self, account: Id, last: Last<'_>) -> Result<()> {
+        let of_account = |(_, session): &(&TokenDigest, &Session)| *session.account.id() == account;
+        if self.by_token.iter().filter(of_account).count() >= MAX_OF_ACCOUNT {
+            let oldest = self
+                .by_token
+                .iter()
+                .filter(of_account)
+                .min_by_key(|(_, session)| {
+                    let used = session.used_ms.load(Ordering::Relaxed);
+                    (used, session.generation)
+                })
+                .map(|(token, _)| Principal::Token(*token));
+            if let Some(who) = oldest
+                && let Some(session) = self.remove(who)
+            {
+                last(who, &session, LockReason::Unlock);
+            }
+        }
+        if self.by_token.len() >= MAX_REMOTE {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "too many sessions are open on this server",
+            )
+            .with_retry_after(60));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, who: Principal, session: Session) {
+        match who {
+            Principal::Uid(uid) => drop(self.by_uid.insert(uid, session)),
+            Principal::Token(token) => drop(self.by_token.insert(token, session)),
+            Principal::Nobody => {}
+        }
+    }
+
+    fn remove(&mut self, who: Principal) -> Option<Session> {
+        match who {
+            Principal::Uid(uid) => self.by_uid.remove(&uid),
+            Principal::Token(token) => self.by_token.remove(&token),
+            Principal::Nobody => None,
+        }
+    }
+
+    /// The live session of whoever asks; one whose time is over is locked, swept or not.
+    pub(super) fn live(&self, who: impl Into<Principal>, clock: &dyn Clock) -> Result<&Session> {
+        self.get(who.into())
+            .filter(|session| !session.is_over(clock))
             .ok_or_else(Error::locked)
     }
 
@@ -180,7 +300,7 @@ impl Table {
 
     /// How many are open.
     pub(super) fn count(&self) -> usize {
-        self.by_uid.len()
+        self.by_uid.len() + self.by_token.len()
     }
 }
 
@@ -206,8 +326,8 @@ impl Sessions {
     }
 
     /// How often a uid has locked up to now.
-    pub(super) fn locks(&self, uid: u32) -> Locks {
-        self.read().locks(uid)
+    pub(super) fn locks(&self, who: Principal) -> Locks {
+        self.read().locks(who)
     }
 
     /// Opens a session in place of whatever the uid had open. Nothing is opened, and `locked` or the error of `check`
@@ -215,7 +335,7 @@ impl Sessions {
     /// no change can come between. `last` runs before a replaced session is wiped.
     pub(super) fn open(
         &self,
-        uid: u32,
+        who: Principal,
         opening: Opening,
         clock: &dyn Clock,
         check: &dyn Fn(&Unlocked, &AccountChain) -> Result<()>,
@@ -225,6 +345,7 @@ impl Sessions {
             account,
             chain,
             lasting: Lasting { lifetime, idle },
+            from,
             since,
         } = opening;
         let (began, opened_at) = (clock.boot(), clock.now());
@@ -234,17 +355,20 @@ impl Sessions {
             opened_at.checked_add(lifetime).ok()
         });
         let mut table = self.write();
-        if table.locks(uid) != since {
+        if table.locks(who) != since {
             return Err(Error::locked());
         }
         check(&account, &chain)?;
-        if let Some(replaced) = table.by_uid.remove(&uid) {
-            last(uid, &replaced, LockReason::Unlock);
+        if let Some(replaced) = table.remove(who) {
+            last(who, &replaced, LockReason::Unlock);
+        }
+        if from.is_some() {
+            table.make_room(*account.id(), last)?;
         }
         table.generation += 1;
         let generation = table.generation;
-        table.by_uid.insert(
-            uid,
+        table.insert(
+            who,
             Session {
                 account,
                 chain,
@@ -252,6 +376,7 @@ impl Sessions {
                 answers: Answers::default(),
                 deadline,
                 expires_at,
+                from,
                 began,
                 opened_at,
                 idle,
@@ -260,17 +385,18 @@ impl Sessions {
                 generation,
             },
         );
-        table.reasons.remove(&uid);
+        if let Principal::Uid(uid) = who {
+            table.reasons.remove(&uid);
+        }
         self.note_deadline(&table);
         Ok(expires_at)
     }
 
     /// Lets a session go on with other keys of its account, if it is still the one that was seen.
-    pub(super) fn replace(&self, uid: u32, seen: Generation, account: Unlocked) {
+    pub(super) fn replace(&self, who: Principal, seen: Generation, account: Unlocked) {
         let mut table = self.write();
         if let Some(session) = table
-            .by_uid
-            .get_mut(&uid)
+            .get_mut(who)
             .filter(|session| session.generation() == seen)
         {
             if !session.account.has_keys_of(&account) {
@@ -282,13 +408,17 @@ impl Sessions {
     }
 
     /// Closes a uid's session; its keys are wiped when this returns. `last` runs before, with the session.
-    pub(super) fn close(&self, uid: u32, last: &mut dyn FnMut(&Session)) -> bool {
+    pub(super) fn close(&self, who: Principal, last: &mut dyn FnMut(&Session)) -> bool {
         let mut table = self.write();
-        *table.locks.entry(uid).or_default() += 1;
-        let Some(session) = table.by_uid.remove(&uid) else {
+        if let Principal::Uid(uid) = who {
+            *table.locks.entry(uid).or_default() += 1;
+        }
+        let Some(session) = table.remove(who) else {
             return false;
         };
-        table.reasons.insert(uid, LockReason::Asked);
+        if let Principal::Uid(uid) = who {
+            table.reasons.insert(uid, LockReason::Asked);
+        }
         last(&session);
         self.note_deadline(&table);
         true
@@ -301,20 +431,30 @@ impl Sessions {
         last: Last<'_>,
     ) -> usize {
         let mut table = self.write();
+        let before = table.count();
         let Table {
-            by_uid, reasons, ..
+            by_uid,
+            by_token,
+            reasons,
+            ..
         } = &mut *table;
-        let before = by_uid.len();
         by_uid.retain(|uid, session| {
             let Some(reason) = why(session) else {
                 return true;
             };
             reasons.insert(*uid, reason);
-            last(*uid, session, reason);
+            last(Principal::Uid(*uid), session, reason);
+            false
+        });
+        by_token.retain(|token, session| {
+            let Some(reason) = why(session) else {
+                return true;
+            };
+            last(Principal::Token(*token), session, reason);
             false
         });
         self.note_deadline(&table);
-        before - table.by_uid.len()
+        before - table.count()
     }
 
     /// Closes every session, and whatever is on its way into one.
@@ -342,9 +482,8 @@ impl Sessions {
 
     fn note_deadline(&self, table: &Table) {
         let next = table
-            .by_uid
-            .values()
-            .filter_map(|session| session.end().map(|(end, _)| end))
+            .all()
+            .filter_map(|(_, session)| session.end().map(|(end, _)| end))
             .min();
         // Rounded up: whoever wakes at the deadline finds it passed.
         let ms = next.map_or(NEVER, |next| {

@@ -58,7 +58,7 @@ impl Service {
         let destinations = Destinations::decode(&record.destinations)?;
         let provider = known.as_ref().map(Known::record);
         let report = crate::provider::test(
-            &self.outbound,
+            &self.outbound_for(caller),
             provider,
             &destinations,
             record.base_url.as_deref(),
@@ -66,7 +66,7 @@ impl Service {
         );
         drop(secret);
         let table = self.sessions.read();
-        if let Ok(session) = table.live(caller.uid, &*self.host.clock)
+        if let Ok(session) = table.live(caller, &*self.host.clock)
             && session.generation() == seen
         {
             // A cache: that it could not be kept is no reason to keep the answer back.

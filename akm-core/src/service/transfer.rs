@@ -488,13 +488,15 @@ impl Service {
             return Ok(());
         }
         let account = &asked.session.account;
+        let limit = self.key_limit(account)?;
         let mut events = |records: &[Record]| {
+            self.check_limit(account, limit)?;
             records
                 .iter()
                 .try_for_each(|record| self.key_event(asked, &record.id, &record.name))
         };
         self.vault
-            .add_sealed_keys(account, &import.sealed, self.key_limit, &mut events)?;
+            .add_sealed_keys(account, &import.sealed, limit, &mut events)?;
         for record in import.sealed.records() {
             self.begin_life(asked.session, &record.terms());
         }

@@ -7,11 +7,15 @@
 //! below this module.
 
 use crate::error::Result;
+use crate::protocol::Role;
 
+mod ledger;
 mod sqlite;
 
-pub(crate) use sqlite::open_private;
+pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
+
 pub use sqlite::{Contents, SqliteStore};
+pub(crate) use sqlite::{open_private, read_manager};
 
 /// A random identifier.
 pub type Id = [u8; 16];
@@ -47,6 +51,45 @@ pub struct AccountRow {
     pub manifest: Vec<u8>,
     /// Unix milliseconds.
     pub created_at: i64,
+}
+
+/// What an account may do, as far as that stands in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its role.
+    pub role: Role,
+    /// The hint of [`AccountRow::totp_active`].
+    pub totp_active: bool,
+    /// Whether nobody may sign in to it over the network.
+    pub disabled: bool,
+    /// Most keys it may have, where an administrator set that.
+    pub key_limit: Option<u64>,
+}
+
+/// An account as its administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountCard {
+    /// In its one spelling.
+    pub name: String,
+    /// What it may do.
+    pub standing: Standing,
+    /// Tier id.
+    pub tier: String,
+    /// How many keys it has.
+    pub keys: u64,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// A change of what an account may do; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StandingChange {
+    /// The role.
+    pub role: Option<Role>,
+    /// Whether nobody may sign in to it over the network.
+    pub disabled: Option<bool>,
+    /// A limit of keys, or none any more.
+    pub key_limit: Option<Option<u64>>,
 }
 
 /// One way to the root key: a passphrase, or a recovery code.
@@ -245,6 +288,36 @@ pub trait Store: Send + Sync {
         slots: &[SlotRow],
         before_commit: BeforeCommit<'_>,
     ) -> Result<()>;
+    /// As `create_account` for one use of an invitation; `denied` where there is none left at `account.created_at`.
+    fn create_invited_account(
+        &self,
+        account: &AccountRow,
+        slots: &[SlotRow],
+        invitation: &Tag,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// What an account may do: one indexed read.
+    fn standing(&self, account: &Id) -> Result<Standing>;
+    /// Changes what the account of a folded name may do; `not_found` without one.
+    fn change_standing(
+        &self,
+        name: &str,
+        change: &StandingChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<AccountCard>;
+    /// Accounts in the order of their names, after `after`.
+    fn account_cards(&self, after: &str, limit: u32) -> Result<Vec<AccountCard>>;
+    /// Adds an invitation; those that are over at `now` go. `limit_reached` past 10,000.
+    fn add_invitation(
+        &self,
+        tag: &Tag,
+        uses: u32,
+        expires_at: i64,
+        now: i64,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()>;
+    /// Whether an invitation has a use left at `now`.
+    fn is_invited(&self, tag: &Tag, now: i64) -> Result<bool>;
     /// Changes an account.
     fn change_account(
         &self,

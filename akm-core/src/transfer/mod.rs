@@ -7,6 +7,8 @@
 //! ([`MAX_FILE`]), returns at most [`MAX_KEYS`] keys, and its errors name a place and never content. Nothing is checked
 //! here that the vault checks: a row that is read is not yet a key.
 //!
+//! Beside them are read: lists and databases of the system that akm takes up (`manager`).
+//!
 //! Deliberately absent: files and their modes, terminals, other tools' formats, old versions of secrets (those rest in
 //! the vault and its backups).
 
@@ -22,6 +24,7 @@ use crate::store::Id;
 mod cxf;
 mod env;
 mod json;
+pub mod manager;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +38,10 @@ pub const MAX_KEYS: usize = 20_000;
 pub enum FileFormat {
     /// Sealed with a passphrase; what is inside shows once it is opened.
     Age,
+    /// A list of keys of LLM API Manager, in clear.
+    Manager,
+    /// A database of LLM API Manager; its settings open the keys.
+    ManagerDatabase,
     /// In clear.
     Plain(ExportFormat),
 }
@@ -44,7 +51,13 @@ pub fn detect(file: &[u8]) -> Result<FileFormat> {
     if age::is_age(file) {
         return Ok(FileFormat::Age);
     }
+    if manager::is_database(file) {
+        return Ok(FileFormat::ManagerDatabase);
+    }
     let start = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    if start.trim_ascii_start().first() == Some(&b'[') {
+        return Ok(FileFormat::Manager);
+    }
     Ok(FileFormat::Plain(match start.trim_ascii_start().first() {
         None => return Err(Error::invalid("file", "the file is empty")),
         Some(b'{') if json::is_ours(start) => ExportFormat::Json,

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
-use crate::store::{AccountRow, Id, ProfileChange};
+use crate::store::{AccountRow, Id, ProfileChange, Tag};
 
 use super::Vault;
 use super::manifest::{Notice, Shared};
@@ -21,9 +21,13 @@ use super::rules::Rules;
 use super::slot::Passphrase;
 use super::totp;
 
-/// The keys sealed under the root key: version, audit key, exchange key, vault key.
+/// The keys sealed under the root key: version, audit key, exchange key, vault key, whose account it is.
 const KEYS_VERSION: u8 = 1;
-const KEYS_LEN: usize = 1 + 3 * 32;
+const KEYS_LEN: usize = 1 + 3 * 32 + 1;
+/// The last byte: an account that its owner made here, or one of a hosted service, which has a tier. It stands with the
+/// keys because nothing else at rest that a thief of the file can write is there from the first moment and never changes.
+const LOCAL: u8 = 0;
+const HOSTED: u8 = 1;
 /// Sealed state is padded to this, so that its size does not tell whether there is a TOTP secret.
 const PROFILE_BUCKET: usize = 256;
 
@@ -36,6 +40,8 @@ pub struct Unlocked {
     name: AccountName,
     /// The version of the sealed state it was opened with: every change of a credential moves it.
     pub(super) profile_version: u64,
+    /// Whether a tier limits it.
+    hosted: bool,
     /// What it was opened with beside the passphrase, for the steps that ask for that again.
     device: Option<Device>,
     pub(super) vault_key: LockedKey,
@@ -55,6 +61,7 @@ impl Unlocked {
         Ok(Unlocked {
             id: self.id,
             name: self.name.clone(),
+            hosted: self.hosted,
             profile_version: self.profile_version,
             vault_key: again(&self.vault_key)?,
             index_key: again(&self.index_key)?,
@@ -76,6 +83,11 @@ impl Unlocked {
     /// The account's name.
     pub fn name(&self) -> &AccountName {
         &self.name
+    }
+
+    /// Whether it is an account of a hosted service, which a tier limits. The owner's own has no limits.
+    pub fn hosted(&self) -> bool {
+        self.hosted
     }
 
     /// What there is to say about the vault it was opened from.
@@ -111,6 +123,7 @@ pub(super) fn again(key: &LockedKey) -> Result<LockedKey> {
 struct Keys {
     audit: LockedKey,
     vault: LockedKey,
+    hosted: bool,
 }
 
 /// A new account, and what its owner must keep.
@@ -160,12 +173,15 @@ impl Vault {
         Ok((initialized, row.is_some_and(|row| row.totp_active)))
     }
 
-    /// Creates an account. `audit` runs with its keys before anything is stored.
+    /// Creates an account, of a hosted service where a `tier` is given, for which an invitation may be used up. `audit` runs
+    /// with its keys before anything is stored.
     pub fn register(
         &self,
         account: &str,
         passphrase: &Secret,
         with_totp: bool,
+        invitation: Option<&Tag>,
+        tier: Option<&str>,
         audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
     ) -> Result<NewAccount> {
         let name = AccountName::parse(account, "account")?;
@@ -186,6 +202,7 @@ impl Vault {
             Keys {
                 audit: LockedKey::generate(random),
                 vault: LockedKey::generate(random),
+                hosted: tier.is_some(),
             },
             self.open.of(&id),
         );
@@ -201,7 +218,7 @@ impl Vault {
             id,
             name: unlocked.name.as_str().to_owned(),
             role: "user".to_owned(),
-            tier: "local".to_owned(),
+            tier: tier.unwrap_or("local").to_owned(),
             totp_active: false,
             totp_step: 0,
             keys: self.seal_keys(&unlocked, &exchange_key, &root)?,
@@ -214,15 +231,20 @@ impl Vault {
         let (mut slots, codes) = self.recovery_slots(&id, &root)?;
         slots.insert(0, self.passphrase_slot(&id, &passphrase, None, &root)?);
         row.manifest = self.first_manifest(&unlocked, &row, &slots);
-        self.store
-            .create_account(&row, &slots, &mut || audit(&unlocked))
-            .map_err(|error| {
-                if error.kind() == Kind::Conflict {
-                    taken()
-                } else {
-                    error
-                }
-            })?;
+        let mut event = || audit(&unlocked);
+        let created = match invitation {
+            None => self.store.create_account(&row, &slots, &mut event),
+            Some(tag) => self
+                .store
+                .create_invited_account(&row, &slots, tag, &mut event),
+        };
+        created.map_err(|error| {
+            if error.kind() == Kind::Conflict {
+                taken()
+            } else {
+                error
+            }
+        })?;
         self.begin_manifest(&unlocked, &row)?;
         Ok(NewAccount {
             unlocked,
@@ -249,6 +271,7 @@ impl Vault {
             Keys {
                 audit: again(&account.audit_key)?,
                 vault: LockedKey::generate(random),
+                hosted: account.hosted,
             },
             Arc::clone(&account.shared),
         );
@@ -267,6 +290,7 @@ impl Vault {
         for key in [&account.audit_key, exchange_key, &account.vault_key] {
             keys.extend_from_slice(key.expose());
         }
+        keys.push(if account.hosted { HOSTED } else { LOCAL });
         crypto::seal(&*self.host.random, root, &self.keys_ad(&account.id), &keys)
     }
 
@@ -306,6 +330,11 @@ impl Vault {
             Keys {
                 audit: part(0)?,
                 vault: part(2)?,
+                hosted: match keys[KEYS_LEN - 1] {
+                    LOCAL => false,
+                    HOSTED => true,
+                    _ => return Err(Error::corrupt("the account is of an unknown sort")),
+                },
             },
             self.open.of(&row.id),
         ))
@@ -387,6 +416,7 @@ fn unlocked(
         id,
         name,
         profile_version,
+        hosted: keys.hosted,
         device,
         index_key: crypto::derive(&keys.vault, "index"),
         ready: ReadyKeys::default(),

@@ -16,7 +16,7 @@ use crate::store::{BeforeCommit, Id, ProviderRow, Tag};
 use super::{Unlocked, Vault};
 
 /// Most providers of its own that an account holds.
-const MAX_PROVIDERS: u32 = 256;
+pub(crate) const MAX_PROVIDERS: u32 = 256;
 const VERSION: u8 = 1;
 const BUCKET: usize = 1024;
 
@@ -30,19 +30,20 @@ struct Sealed {
 }
 
 impl Vault {
-    /// Stores a record under its id; `conflict` if there is one.
+    /// Stores a record under its id; `conflict` if there is one, `limit_reached` past `most` or past what any account holds.
     pub fn add_provider(
         &self,
         account: &Unlocked,
         provider: &ProviderId,
         record: &str,
+        most: u32,
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         let row = self.seal_provider(account, self.new_id(), provider, record)?;
         // Sealed under keys that a rekey may have replaced meanwhile.
         let _edit = self.edit(account)?;
         self.store
-            .insert_provider(account.id(), &row, MAX_PROVIDERS, before_commit)
+            .insert_provider(account.id(), &row, most.min(MAX_PROVIDERS), before_commit)
             .map_err(|error| match error.kind() {
                 Kind::Conflict => {
                     Error::new(Kind::Conflict, "a provider of this name exists already")

@@ -28,6 +28,7 @@ mod rules;
 mod sealed;
 mod sign_in;
 mod slot;
+mod standing;
 mod totp;
 mod tree;
 mod ways;

@@ -298,5 +298,5 @@ fn keyfile_missing() -> Error {
         "the account's keyfile is needed and not there",
     )
     .with_field("keyfile")
-    .with_hint("give it with akm unlock --keyfile PATH; without it only akm account recover opens the account")
+    .with_hint("give it with --keyfile PATH; without it only akm account recover opens the account")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use akm_core::Kind;
 use akm_core::protocol::{
-    AgentStatus, AuditVerify, BackupList, BackupVerify, KeyGet, KeyList, VaultCheck,
+    AgentStatus, AuditVerify, BackupList, BackupVerify, KeyGet, KeyList, Op, VaultCheck,
 };
 
 use crate::desk::Desk;
@@ -37,8 +37,14 @@ pub(crate) fn check(home: &Path, last: &State, next: Option<&State>) -> Result<F
         };
     };
     let keys = keys(&desk)?;
+    let provider = match desk.raw(Op::ProviderShow, r#"{"name":"mine"}"#) {
+        Ok(()) => true,
+        Err(error) if error.kind() == Kind::NotFound => false,
+        Err(error) => return Err(format!("the provider: {error:?}")),
+    };
     let fits = |state: &&&State| {
         state.passphrase.as_deref() == Some(&*passphrase)
+            && state.provider == provider
             && state.keys == keys
             && backups(&desk).is_ok_and(|count| count >= state.backups)
     };

@@ -26,6 +26,7 @@ pub(crate) fn script(name: &str) -> Vec<Step> {
         _ if name == "restoring" => steps::restoring(),
         _ if name == "changing" => steps::changing(),
         _ if name == "rekeying" => steps::rekeying(),
+        _ if name == "others" => steps::others(),
         _ => panic!("no such script"),
     }
 }

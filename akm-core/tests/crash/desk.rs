@@ -7,7 +7,7 @@ use std::time::Duration;
 use akm_core::Result;
 use akm_core::crypto::KdfCost;
 use akm_core::host::Host;
-use akm_core::protocol::{Operation, Request, decode_result, encode, envelope, open_envelope};
+use akm_core::protocol::{Op, Operation, Request, decode_result, encode, envelope, open_envelope};
 use akm_core::provider::Outbound;
 use akm_core::service::{Door, Options};
 
@@ -38,6 +38,12 @@ impl Desk {
             outbound: Outbound::default(),
         })?;
         Ok(Desk { door, clock })
+    }
+
+    /// A request as typed by hand.
+    pub(crate) fn raw(&self, op: Op, body: &str) -> Result<()> {
+        let request = Request::decode(op, body.as_bytes())?;
+        self.door.call(&me(), request).map(drop)
     }
 
     pub(crate) fn call<T: Operation + Into<Request>>(&self, request: T) -> Result<T::Result> {

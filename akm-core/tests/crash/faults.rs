@@ -186,7 +186,7 @@ fn h02_h03_every_write_flush_and_name_fails_once() {
     if !can_trace() {
         return;
     }
-    for script in ["mixed-2", "restoring"] {
+    for script in ["mixed-2", "restoring", "rekeying", "others"] {
         for calls in [WRITES, FLUSHES, NAMES] {
             for error in ["ENOSPC", "EIO"] {
                 let runs = each_fails(script, calls, &[error], usize::MAX);
@@ -290,4 +290,25 @@ fn h02_h03_a_rekey_whose_write_flush_or_name_fails_says_so_and_loses_nothing() {
         all_honest(&each_fails("rekeying", FLUSHES, &["EIO"], 40));
         all_honest(&each_fails("rekeying", WRITES, &["ENOSPC", "EIO"], 60));
     }
+}
+
+#[test]
+fn h02_h03_whatever_else_is_asked_for_says_so_when_a_write_flush_or_name_fails() {
+    if can_trace() {
+        all_honest(&each_fails("others", FLUSHES, &["EIO"], 40));
+        all_honest(&each_fails("others", WRITES, &["ENOSPC", "EIO"], 60));
+        all_honest(&each_fails("others", NAMES, &["EIO", "ENOSPC"], 30));
+    }
+}
+
+/// The operations of the scripts that fail call by call.
+#[test]
+fn h02_h03_the_scripts_ask_for_thirty_operations() {
+    let mut asked = std::collections::BTreeSet::new();
+    for script in ["mixed-1", "restoring", "rekeying", "others"] {
+        for step in child::script(script) {
+            asked.extend(step.operations());
+        }
+    }
+    assert!(asked.len() >= 30, "{}: {asked:?}", asked.len());
 }

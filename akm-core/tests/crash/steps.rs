@@ -1,13 +1,14 @@
 //! The workload: steps through the door, and what is there after each.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use akm_core::Result;
 use akm_core::protocol::{
-    AccountPassphrase, AccountRegister, AgentLock, AgentUnlock, BackupCreate, BackupRestore,
-    BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus, KeyUpdate, TotpCodes, TotpDisable,
-    TotpEnable, VaultRekey,
+    AccountPassphrase, AccountRecover, AccountRegister, AgentLock, AgentUnlock, BackupCreate,
+    BackupRestore, BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus, KeyUpdate, Op,
+    ProviderAdd, ProviderRemove, TotpCodes, TotpDisable, TotpEnable, VaultImport, VaultRekey,
 };
+use akm_core::{Result, Secret};
 
 use crate::desk::Desk;
 use crate::support::{new_key, secret};
@@ -35,6 +36,44 @@ pub(crate) enum Step {
     /// Begins, and seals this many records anew.
     Rekey(u32),
     GoOn(u32),
+    /// With a code of the last `Codes`; the new passphrase has this number.
+    Recover(u32),
+    Import(Vec<String>),
+    /// A provider of one's own, and its removal.
+    Provider,
+    NoProvider,
+    /// An operation that changes nothing that is compared, with its request.
+    Ask(Op, &'static str),
+}
+
+impl Step {
+    /// The operations that it asks for, by name.
+    pub(crate) fn operations(&self) -> Vec<&'static str> {
+        let ops: &[Op] = match self {
+            Step::Register => &[Op::AccountRegister],
+            Step::Add(_) => &[Op::KeyAdd],
+            Step::Rotate(_) => &[Op::KeyRotate],
+            Step::Rename(_) | Step::Disable(_) => &[Op::KeyUpdate],
+            Step::Remove(_) => &[Op::KeyRemove],
+            Step::Get(_) => &[Op::KeyGet],
+            Step::Passphrase(_) => &[Op::AccountPassphrase],
+            Step::Codes => &[Op::TotpCodes],
+            Step::Totp => &[Op::TotpEnable, Op::TotpDisable],
+            Step::Lock => &[Op::AgentLock],
+            Step::Unlock => &[Op::AgentUnlock],
+            Step::Fold | Step::Checkpoint => &[],
+            Step::Schedule => &[Op::BackupSchedule],
+            Step::Backup => &[Op::BackupCreate],
+            Step::Restore => &[Op::BackupList, Op::BackupRestore],
+            Step::Rekey(_) | Step::GoOn(_) => &[Op::VaultRekey],
+            Step::Recover(_) => &[Op::AccountRecover],
+            Step::Import(_) => &[Op::VaultImport],
+            Step::Provider => &[Op::ProviderAdd],
+            Step::NoProvider => &[Op::ProviderRemove],
+            Step::Ask(op, _) => std::slice::from_ref(op),
+        };
+        ops.iter().map(|op| op.name()).collect()
+    }
 }
 
 /// What must be there.
@@ -48,7 +87,17 @@ pub(crate) struct State {
     pub(crate) backup: Option<Box<State>>,
     /// How many backups there are.
     pub(crate) backups: usize,
+    /// Whether there is a provider of one's own.
+    pub(crate) provider: bool,
 }
+
+/// A recovery code that was issued last.
+static CODE: Mutex<Option<Secret>> = Mutex::new(None);
+
+const PROVIDER: &str = r#"{"record":{"id":"mine","display_name":"Mine","display_name_zh":"Mine","status":"active",
+    "kind":"gateway","auth":{"style":"bearer"},"env":{"primary":"MINE_API_KEY"},"verified":false,
+    "test":{"method":"GET","url":"https://gw.example.com/v1/models","proves_key":false,"cost":"none",
+    "verified":false}}}"#;
 
 fn passphrase(number: u32) -> String {
     format!("passphrase number {number}")
@@ -71,7 +120,16 @@ impl State {
             Step::Remove(name) | Step::Disable(name) => {
                 next.keys.remove(name);
             }
-            Step::Passphrase(number) => next.passphrase = Some(passphrase(*number)),
+            Step::Import(names) => {
+                for name in names {
+                    next.keys.insert(name.clone(), value.clone());
+                }
+            }
+            Step::Provider => next.provider = true,
+            Step::NoProvider => next.provider = false,
+            Step::Passphrase(number) | Step::Recover(number) => {
+                next.passphrase = Some(passphrase(*number))
+            }
             Step::Backup => {
                 next.backup = None;
                 next.backup = Some(Box::new(State {
@@ -84,6 +142,7 @@ impl State {
                 let then = self.backup.as_deref().unwrap();
                 next.passphrase.clone_from(&then.passphrase);
                 next.keys.clone_from(&then.keys);
+                next.provider = then.provider;
             }
             Step::Get(_)
             | Step::Codes
@@ -94,7 +153,8 @@ impl State {
             | Step::Checkpoint
             | Step::Schedule
             | Step::Rekey(_)
-            | Step::GoOn(_) => {}
+            | Step::GoOn(_)
+            | Step::Ask(..) => {}
         }
         next
     }
@@ -119,6 +179,7 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
                 account: "default".into(),
                 passphrase: secret(&passphrase(0)),
                 totp: Some(false),
+                invitation: None,
             })
             .map(drop),
         Step::Add(name) => desk.call(new_key(name, &value)).map(drop),
@@ -143,7 +204,9 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
                 new_passphrase: secret(&passphrase(*number)),
             })
             .map(drop),
-        Step::Codes => desk.call(TotpCodes { passphrase: now() }).map(drop),
+        Step::Codes => desk.call(TotpCodes { passphrase: now() }).map(|mut made| {
+            *CODE.lock().unwrap() = made.recovery_codes.pop();
+        }),
         Step::Totp => {
             desk.call(TotpEnable { passphrase: now() })?;
             desk.call(TotpDisable { passphrase: now() }).map(drop)
@@ -163,6 +226,36 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
             // Names have seconds in them, and the clock of a test stands still.
             desk.clock.advance(std::time::Duration::from_secs(60));
             desk.call(BackupCreate::default()).map(drop)
+        }
+        Step::Recover(number) => desk
+            .call(AccountRecover {
+                account: None,
+                code: CODE.lock().unwrap().take().unwrap(),
+                new_passphrase: secret(&passphrase(*number)),
+            })
+            .map(drop),
+        Step::Import(names) => {
+            let keys: Vec<_> = names
+                .iter()
+                .map(|name| serde_json::json!({"name": name, "secret": value}))
+                .collect();
+            let json = serde_json::json!({"keys": keys, "finish": true});
+            let request: VaultImport = serde_json::from_value(json).unwrap();
+            desk.call(request)
+                .map(|report| assert_eq!(report.added, names.len() as u64))
+        }
+        Step::Provider => {
+            let request: ProviderAdd = serde_json::from_str(PROVIDER).unwrap();
+            desk.call(request).map(drop)
+        }
+        Step::NoProvider => desk
+            .call(ProviderRemove {
+                name: "mine".into(),
+            })
+            .map(drop),
+        Step::Ask(op, body) => {
+            let body = body.replace("PASSPHRASE", before.passphrase.as_deref().unwrap());
+            desk.raw(*op, &body)
         }
         Step::Rekey(limit) => desk
             .call(VaultRekey {
@@ -187,6 +280,7 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
                 name: newest.name,
                 account: None,
                 passphrase: secret(then.passphrase.as_deref().unwrap()),
+                keyfile: None,
                 replace: Some(true),
             })
             .map(drop)
@@ -301,6 +395,41 @@ pub(crate) fn rekeying() -> Vec<Step> {
         Step::Rotate(key(0)),
     ]);
     steps
+}
+
+/// What the other scripts do not ask for. With them every operation that writes, and those that read at length.
+pub(crate) fn others() -> Vec<Step> {
+    vec![
+        Step::Register,
+        Step::Add("unheard-of/one".into()),
+        Step::Rotate("unheard-of/one".into()),
+        Step::Provider,
+        Step::Ask(Op::ProviderShow, r#"{"name":"mine"}"#),
+        Step::Ask(Op::KeyfileEnable, r#"{"passphrase":"PASSPHRASE"}"#),
+        Step::Ask(Op::KeyfileShow, "{}"),
+        Step::Import(vec!["openai/a".into(), "openai/b".into(), "groq/c".into()]),
+        Step::Ask(Op::VaultExport, r#"{"seal":"a passphrase for the file"}"#),
+        Step::Ask(Op::VaultExport, r#"{"passphrase":"PASSPHRASE"}"#),
+        Step::Ask(Op::ProviderTest, r#"{"name":"unheard-of/one"}"#),
+        Step::Ask(Op::ProviderBalance, r#"{"name":"unheard-of/one"}"#),
+        Step::Ask(Op::KeyHistory, r#"{"name":"unheard-of/one"}"#),
+        Step::Ask(Op::KeyShow, r#"{"name":"unheard-of/one"}"#),
+        Step::Ask(Op::KeyList, r#"{"provider":"openai"}"#),
+        Step::Fold,
+        Step::Ask(Op::AuditList, "{}"),
+        Step::Ask(Op::AuditVerify, "{}"),
+        Step::Ask(Op::AuditCheckpoint, "{}"),
+        Step::Ask(Op::VaultCheck, "{}"),
+        Step::Ask(Op::KeyfileDisable, r#"{"passphrase":"PASSPHRASE"}"#),
+        Step::Codes,
+        Step::Lock,
+        Step::Recover(1),
+        Step::NoProvider,
+        Step::Ask(Op::BackupSchedule, r#"{"daily":false}"#),
+        Step::Backup,
+        Step::Ask(Op::BackupList, "{}"),
+        Step::Add("openai/last".into()),
+    ]
 }
 
 /// Only additions: what the control loses most of.

@@ -66,6 +66,8 @@ pub struct Bench {
     pub clock: Arc<ManualClock>,
     pub key_limit: Option<u64>,
     pub default_lifetime: Option<Duration>,
+    /// What is sold, to whoever registers over the network; counts from the next `reopen`.
+    pub billing: Option<Arc<akm_core::billing::Settings>>,
     service: Option<Door>,
     /// What a passphrase slot costs; counts from the next `reopen`.
     pub kdf_cost: KdfCost,
@@ -84,6 +86,7 @@ impl Bench {
             clock: ManualClock::at(1_800_000_000_000),
             key_limit,
             default_lifetime: None,
+            billing: None,
             kdf_cost: KdfCost::insecure_test(),
             service: None,
         };
@@ -104,6 +107,12 @@ impl Bench {
         self.service = Some(self.open().unwrap());
     }
 
+    /// As `reopen`, serving clients of the network by these rules.
+    pub fn serve(&mut self, hosting: akm_core::service::Hosting) {
+        self.close();
+        self.service = Some(self.open().unwrap().with_hosting(hosting));
+    }
+
     pub fn close(&mut self) {
         self.service = None;
     }
@@ -118,6 +127,18 @@ impl Bench {
             key_limit: self.key_limit,
             default_lifetime: self.default_lifetime,
             outbound: Outbound::default(),
+        })
+        .map(|door| match &self.billing {
+            Some(settings) => {
+                door.with_billing(Arc::clone(settings))
+                    .with_hosting(akm_core::service::Hosting {
+                        registration: akm_core::service::Registration::Open,
+                        totp_required: false,
+                        idle: Duration::from_secs(400 * 86_400),
+                        absolute: Duration::from_secs(400 * 86_400),
+                    })
+            }
+            None => door,
         })
     }
 
@@ -172,6 +193,7 @@ impl Bench {
             account: account.into(),
             passphrase: secret(PASSPHRASE),
             totp: Some(totp),
+            invitation: None,
         })
         .unwrap()
     }
@@ -223,6 +245,7 @@ pub fn me() -> Caller {
         uid: nix::unistd::getuid().as_raw(),
         pid: 1,
         exe: "/usr/bin/test".into(),
+        via: Default::default(),
         process: Default::default(),
     }
 }

@@ -155,6 +155,7 @@ impl Way for Embedded {
             uid: nix::unistd::geteuid().as_raw(),
             pid: 1,
             exe: "/test".into(),
+            via: Default::default(),
             process: Default::default(),
         };
         // As every transport does: the gate, then the content.

@@ -23,7 +23,7 @@ pub(crate) fn translated(sentence: &str) -> Cow<'_, str> {
 }
 
 /// The Chinese of a sentence, if there is one.
-pub(super) fn chinese(sentence: &str) -> Option<String> {
+pub(crate) fn chinese(sentence: &str) -> Option<String> {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| Table::new(PAIRS)).get(sentence)
 }

@@ -9,26 +9,28 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 const MAKERS: &[&str] = &["new", "invalid", "corrupt", "internal", "with_hint"];
 
 /// Where a sentence was found.
-pub(super) struct Place {
-    pub(super) file: PathBuf,
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
     /// Inside the brackets of an error or a hint.
-    pub(super) in_error: bool,
+    pub(crate) in_error: bool,
 }
 
 /// Everything found below a directory.
 #[derive(Default)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     /// `text!` with its file, id and variables.
-    pub(super) used: Vec<(PathBuf, String, BTreeSet<String>)>,
+    pub(crate) used: Vec<(PathBuf, String, BTreeSet<String>)>,
+    /// `say!` of the dashboard, the same way.
+    pub(crate) said: Vec<(PathBuf, String, BTreeSet<String>)>,
     /// Every literal.
-    pub(super) literals: BTreeSet<String>,
+    pub(crate) literals: BTreeSet<String>,
     /// Literals that read as a sentence, `{}` where something is filled in.
-    pub(super) sentences: BTreeMap<String, Place>,
+    pub(crate) sentences: BTreeMap<String, Place>,
 }
 
 impl Sources {
     /// The sources of some directories, without what is compiled for tests alone.
-    pub(super) fn read(dirs: &[&str]) -> Sources {
+    pub(crate) fn read(dirs: &[&str]) -> Sources {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut sources = Sources::default();
         for dir in dirs {
@@ -40,7 +42,7 @@ impl Sources {
         sources
     }
 
-    pub(super) fn scan(&mut self, file: &Path, tokens: TokenStream, in_error: bool) {
+    pub(crate) fn scan(&mut self, file: &Path, tokens: TokenStream, in_error: bool) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let text = |index: Option<usize>| index.map_or(String::new(), |at| tokens[at].to_string());
         for (index, tree) in tokens.iter().enumerate() {
@@ -53,8 +55,12 @@ impl Sources {
                             && before(2) == "mod"
                             && before(1).starts_with("test") => {}
                 TokenTree::Group(group) => {
-                    if before(1) == "!" && before(2) == "text" {
-                        self.used_here(file, group.stream());
+                    if before(1) == "!" && ["text", "say"].contains(&before(2).as_str()) {
+                        let used = used_here(file, group.stream());
+                        match before(2) == "text" {
+                            true => self.used.extend(used),
+                            false => self.said.extend(used),
+                        }
                     }
                     let makes_error = group.delimiter() == Delimiter::Parenthesis
                         && MAKERS.contains(&before(1).as_str())
@@ -78,20 +84,18 @@ impl Sources {
             }
         }
     }
+}
 
-    /// `"id", name = value, …`
-    fn used_here(&mut self, file: &Path, arguments: TokenStream) {
-        let tokens: Vec<String> = arguments.into_iter().map(|tree| tree.to_string()).collect();
-        let Some(id) = tokens.first().and_then(|first| literal_text(first)) else {
-            return; // The macro's own definition.
-        };
-        let variables = tokens
-            .windows(3)
-            .filter(|three| three[0] == "," && three[2] == "=")
-            .map(|three| three[1].clone())
-            .collect();
-        self.used.push((file.to_owned(), id, variables));
-    }
+/// `"id", name = value, …`, before it in the dashboard the language; nothing of the macro's own definition.
+fn used_here(file: &Path, arguments: TokenStream) -> Option<(PathBuf, String, BTreeSet<String>)> {
+    let tokens: Vec<String> = arguments.into_iter().map(|tree| tree.to_string()).collect();
+    let id = tokens.iter().find_map(|token| literal_text(token))?;
+    let variables = tokens
+        .windows(3)
+        .filter(|three| three[0] == "," && three[2] == "=")
+        .map(|three| three[1].clone())
+        .collect();
+    Some((file.to_owned(), id, variables))
 }
 
 /// `#[…]` or `#![…]`, and not `vec![…]`.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::store::{
-    AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    ProviderRow, ResealedKey, SlotRow, Store, Tag, TreeChange,
+    AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
+    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
+    TreeChange,
 };
 
 #[derive(Default)]
@@ -122,6 +123,35 @@ impl Store for MemoryStore {
         Err(OTHER)
     }
     fn create_account(&self, _: &AccountRow, _: &[SlotRow], _: BeforeCommit<'_>) -> Result<()> {
+        Err(OTHER)
+    }
+    fn create_invited_account(
+        &self,
+        _: &AccountRow,
+        _: &[SlotRow],
+        _: &Tag,
+        _: BeforeCommit<'_>,
+    ) -> Result<()> {
+        Err(OTHER)
+    }
+    fn standing(&self, _: &Id) -> Result<Standing> {
+        Err(OTHER)
+    }
+    fn change_standing(
+        &self,
+        _: &str,
+        _: &StandingChange,
+        _: BeforeCommit<'_>,
+    ) -> Result<AccountCard> {
+        Err(OTHER)
+    }
+    fn account_cards(&self, _: &str, _: u32) -> Result<Vec<AccountCard>> {
+        Err(OTHER)
+    }
+    fn add_invitation(&self, _: &Tag, _: u32, _: i64, _: i64, _: BeforeCommit<'_>) -> Result<()> {
+        Err(OTHER)
+    }
+    fn is_invited(&self, _: &Tag, _: i64) -> Result<bool> {
         Err(OTHER)
     }
     fn change_account(

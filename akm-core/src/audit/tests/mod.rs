@@ -131,6 +131,7 @@ fn caller() -> Caller {
         uid: 1000,
         pid: 4242,
         exe: "/usr/bin/python3".into(),
+        via: Default::default(),
         process: Default::default(),
     }
 }

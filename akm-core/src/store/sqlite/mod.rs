@@ -27,20 +27,24 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{
-    AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id, KeyHead, KeyRow,
-    ProviderRow, ResealedKey, SlotRow, Store, Tag, TreeChange,
+    AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
+    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
+    TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
 mod backup;
+mod billing;
 mod events;
 mod files;
 mod keys;
 mod last_tests;
+mod manager;
 mod providers;
 mod schema;
+mod standing;
 mod tree;
 mod values;
 
@@ -49,6 +53,7 @@ mod tests;
 
 use files::Identity;
 pub(crate) use files::open_private;
+pub(crate) use manager::read as read_manager;
 use values::sql;
 
 pub use backup::Contents;
@@ -345,6 +350,57 @@ impl Store for SqliteStore {
         before_commit: BeforeCommit<'_>,
     ) -> Result<()> {
         self.change(before_commit, |tx| accounts::create(tx, account, slots))
+    }
+
+    fn create_invited_account(
+        &self,
+        account: &AccountRow,
+        slots: &[SlotRow],
+        invitation: &Tag,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            standing::use_invitation(tx, invitation, account.created_at)?;
+            accounts::create(tx, account, slots)
+        })
+    }
+
+    fn standing(&self, account: &Id) -> Result<Standing> {
+        standing::of(&self.reader(), account)
+    }
+
+    fn change_standing(
+        &self,
+        name: &str,
+        change: &StandingChange,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<AccountCard> {
+        self.write(|tx| {
+            let card = standing::change(tx, name, change)?;
+            before_commit()?;
+            Ok(card)
+        })
+    }
+
+    fn account_cards(&self, after: &str, limit: u32) -> Result<Vec<AccountCard>> {
+        standing::cards(&self.scanner(), after, limit)
+    }
+
+    fn add_invitation(
+        &self,
+        tag: &Tag,
+        uses: u32,
+        expires_at: i64,
+        now: i64,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<()> {
+        self.change(before_commit, |tx| {
+            standing::add_invitation(tx, tag, uses, expires_at, now)
+        })
+    }
+
+    fn is_invited(&self, tag: &Tag, now: i64) -> Result<bool> {
+        standing::is_invited(&self.reader(), tag, now)
     }
 
     fn change_account(

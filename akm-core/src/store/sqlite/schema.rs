@@ -40,6 +40,8 @@ CREATE TABLE accounts (
     key_count INTEGER NOT NULL DEFAULT 0 CHECK (key_count >= 0),
     profile_version INTEGER NOT NULL CHECK (profile_version > 0),
     created_at INTEGER NOT NULL,
+    disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    key_limit INTEGER CHECK (key_limit >= 0),
     manifest BLOB NOT NULL,
     keys BLOB NOT NULL,
     key_before BLOB,
@@ -63,6 +65,12 @@ CREATE TABLE attempts (
     known INTEGER NOT NULL CHECK (known IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempts_by_block ON attempts (known, blocked_until, failures);
+
+CREATE TABLE invitations (
+    tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),
+    uses INTEGER NOT NULL CHECK (uses >= 0),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE keys (
     account BLOB NOT NULL REFERENCES accounts (id),
@@ -128,6 +136,52 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_by_seq ON events (chain, seq);
 CREATE INDEX events_by_time ON events (chain, time, seq);
 CREATE INDEX events_by_action ON events (chain, action, seq);
+
+CREATE TABLE orders (
+    provider TEXT NOT NULL,
+    number TEXT NOT NULL,
+    account BLOB CHECK (length(account) = 16),
+    state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 4),
+    paid_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    mac BLOB NOT NULL CHECK (length(mac) = 32),
+    body BLOB NOT NULL,
+    PRIMARY KEY (provider, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orders_by_account ON orders (account, paid_at, provider, number);
+CREATE INDEX orders_by_time ON orders (seen_at, provider, number);
+
+CREATE TABLE codes (
+    tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),
+    tier TEXT NOT NULL,
+    months INTEGER NOT NULL CHECK (months > 0),
+    expires_at INTEGER,
+    mac BLOB NOT NULL CHECK (length(mac) = 32)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tier_history (
+    account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL CHECK (seq > 0),
+    time INTEGER NOT NULL,
+    tier TEXT NOT NULL,
+    until INTEGER,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (account, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contacts (
+    account BLOB NOT NULL PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reminders (
+    account BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    subject BLOB NOT NULL CHECK (length(subject) = 16),
+    ends_at INTEGER NOT NULL,
+    days INTEGER NOT NULL CHECK (days >= 0),
+    channel TEXT NOT NULL,
+    PRIMARY KEY (account, subject, ends_at, days, channel)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file turned out to be.

@@ -1,0 +1,56 @@
+//! The dashboard of a server with accounts: the same pages, on its network listeners.
+//!
+//! Host, Origin, rates and bodies are the listener's business (`server::remote`), cookies and sessions the visitor's; what this adds is
+//! that a `POST` which was not shown to come from our own pages is refused whatever it asks for.
+
+use std::path::Path;
+
+use akm_core::error::Result;
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
+
+use super::form::Form;
+use super::theme::Site;
+use super::{Edition, Visit, answer, assets, guard, routes};
+use crate::server::visitor::{Answer, Pages, Visitor};
+
+/// The pages of a server.
+pub(crate) struct Hosted {
+    site: Site,
+}
+
+impl Hosted {
+    /// Pages that look and speak as the folder says.
+    pub(crate) fn load(folder: Option<&Path>) -> Result<Hosted> {
+        Ok(Hosted {
+            site: Site::load(folder)?,
+        })
+    }
+
+    async fn page(&self, visitor: Visitor, request: hyper::Request<Bytes>) -> answer::Http {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().strip_prefix('/').unwrap_or_default();
+        let posts = parts.method == Method::POST;
+        if let Some(name) = path.strip_prefix("assets/") {
+            let asset = assets::find(&self.site, name).filter(|_| !posts);
+            return asset.unwrap_or_else(|| answer::bare(StatusCode::NOT_FOUND));
+        }
+        if posts && !visitor.may_change() {
+            return answer::bare(StatusCode::FORBIDDEN);
+        }
+        let visit = Visit {
+            visitor: &visitor,
+            site: &self.site,
+            edition: Edition::Hosted,
+            base: "",
+            words: routes::words(&self.site, &parts.headers),
+        };
+        routes::pages(&visit, &parts, path, Form::parse(&body)).await
+    }
+}
+
+impl Pages for Hosted {
+    fn answer(&self, visitor: Visitor, request: hyper::Request<Bytes>) -> Answer<'_> {
+        Box::pin(async move { guard::harden(self.page(visitor, request).await) })
+    }
+}

@@ -1,0 +1,194 @@
+//! Administration of a server: accounts with their counts, invitations, the system's log. Whoever has the role sees names
+//! and numbers here, and nobody's keys: there is no operation that would show one.
+
+use akm_core::error::{Error, Result};
+use akm_core::protocol::{
+    AccountSummary, AdminAccount, AdminAccounts, AdminInvite, AdminLog, AuditEvent, Invitation,
+};
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+
+use super::super::answer::{self, Http};
+use super::super::routes::Ask;
+use super::super::view::{Section, badge, heading, time};
+use super::super::words::say;
+use super::Page;
+
+/// Accounts and events on the page.
+const MAX_ACCOUNTS: u32 = 1000;
+const MAX_EVENTS: u32 = 200;
+
+pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
+    draw(page, fault, None).await
+}
+
+async fn draw(
+    page: &Page<'_>,
+    fault: Option<&Error>,
+    invitation: Option<&Invitation>,
+) -> Result<Http> {
+    let words = page.words();
+    let accounts = page
+        .ask(AdminAccounts {
+            limit: Some(MAX_ACCOUNTS),
+            after: None,
+        })
+        .await?
+        .accounts;
+    let since = Timestamp::now() - SignedDuration::from_hours(7 * 24);
+    // A server may keep its log for whoever is on the host.
+    let events = page
+        .ask(AdminLog {
+            since: Some(since.to_string()),
+            limit: Some(MAX_EVENTS),
+            ..AdminLog::default()
+        })
+        .await
+        .map(|found| found.events)
+        .unwrap_or_default();
+    let title = say!(words, "admin-title");
+    let body = html! {
+        (heading(&title, &say!(words, "admin-lead"), &html! {}))
+        section.panel {
+            h2 { (say!(words, "admin-invite-title")) }
+            @if let Some(made) = invitation {
+                p { (say!(words, "admin-invited", time = made.expires_at.as_str())) }
+                p { code.breaks { (made.invitation.expose()) } }
+            }
+            p.faint { (say!(words, "admin-invite-lead")) }
+            form.inline method="post" action=(page.path("admin/invite")) data-busy {
+                div.field {
+                    label for="f-uses" { (say!(words, "admin-uses")) }
+                    input id="f-uses" type="number" name="uses" value="1" min="1" max="1000";
+                }
+                div.field {
+                    label for="f-days" { (say!(words, "admin-days")) }
+                    input id="f-days" type="number" name="days" value="7" min="1" max="365";
+                }
+                button.primary type="submit" { (say!(words, "admin-invite")) }
+            }
+        }
+        section.panel {
+            h2 { (say!(words, "admin-accounts")) }
+            div.scroll tabindex="0" role="region" aria-label=(say!(words, "admin-accounts")) {
+                table {
+                    thead { tr {
+                        th scope="col" { (say!(words, "field-account")) }
+                        th scope="col" { (say!(words, "col-role")) }
+                        th scope="col" { (say!(words, "col-tier")) }
+                        th.number scope="col" { (say!(words, "col-keys")) }
+                        th.number scope="col" { (say!(words, "col-sessions")) }
+                        th scope="col" { (say!(words, "col-totp")) }
+                        th scope="col" { (say!(words, "field-created")) }
+                        th scope="col" { (say!(words, "col-limit")) }
+                    } }
+                    tbody { @for account in &accounts { (row(page, account)) } }
+                }
+            }
+        }
+        @if !events.is_empty() {
+            section.panel {
+                h2 { (say!(words, "admin-log-title")) }
+                div.scroll tabindex="0" role="region" aria-label=(say!(words, "admin-log-title")) {
+                    table.log { tbody { @for event in events.iter().rev() { (happened(page, event)) } } }
+                }
+            }
+        }
+    };
+    Ok(page.show(Section::Admin, &title, fault, &body))
+}
+
+fn row(page: &Page<'_>, account: &AccountSummary) -> Markup {
+    let words = page.words();
+    let limit = account.key_limit.map(|limit| limit.to_string());
+    html! {
+        tr {
+            th scope="row" {
+                bdi { (account.account) }
+                @if account.disabled { " " (badge("bad", &say!(words, "disabled"))) }
+            }
+            td { (words.token("role", account.role.token())) }
+            td { (account.tier) }
+            td.number { (account.keys) }
+            td.number { (account.sessions) }
+            td { @if account.totp { (say!(words, "yes")) } @else { (say!(words, "no")) } }
+            td { (time(&account.created_at)) }
+            td {
+                form.inline method="post" action=(page.path("admin/account")) {
+                    input type="hidden" name="account" value=(account.account);
+                    input type="number" name="key_limit" min="0" value=(limit.unwrap_or_default())
+                        placeholder=(say!(words, "admin-no-limit"))
+                        aria-label=(format!("{}: {}", say!(words, "admin-limit"), account.account));
+                    button type="submit" { (say!(words, "save")) }
+                }
+                form method="post" action=(page.path("admin/account")) {
+                    input type="hidden" name="account" value=(account.account);
+                    input type="hidden" name="disabled" value=(!account.disabled);
+                    button.link type="submit" {
+                        @if account.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn happened(page: &Page<'_>, event: &AuditEvent) -> Markup {
+    let words = page.words();
+    let (tone, outcome) = match event.outcome.as_str() {
+        "ok" => ("good", say!(words, "outcome-ok")),
+        kind => ("bad", words.token("kind", kind)),
+    };
+    html! {
+        tr {
+            td { (time(&event.time)) }
+            td { code { (event.action) } }
+            td { (badge(tone, &outcome)) }
+            td { bdi { (event.caller.exe) } }
+        }
+    }
+}
+
+/// Switches an account on or off, or says how many keys it may have; an empty limit is none.
+pub(super) async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let form = &ask.form;
+    let account = form
+        .text("account")
+        .ok_or_else(|| Error::invalid("account", "a required field is missing"))?;
+    let request = match form.get("disabled") {
+        Some(disabled) => AdminAccount {
+            account,
+            disabled: Some(disabled == "true"),
+            key_limit: None,
+            no_key_limit: None,
+        },
+        None => {
+            let limit = form.get("key_limit").map(str::parse);
+            let limit = limit
+                .transpose()
+                .map_err(|_| Error::invalid("key_limit", "a field has the wrong type"))?;
+            AdminAccount {
+                account,
+                disabled: None,
+                no_key_limit: limit.is_none().then_some(true),
+                key_limit: limit,
+            }
+        }
+    };
+    match page.ask(request).await {
+        Ok(_) => Ok(answer::see(&page.path("admin?done=account-changed"))),
+        Err(error) => show(page, Some(&error)).await,
+    }
+}
+
+pub(super) async fn invite(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let number = |name: &str| ask.form.get(name).and_then(|text| text.parse().ok());
+    let request = AdminInvite {
+        uses: number("uses"),
+        days: number("days"),
+    };
+    match page.ask(request).await {
+        Ok(made) => draw(page, None, Some(&made)).await,
+        Err(error) => show(page, Some(&error)).await,
+    }
+}

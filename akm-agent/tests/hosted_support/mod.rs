@@ -1,0 +1,200 @@
+//! A real agent with a listener on loopback, and a client that sends bytes as they are.
+
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Home, PASSPHRASE, launch};
+
+/// Anybody may register, without TOTP, as often as they like.
+pub const OPEN: &str = "[hosted]\nregistration = \"open\"\ntotp_required = false\n\
+    requests_per_minute = 0\nsign_ins_per_minute = 0\n";
+
+/// An agent that serves the network.
+pub struct Site {
+    pub agent: Agent,
+    pub address: SocketAddr,
+    pub home: Home,
+}
+
+impl Site {
+    /// On plain loopback with this configuration.
+    pub fn start(config: &str) -> Site {
+        Site::with(config, &["--listen", "http://127.0.0.1:0"])
+    }
+
+    pub fn with(config: &str, arguments: &[&str]) -> Site {
+        Site::at(Home::new(), config, arguments)
+    }
+
+    pub fn at(home: Home, config: &str, arguments: &[&str]) -> Site {
+        configure(&home, config);
+        let mut command = home.command();
+        command.arg("serve").args(arguments);
+        let mut child = launch(command).unwrap();
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        while !line.contains("listening on ") {
+            line.clear();
+            assert!(
+                stderr.read_line(&mut line).unwrap() > 0,
+                "no address was said"
+            );
+        }
+        let address = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        // Nobody waits for the rest, and the agent must not wait for somebody to read it.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+        });
+        let socket = home.socket();
+        Site {
+            agent: Agent { child, socket },
+            address,
+            home,
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(300)))
+            .unwrap();
+        stream
+    }
+
+    /// Sends bytes as they are; the first answer, as far as it is framed.
+    pub fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        // The server may refuse before it has taken everything.
+        let _ = stream.write_all(bytes);
+        Answer::read(&mut stream)
+    }
+
+    /// A request with these header lines.
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers
+            .iter()
+            .any(|line| line.to_lowercase().starts_with("host:"))
+        {
+            head += &format!("Host: {}\r\n", self.address);
+        }
+        for line in headers {
+            head += &format!("{line}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        self.raw(head.as_bytes())
+    }
+
+    /// An operation as a program asks for it.
+    pub fn op(&self, token: Option<&str>, op: &str, body: &Value) -> Answer {
+        let bearer = token.map(|token| format!("Authorization: Bearer {token}"));
+        let mut headers = vec!["Content-Type: application/json"];
+        headers.extend(bearer.as_deref());
+        self.ask("POST", &format!("/v1/{op}"), &headers, &body.to_string())
+    }
+
+    /// Registers without TOTP; the token of the session.
+    pub fn register(&self, account: &str) -> String {
+        let body = json!({"account": account, "passphrase": PASSPHRASE, "totp": false});
+        self.op(None, "account.register", &body).token()
+    }
+
+    pub fn sign_in(&self, account: &str, passphrase: &str) -> Answer {
+        let body = json!({"account": account, "passphrase": passphrase});
+        self.op(None, "agent.unlock", &body)
+    }
+}
+
+pub fn configure(home: &Home, config: &str) {
+    let mut builder = std::fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(home.path())
+        .unwrap();
+    let path = home.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// An answer, or none where the server closed without one.
+#[derive(Debug)]
+pub struct Answer {
+    /// 0 where the server closed.
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+    /// Whether the server closed the connection behind it.
+    pub closes: bool,
+}
+
+impl Answer {
+    /// Reads one answer by its Content-Length.
+    pub fn read(stream: &mut TcpStream) -> Answer {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                _ => break,
+            }
+        }
+        let head = String::from_utf8(bytes).unwrap();
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0);
+        let length = header(&head, "content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let mut body = vec![0; length];
+        // An answer to HEAD announces what does not come; nobody asks with HEAD here.
+        stream.read_exact(&mut body).unwrap();
+        let announced = header(&head, "connection").is_some_and(|text| text == "close");
+        Answer {
+            status,
+            closes: announced || status == 0,
+            head,
+            body: String::from_utf8(body).unwrap(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        header(&self.head, name)
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    pub fn result(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["result"].clone()
+    }
+
+    pub fn kind(&self) -> String {
+        self.json()["error"]["kind"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    pub fn token(&self) -> String {
+        self.result()["token"].as_str().unwrap().to_owned()
+    }
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().skip(1).find_map(|line| {
+        let (is, value) = line.split_once(':')?;
+        is.eq_ignore_ascii_case(name)
+            .then(|| value.trim().to_owned())
+    })
+}
