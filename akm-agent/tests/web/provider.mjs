@@ -20,7 +20,7 @@ export const fakeProvider = () =>
           is_available: true,
           balance_infos: [{ currency: "CNY", total_balance: "110.00", granted_balance: "10.00", topped_up_balance: "100.00" }],
         });
-      if (path.endsWith("/key")) return say(200, { data: { label: "walk", usage: 12.5, limit: null, is_free_tier: false } });
+      if (path.endsWith("/key")) return say(200, { data: { label: "walk", usage: 12.5, limit: 20, limit_remaining: 7.5, is_free_tier: false } });
       if (path.endsWith("/credits")) return say(200, { data: { total_credits: 20, total_usage: 12.5 } });
       return say(404, { error: { message: "nothing here" } });
     });
