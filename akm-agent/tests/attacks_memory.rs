@@ -465,7 +465,7 @@ fn d10_a_panic_with_a_secret_in_scope_shows_nothing() {
 fn panics_with_a_secret() {
     let mut bytes = *b"sk-canary-7Qx2mV9tLw4Zr8Yc3Nb6Kd";
     let key = LockedKey::from_bytes(&mut bytes);
-    let held: Result<(), _> = Err((secret(CANARIES[0]), key));
+    let held: Result<(), _> = std::hint::black_box(Err((secret(CANARIES[0]), key)));
     held.unwrap();
 }
 

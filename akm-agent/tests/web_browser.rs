@@ -4,7 +4,7 @@
 //! wider than its window, no serious finding of axe; with a control page that has all of them. The pictures it takes
 //! are in `target/web-shots`, or where `AKM_SHOTS` says; `AKM_WALK=zh360` walks once.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

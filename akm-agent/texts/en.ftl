@@ -623,7 +623,6 @@ grant-under = under { $directory }
 grant-via = below { $name }
 hint-grant-any-script = this grant is good for every script of the program; --script names one
 hint-grant-open = the policy is open, so every program may have the key anyway: run akm policy set ask, or granted
-col-id = ID
 field-policy = programs
 field-policy-agents = below coding agents
 field-policy-sandboxes = below sandboxes

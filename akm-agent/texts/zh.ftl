@@ -597,7 +597,6 @@ grant-under = 位于 { $directory } 之下
 grant-via = 经由 { $name }
 hint-grant-any-script = 该授权对此程序的任何脚本都有效；用 --script 可限定一个脚本
 hint-grant-open = 当前策略为 open，任何程序本来就能取用：请运行 akm policy set ask 或 granted
-col-id = 编号
 field-policy = 一般程序
 field-policy-agents = 编码代理之下
 field-policy-sandboxes = 沙箱之下

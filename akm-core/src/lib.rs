@@ -23,6 +23,7 @@ pub mod audit;
 pub mod backup;
 #[cfg(feature = "vault")]
 pub mod billing;
+#[cfg(feature = "vault")]
 pub mod caller;
 #[cfg(feature = "vault")]
 pub mod clipboard;

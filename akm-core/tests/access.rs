@@ -124,6 +124,7 @@ impl Place {
                     account: "default".into(),
                     passphrase: secret(PASSPHRASE),
                     totp: Some(false),
+                    invitation: None,
                 },
             )
             .unwrap();

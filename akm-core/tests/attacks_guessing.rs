@@ -564,6 +564,10 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "billing.order_resolve" => {
             json!({"provider": "code", "number": "1", "resolution": "grant", "account": name})
         }
+        "policy.show" | "grant.list" => json!({}),
+        "policy.set" => json!({"policy": "granted", "passphrase": passphrase}),
+        "grant.add" => json!({"name": key, "exe": "/bin/true", "passphrase": passphrase}),
+        "grant.remove" => json!({"id": "0123456789abcdef"}),
         "session.revoke" => json!({"id": "1"}),
         "admin.grant" => json!({"account": name, "role": "admin"}),
         "admin.account" => json!({"account": name, "disabled": true, "key_limit": 0}),

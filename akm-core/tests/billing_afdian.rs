@@ -106,7 +106,7 @@ impl Shop {
     fn push(&self, order: &Value) -> PushAnswer {
         self.bench
             .service()
-            .take_push("afdian", "", "", None, &pushed(order))
+            .take_push("afdian", "", None, &pushed(order))
     }
 
     fn tier(&self) -> String {
@@ -272,7 +272,7 @@ fn g02_a_hundred_parallel_pushes_of_an_order_are_credited_once() {
                 assert_eq!(
                     shop.bench
                         .service()
-                        .take_push("afdian", "", "", None, &body)
+                        .take_push("afdian", "", None, &body)
                         .status,
                     200
                 )
@@ -330,7 +330,7 @@ fn g01_forged_pushes_and_orders_of_other_creators_grant_nothing() {
         assert_eq!(
             shop.bench
                 .service()
-                .take_push("afdian", "", "", None, body.as_bytes())
+                .take_push("afdian", "", None, body.as_bytes())
                 .status,
             400,
             "{body}"
@@ -350,7 +350,7 @@ fn g01_forged_pushes_and_orders_of_other_creators_grant_nothing() {
     let answer =
         shop.bench
             .service()
-            .take_push("afdian", "", "", None, envelope.to_string().as_bytes());
+            .take_push("afdian", "", None, envelope.to_string().as_bytes());
     assert_eq!(answer.status, 400);
     assert_eq!(
         (shop.tier().as_str(), orders(&shop.bench).orders.len()),

@@ -82,6 +82,7 @@ fn opened(file: &[u8]) -> Vec<KeyRow> {
     let plain = match transfer::detect(file).unwrap() {
         FileFormat::Age => age::open(file, &secret(SEAL)).unwrap().to_vec(),
         FileFormat::Plain(_) => file.to_vec(),
+        FileFormat::Manager | FileFormat::ManagerDatabase => panic!("not ours"),
     };
     let FileFormat::Plain(format) = transfer::detect(&plain).unwrap() else {
         panic!("sealed twice");

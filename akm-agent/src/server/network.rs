@@ -4,7 +4,7 @@
 //! are bounded in all and per address, so that clients of the network never use up what the owner's socket needs; so are
 //! those who derive keys. A request is believed to be for somebody else only from a proxy that was named.
 //!
-//! What is asked and answered is in [`super::remote`].
+//! What is asked and answered is in `remote`.
 
 use std::collections::HashMap;
 use std::io;

@@ -189,6 +189,9 @@ fn session_cookie(headers: &HeaderMap) -> Option<&str> {
 
 async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) -> Http {
     let path = request.uri().path();
+    if !is_plain(path) {
+        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
+    }
     if let Some(name) = path.strip_prefix("/v1/")
         && let Some(op) = Op::from_name(name)
     {
@@ -291,6 +294,14 @@ async fn operation(visitor: Visitor, op: Op, request: Request<Bytes>) -> Http {
     } else {
         http
     }
+}
+
+/// Whether a path means what it says: no step up, nothing hidden in an escape.
+fn is_plain(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let hidden = ["\\", "%2e", "%2f", "%5c", "%00"];
+    !hidden.iter().any(|part| path.contains(part))
+        && !path.split('/').any(|step| matches!(step, "." | ".."))
 }
 
 /// The name in a Host header, lowercase and without its port; `None` for anything that is not one name or address.

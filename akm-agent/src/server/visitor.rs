@@ -11,7 +11,7 @@
 //!
 //! A room of pages implements [`Pages`] and is given to [`super::network::Network::with_pages`]:
 //!
-//! ```ignore
+//! ```text
 //! impl Pages for Web {
 //!     fn answer(&self, visitor: Visitor, request: hyper::Request<Bytes>) -> Answer<'_> {
 //!         Box::pin(async move {

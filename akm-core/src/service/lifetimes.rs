@@ -1,6 +1,6 @@
 //! How long a session and a key in it last.
 //!
-//! All of it is measured in boot time ([`Clock::boot`]), so that time spent suspended counts and a wall clock that is set
+//! All of it is measured in boot time ([`boot`](crate::host::Clock::boot)), so that time spent suspended counts and a wall clock that is set
 //! back gives nobody more. Invariants: whoever is over is refused at once, swept or not; an unlock cannot ask for
 //! more than the longest lifetime; what the agent does by itself keeps no session alive.
 //!

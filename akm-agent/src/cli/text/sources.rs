@@ -132,7 +132,7 @@ fn sentence(text: &str, in_error: bool) -> Option<String> {
     Some(out)
 }
 
-/// The files of a directory that are not tests alone.
+/// The files of a directory that are not tests alone; or the one that is named.
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
     const TESTS: &[&str] = &[
         "tests",
@@ -141,6 +141,9 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
         "vectors.rs",
         "sources.rs",
     ];
+    if dir.is_file() {
+        return vec![dir.to_owned()];
+    }
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -209,7 +209,12 @@ fn every_message_can_be_made_in_both_languages() {
 }
 
 fn own_sources() -> Sources {
-    Sources::read(&["akm-agent/src/cli"])
+    Sources::read(&[
+        "akm-agent/src/cli",
+        "akm-agent/src/confirm.rs",
+        "akm-agent/src/confirm",
+        "akm-agent/src/selling",
+    ])
 }
 
 #[test]
