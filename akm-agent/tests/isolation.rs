@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use support::user::{User, lacks, needs_root};
@@ -160,7 +161,10 @@ struct Users {
 impl Users {
     /// The agent's own user, whose group it is; two members; one that is none.
     fn new() -> Users {
-        let tag = format!("akmt{}", std::process::id() % 100_000);
+        // Tests of one process run side by side.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("akmt{}x{count}", std::process::id() % 100_000);
         let group = format!("{tag}g");
         done("groupadd", &["--system", &group]);
         let names: Vec<String> = ["a", "m", "n", "s"].map(|end| format!("{tag}{end}")).into();
@@ -335,6 +339,125 @@ fn an_agent_of_its_own_user_serves_the_members_of_its_group_and_nobody_else() {
     let body = json!({"account": second, "passphrase": PASSPHRASE});
     assert!(said(&ask(second, &socket, "agent.unlock", &body)).contains("\"ok\":true"));
     assert!(said(&ask(second, &socket, "key.get", &get)).contains("sk-of-the-second"));
+    drop(agent);
+}
+
+#[test]
+fn through_a_socket_that_root_made_the_command_reaches_an_agent_of_another_user() {
+    if needs_root() || lacks("useradd") || lacks("setpriv") || lacks("systemd-socket-activate") {
+        return;
+    }
+    let users = Users::new();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let (program, akm) = (dir.path().join("akm-agent"), dir.path().join("akm"));
+    std::fs::copy(env!("CARGO_BIN_EXE_akm-agent"), &program).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_akm"), &akm).unwrap();
+    let own = nix::unistd::User::from_name(users.agent())
+        .unwrap()
+        .unwrap();
+    let made = |name: &str, owner: u32, mode| {
+        let path = dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        chown(&path, Some(owner), None).unwrap();
+        path
+    };
+    let home = made("home", own.uid.as_raw(), 0o700);
+    // As /run/akm is: root's.
+    let run = made("run", 0, 0o755);
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, format!("[agent]\ngroup = \"{}\"\n", users.group)).unwrap();
+    let socket = run.join("agent.sock");
+    let mut manager = clean(Path::new("systemd-socket-activate"));
+    manager.arg("--listen").arg(&socket);
+    for (name, value) in [
+        ("AKM_HOME", &home),
+        ("AKM_CONFIG", &config),
+        ("AKM_AGENT_SOCK", &socket),
+    ] {
+        manager.arg(format!("--setenv={name}={}", value.display()));
+    }
+    manager
+        .arg("setpriv")
+        .arg(format!("--reuid={}", users.agent()))
+        .arg(format!("--regid={}", own.gid))
+        .arg("--init-groups")
+        .arg(&program)
+        .arg("-D");
+    let child = manager.stdin(std::process::Stdio::null()).spawn().unwrap();
+    let agent = Agent {
+        child,
+        socket: socket.clone(),
+    };
+    support::eventually("the socket", || socket.exists());
+    chown(&socket, None, Some(own.gid.as_raw())).unwrap();
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o660)).unwrap();
+
+    let member = users.members()[0];
+    let member_home = made(
+        "member",
+        nix::unistd::User::from_name(member)
+            .unwrap()
+            .unwrap()
+            .uid
+            .as_raw(),
+        0o700,
+    );
+    let say = |name: &str, arguments: &[&str], input: &str| {
+        let mut command = as_user(name, &akm);
+        command
+            .args(arguments)
+            .env("HOME", &member_home)
+            .env("AKM_LANG", "en")
+            .env("AKM_AGENT_SOCK", &socket)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    };
+    let init = ["init", "--no-totp", "--passphrase-stdin"];
+    let output = say(member, &init, &format!("{PASSPHRASE}\n"));
+    assert!(output.status.success(), "{output:?}");
+    let output = say(
+        member,
+        &["add", "openai", "--secret-stdin"],
+        "sk-through-the-group\n",
+    );
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        said(&say(member, &["get", "openai"], "")),
+        "sk-through-the-group\n"
+    );
+    // The doctor sees what it is.
+    let output = say(member, &["doctor", "--json"], "");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = found["checks"].as_array().unwrap();
+    for name in [
+        "socket",
+        "agent's user",
+        "agent's memory",
+        "system calls",
+        "privileges",
+    ] {
+        assert_eq!(check(checks, name)["state"], "ok", "{name}: {found}");
+    }
+    let name = check(checks, "agent's user")["found"].to_string();
+    assert!(name.contains(users.agent()), "{name}");
+    assert_eq!(
+        check(checks, "who may connect")["found"],
+        format!("members of {}", users.group)
+    );
+    // A stranger is not let in.
+    let output = say(users.stranger(), &["get", "openai"], "");
+    assert!(
+        !output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
     drop(agent);
 }
 
