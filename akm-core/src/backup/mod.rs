@@ -77,10 +77,16 @@ impl Directory {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
                 continue;
             };
-            let meta = entry.metadata()?;
-            if check_name(&name).is_err() || !meta.is_file() {
+            if check_name(&name).is_err() {
                 continue;
             }
+            let meta = match entry.metadata() {
+                Ok(meta) if meta.is_file() => meta,
+                Ok(_) => continue,
+                // One that was removed while we looked.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
             let own = name.starts_with(&self.prefix());
             let created_at = time_in(&name).unwrap_or(meta.mtime().saturating_mul(1000));
             found.push(Found {

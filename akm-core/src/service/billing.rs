@@ -524,10 +524,11 @@ impl Service {
         caller: &Caller,
         request: &BillingOrderResolve,
     ) -> Result<OrderInfo> {
-        let row = self
-            .file
-            .order(&request.provider, &request.number)?
-            .ok_or(Error::new(Kind::NotFound, "there is no such order").with_field("number"))?;
+        let row = self.file.order(&request.provider, &request.number)?.ok_or(
+            Error::new(Kind::NotFound, "there is no such order")
+                .with_field("number")
+                .with_hint("run akm admin orders to see what there is"),
+        )?;
         let seen = self.open_order(row)?;
         let account = match &request.account {
             Some(name) => {
