@@ -17,6 +17,13 @@ use akm_core::protocol::{AgentStatus, MAX_REQUEST};
 use akm_core::store::{SqliteStore, Store};
 use support::{Agent, Home, clean, curl_as, eventually, is_root, launch, request};
 
+/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
+/// child could not be executed ("text file busy").
+fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// A user that owns nothing.
 const STRANGER: u32 = 65_534;
 /// Another one, to run an agent as.
@@ -135,7 +142,7 @@ fn c03_precreated_runtime_directory() {
     let tools = tempfile::tempdir().unwrap();
     mode(tools.path(), 0o755);
     let program = tools.path().join("akm-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_akm-agent"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_akm-agent"), &program);
     let user_home = tools.path().join("home");
     std::fs::create_dir(&user_home).unwrap();
     std::os::unix::fs::chown(&user_home, Some(OWNER), Some(OWNER)).unwrap();

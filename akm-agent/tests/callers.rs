@@ -16,6 +16,13 @@ use akm_core::protocol::{AuditList, Policy};
 use akm_core::protocol::{GrantAdd, KeyList, PolicySet};
 use support::{Agent, Home, PASSPHRASE, secret};
 
+/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
+/// child could not be executed ("text file busy").
+fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// Asks for the key by hand, without any library, and prints what comes back.
 const ASK: &str = r#"
 import os, socket
@@ -609,7 +616,7 @@ fn what_a_coding_agent_runs_has_a_policy_of_its_own() {
     gets(&bench.python(&["app.py"]));
     // A shell that is called as one of the list, and what it runs.
     let claude = bench.project.join("claude");
-    std::fs::copy(which("bash").canonicalize().unwrap(), &claude).unwrap();
+    copy_program(which("bash").canonicalize().unwrap(), &claude);
     let line = format!("{} app.py; true", python());
     let below = || bench.run(&text(&claude), &["-c", &line]);
     is_refused(&below());

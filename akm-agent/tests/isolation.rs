@@ -15,6 +15,13 @@ use serde_json::{Value, json};
 use support::user::{User, lacks, needs_root};
 use support::{Agent, Home, PASSPHRASE, clean, launch};
 
+/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
+/// child could not be executed ("text file busy").
+fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 const OWNER: u32 = 54_324;
 
 fn status_of(pid: u32, field: &str) -> String {
@@ -55,7 +62,7 @@ fn check<'a>(checks: &'a [Value], name: &str) -> &'a Value {
 /// `akm` where every user can run it.
 fn akm_for(user: &User) -> PathBuf {
     let akm = user.dir.path().join("akm");
-    std::fs::copy(env!("CARGO_BIN_EXE_akm"), &akm).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_akm"), &akm);
     akm
 }
 
@@ -254,7 +261,7 @@ fn an_agent_of_its_own_user_serves_the_members_of_its_group_and_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = dir.path().join("akm-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_akm-agent"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_akm-agent"), &program);
     let own = nix::unistd::User::from_name(users.agent())
         .unwrap()
         .unwrap();
@@ -351,8 +358,8 @@ fn through_a_socket_that_root_made_the_command_reaches_an_agent_of_another_user(
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let (program, akm) = (dir.path().join("akm-agent"), dir.path().join("akm"));
-    std::fs::copy(env!("CARGO_BIN_EXE_akm-agent"), &program).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_akm"), &akm).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_akm-agent"), &program);
+    copy_program(env!("CARGO_BIN_EXE_akm"), &akm);
     let own = nix::unistd::User::from_name(users.agent())
         .unwrap()
         .unwrap();
