@@ -10,7 +10,7 @@ use clap::Parser;
 ///
 /// Without a command it goes to the background and prints what a shell is to evaluate:
 ///
-///     eval "$(akm-agent)"
+///  eval "$(akm-agent)"
 ///
 /// With listeners on the network: akm-agent serve --help
 #[derive(Parser)]

@@ -11,8 +11,8 @@ use crate::server::proxies::Cidr;
 
 /// Serves accounts over the network, and the owner on the Unix socket as ever.
 ///
-///     akm-agent serve --listen https://192.0.2.1:443 --cert chain.pem --key key.pem --host akm.example.org
-///     akm-agent serve --listen http://127.0.0.1:8080 --trusted-proxy 127.0.0.1 --host akm.example.org
+///  akm-agent serve --listen https://192.0.2.1:443 --cert chain.pem --key key.pem --host akm.example.org
+///  akm-agent serve --listen http://127.0.0.1:8080 --trusted-proxy 127.0.0.1 --host akm.example.org
 ///
 /// Who may register, and the limits, stand in the section hosted of config.toml.
 #[derive(Parser)]
