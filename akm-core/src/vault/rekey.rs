@@ -32,6 +32,7 @@ use super::record::OpenedKey;
 use super::sealed::{SECRET_BUCKET, rests_rightly};
 use super::sign_in::StepUp;
 use super::slot::Passphrase;
+use super::tree::STALE;
 use super::{Check, Unlocked, Vault};
 
 /// What opens the records that a rekey has not come to yet.
@@ -208,6 +209,10 @@ impl Vault {
         };
         let mut resealed = Vec::with_capacity(rows.len());
         for row in &rows {
+            // Before anything in it is opened: what was put back may not even open, and is older first of all.
+            if !self.is_newest(account, row)? {
+                return Err(STALE);
+            }
             if let Some(new) = self.reseal(account, &before, row)? {
                 edit.put(&row.head.id, Some(row), Some(&new.row))?;
                 resealed.push(new);
