@@ -200,6 +200,11 @@ macro_rules! operations {
             pub fn to_json(&self) -> Result<Vec<u8>> {
                 match self { $(Response::$op(result) => encode(result),)* }
             }
+
+            /// The same behind what stands there already.
+            fn write_json(&self, out: &mut Vec<u8>) -> Result<()> {
+                match self { $(Response::$op(result) => codec::encode_into(result, out),)* }
+            }
         }
 
         $(impl Operation for $op {

@@ -22,6 +22,12 @@ const MAX_HANDS: usize = 4;
 /// The process of one request.
 pub(super) struct Look {
     dir: Option<Arc<Dir>>,
+    /// Only where somebody wants to know: most requests need none of it.
+    seen: OnceLock<Box<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
     subject: OnceLock<Option<Subject>>,
     script: OnceLock<Script>,
     directory: OnceLock<Option<String>>,
@@ -42,17 +48,19 @@ impl Look {
     pub(super) fn at(dir: Option<Arc<Dir>>) -> Look {
         Look {
             dir,
-            subject: OnceLock::new(),
-            script: OnceLock::new(),
-            directory: OnceLock::new(),
-            company: OnceLock::new(),
-            variables: OnceLock::new(),
-            hindrance: OnceLock::new(),
+            seen: OnceLock::new(),
         }
     }
 
+    fn seen(&self) -> &Seen {
+        self.seen.get_or_init(Box::default)
+    }
+
     fn subject(&self) -> Option<&Subject> {
-        self.subject.get_or_init(|| self.find_subject()).as_ref()
+        self.seen()
+            .subject
+            .get_or_init(|| self.find_subject())
+            .as_ref()
     }
 
     fn find_subject(&self) -> Option<Subject> {
@@ -74,7 +82,8 @@ impl Look {
     }
 
     fn variables(&self) -> Option<&[String]> {
-        self.variables
+        self.seen()
+            .variables
             .get_or_init(|| self.subject()?.dir.variables())
             .as_deref()
     }
@@ -201,7 +210,7 @@ impl akm_core::caller::Process for Look {
     }
 
     fn script(&self) -> &Script {
-        self.script.get_or_init(|| match self.subject() {
+        self.seen().script.get_or_init(|| match self.subject() {
             None => Script::Unclear,
             Some(subject) => match subject.dir.arguments() {
                 None => Script::Unclear,
@@ -211,17 +220,19 @@ impl akm_core::caller::Process for Look {
     }
 
     fn directory(&self) -> Option<&str> {
-        self.directory
+        self.seen()
+            .directory
             .get_or_init(|| self.subject()?.dir.link("cwd"))
             .as_deref()
     }
 
     fn company(&self) -> &Company {
-        self.company.get_or_init(|| self.find_company())
+        self.seen().company.get_or_init(|| self.find_company())
     }
 
     fn hindrance(&self) -> Option<Hindrance> {
         *self
+            .seen()
             .hindrance
             .get_or_init(|| self.find_hindrance().unwrap_or(Some(Hindrance::Unreadable)))
     }

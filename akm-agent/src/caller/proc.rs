@@ -6,11 +6,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstatat, stat};
+use rustix::fs::readlinkat_raw;
 
 /// Longest link.
 const MAX_LINK: usize = 4096;
@@ -84,11 +86,10 @@ impl Dir {
 
     /// Where a link leads, as the kernel writes it.
     pub(super) fn link(&self, name: &str) -> Option<String> {
-        let path = readlinkat(&self.fd, name).ok()?;
-        let path = path
-            .into_string()
-            .unwrap_or_else(|raw| raw.to_string_lossy().into_owned());
-        (path.len() <= MAX_LINK).then_some(path)
+        // On the stack: every request comes here, and what is freed is wiped first.
+        let mut room = [MaybeUninit::uninit(); MAX_LINK + 1];
+        let (path, _) = readlinkat_raw(&self.fd, name, &mut room[..]).ok()?;
+        (path.len() <= MAX_LINK).then(|| String::from_utf8_lossy(path).into_owned())
     }
 
     pub(super) fn exe_id(&self) -> Option<FileId> {

@@ -213,7 +213,6 @@ impl Service {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
-            self.count_request(session)?;
             session.touch(&*self.host.clock);
             self.count_request(session)?;
             let asked = Asked {

@@ -15,102 +15,28 @@
 //! use), and the audit, which has chains of its own. A row that is *missing* shows only where somebody looks for all of
 //! them: `check`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::MutexGuard;
 
 use crate::crypto;
 use crate::error::{Error, Kind, Result};
-use crate::memory::LockedKey;
 use crate::store::{
     AccountChange, AccountRow, BeforeCommit, Id, KeyRow, SlotRow, Store, Tag, TreeChange,
 };
 
 use super::anchor::{Position, Standing};
-use super::rekey::Before;
-use super::rules::Rules;
-use super::tree::{Draft, EMPTY, Marks, Nodes, STALE};
+use super::tree::{Draft, EMPTY, Marks, Nodes};
 use super::{Check, Unlocked, Vault};
 
-const VERSION: u8 = 1;
-const LEN: usize = 1 + 3 * 8 + 3 * 32;
+mod edit;
+mod line;
+mod shared;
+
+pub(super) use edit::Edit;
+use line::Manifest;
+pub(super) use shared::{Registry, Shared, State};
+
 /// Most rows read, or sealed anew, at a time.
 pub const MAX_SLICE: u32 = 128;
-
-/// What an account is as of one change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Manifest {
-    epoch: u64,
-    generation: u64,
-    records: u64,
-    root: Tag,
-    account: Tag,
-    mac: Tag,
-}
-
-impl Manifest {
-    fn bytes(&self) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
-        bytes[0] = VERSION;
-        bytes[1..9].copy_from_slice(&self.epoch.to_be_bytes());
-        bytes[9..17].copy_from_slice(&self.generation.to_be_bytes());
-        bytes[17..25].copy_from_slice(&self.records.to_be_bytes());
-        bytes[25..57].copy_from_slice(&self.root);
-        bytes[57..89].copy_from_slice(&self.account);
-        bytes[89..].copy_from_slice(&self.mac);
-        bytes
-    }
-
-    fn signed(mut self, key: &LockedKey, vault: &Id, account: &Id) -> Self {
-        self.mac = crypto::tag(
-            key,
-            &[b"manifest", vault, account, &self.bytes()[..LEN - 32]],
-        );
-        self
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Manifest> {
-        const MALFORMED: Error = Error::corrupt("the account's manifest is malformed");
-        match bytes.first() {
-            Some(&VERSION) => {}
-            None => return Err(MALFORMED),
-            Some(_) => {
-                return Err(Error::new(
-                    Kind::UnsupportedVersion,
-                    "the account's manifest has an unknown version",
-                ));
-            }
-        }
-        let bytes: &[u8; LEN] = bytes.try_into().map_err(|_| MALFORMED)?;
-        let number = |at: usize| bytes[at..].first_chunk().copied().map(u64::from_be_bytes);
-        let tag = |at: usize| bytes[at..].first_chunk().copied();
-        Ok(Manifest {
-            epoch: number(1).ok_or(MALFORMED)?,
-            generation: number(9).ok_or(MALFORMED)?,
-            records: number(17).ok_or(MALFORMED)?,
-            root: tag(25).ok_or(MALFORMED)?,
-            account: tag(57).ok_or(MALFORMED)?,
-            mac: tag(89).ok_or(MALFORMED)?,
-        })
-    }
-
-    fn open(bytes: &[u8], key: &LockedKey, vault: &Id, account: &Id) -> Result<Manifest> {
-        let manifest = Manifest::parse(bytes)?;
-        if !crypto::equal(&manifest.signed(key, vault, account).mac, &manifest.mac) {
-            return Err(Error::corrupt(
-                "the account's manifest fails its authentication",
-            ));
-        }
-        Ok(manifest)
-    }
-
-    fn position(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            generation: self.generation,
-            mark: self.mac,
-        }
-    }
-}
 
 /// The position that a stored manifest claims: not authenticated, good for announcing a restore.
 pub fn claimed_position(row: &AccountRow) -> Result<Position> {
@@ -129,148 +55,6 @@ pub enum Notice {
     Restored,
     /// The owner accepts the vault as it is. [`Vault::move_on`] has to be called.
     Accepted,
-}
-
-/// What an account's sessions share: the manifest that counts, and what was verified under it.
-#[derive(Default)]
-pub(super) struct Shared {
-    /// Held for the whole of a change, from the first look to the last word.
-    changes: Mutex<()>,
-    state: Mutex<Option<State>>,
-    /// What opens the records that a rekey has not come to yet.
-    before: Mutex<Option<Arc<Before>>>,
-    /// Policy and grants, once they were asked for.
-    rules: Mutex<Option<Arc<Rules>>>,
-}
-
-pub(super) struct State {
-    manifest: Manifest,
-    pub(super) nodes: Nodes,
-}
-
-impl State {
-    /// How many records there are.
-    pub(super) fn records(&self) -> u64 {
-        self.manifest.records
-    }
-
-    /// Whether the stored account is the one that counts.
-    pub(super) fn has(&self, row: &AccountRow, slots: &[SlotRow]) -> bool {
-        row.manifest == self.manifest.bytes() && self.manifest.account == account_mark(row, slots)
-    }
-}
-
-impl Shared {
-    pub(super) fn changes(&self) -> MutexGuard<'_, ()> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The keys before, while a rekey is under way.
-    pub(super) fn before(&self) -> Option<Arc<Before>> {
-        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        before.clone()
-    }
-
-    pub(super) fn set_before(&self, before: Option<Before>) {
-        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = before.map(Arc::new);
-    }
-
-    pub(super) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, manifest: Manifest) {
-        *self.state() = Some(State {
-            nodes: Nodes::new(manifest.root),
-            manifest,
-        });
-    }
-}
-
-/// Accounts that are open somewhere in this process.
-#[derive(Default)]
-pub(super) struct Registry(Mutex<HashMap<Id, Weak<Shared>>>);
-
-impl Registry {
-    /// What the sessions of an account share.
-    pub(super) fn of(&self, account: &Id) -> Arc<Shared> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = known.get(account).and_then(Weak::upgrade) {
-            return shared;
-        }
-        known.retain(|_, shared| shared.strong_count() > 0);
-        let shared = Arc::default();
-        known.insert(*account, Arc::downgrade(&shared));
-        shared
-    }
-}
-
-/// A change of an account's records, with the right to make it.
-pub(super) struct Edit<'a> {
-    vault: &'a Vault,
-    account: &'a Unlocked,
-    draft: Draft,
-    records: u64,
-    /// The epoch of the change, where it is another than the one before.
-    epoch: Option<u64>,
-    _changes: MutexGuard<'a, ()>,
-}
-
-impl Edit<'_> {
-    /// A record changes from `before` to `after`. `rolled_back` if the tree has something else.
-    pub(super) fn put(
-        &mut self,
-        id: &Id,
-        before: Option<&KeyRow>,
-        after: Option<&KeyRow>,
-    ) -> Result<()> {
-        let before = before.map(Marks::of).transpose()?;
-        let after = after.map(Marks::of).transpose()?;
-        let mut state = self.account.shared.state();
-        let State { nodes, .. } = state.as_mut().ok_or(UNCHECKED)?;
-        let load = |number| self.vault.store.tree_node(self.account.id(), number);
-        if !self.draft.put(nodes, &load, id, before, after)? {
-            return Err(STALE);
-        }
-        let less = u64::from(before.is_some());
-        self.records = (self.records + u64::from(after.is_some())).saturating_sub(less);
-        Ok(())
-    }
-
-    /// Lets `write` store the change, and takes note of it once it is stored.
-    pub(super) fn commit(self, write: impl FnOnce(&TreeChange) -> Result<()>) -> Result<()> {
-        let account = self.account;
-        self.commit_with(account, None, write)
-    }
-
-    /// `signs` is the account as it is after the change.
-    fn commit_with(
-        self,
-        signs: &Unlocked,
-        account: Option<Tag>,
-        write: impl FnOnce(&TreeChange) -> Result<()>,
-    ) -> Result<()> {
-        let (before, root, nodes) = {
-            let state = self.account.shared.state();
-            let state = state.as_ref().ok_or(UNCHECKED)?;
-            let (root, nodes) = self.draft.finish(&state.nodes);
-            (state.manifest, root, nodes)
-        };
-        let manifest = Manifest {
-            epoch: self.epoch.unwrap_or(before.epoch),
-            generation: next(before.generation)?,
-            records: self.records,
-            root,
-            account: account.unwrap_or(before.account),
-            ..before
-        };
-        self.vault
-            .write_manifest(signs, &before.bytes(), manifest, false, nodes, write)
-    }
 }
 
 pub(super) const UNCHECKED: Error =
