@@ -109,6 +109,7 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
 
 /// Prints a secret.
 #[derive(Args)]
+#[cfg_attr(test, derive(Debug))]
 #[command(after_help = "Example:\n  export OPENAI_API_KEY=\"$(akm get openai)\"")]
 pub(crate) struct Get {
     /// provider/label; a provider alone is its default key

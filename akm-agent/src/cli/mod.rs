@@ -34,6 +34,7 @@ mod list;
 mod log;
 mod man;
 mod many;
+mod often;
 mod output;
 mod prompt;
 pub(crate) mod provider;
@@ -212,6 +213,9 @@ pub fn main() -> ExitCode {
         .skip(1)
         .find(|argument| !argument.as_encoded_bytes().starts_with(b"-"))
         .is_some_and(|argument| argument == "run");
+    if let Some(cli) = often::parse(&arguments) {
+        return finish(dispatch(cli, core_limit), as_json);
+    }
     match Cli::command()
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches))

@@ -25,6 +25,7 @@ pub(crate) fn parse(text: &str, field: &'static str) -> Result<KeyName, Error> {
 
 /// Follows a reference.
 #[derive(Args)]
+#[cfg_attr(test, derive(Debug))]
 #[command(after_help = "Example:\n  akm read akm://openai/work")]
 pub(crate) struct Read {
     /// Which key

@@ -43,6 +43,7 @@ const NO_SUCH_COMMAND: u8 = 127;
 
 /// Runs a command.
 #[derive(Args)]
+#[cfg_attr(test, derive(Debug))]
 #[command(
     after_help = "Without -p, -e and --env-file the command gets what akm.toml asks for, here or in a directory above; without\nan akm.toml the default key of every provider.\nA secret in the output becomes [akm:NAME], also in base64, URL-encoded or JSON-escaped; of other encodings nothing is known,\nand none under 8 characters is looked for. Bytes that could be the beginning of a secret wait for the next ones: at a terminal\na typed character may show late. --no-masking leaves the output alone.\n\nExample:\n  akm run -- python app.py\n  akm run -p openai/work -e SEARCH_KEY=akm://tavily -- npm start\n  akm run --profile staging -- ./deploy"
 )]
