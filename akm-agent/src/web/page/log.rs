@@ -46,6 +46,9 @@ pub(super) async fn since(
     }
 }
 
+/// What stands before an address, in the place of a program, where somebody asked over the network.
+pub(super) const NETWORK: &str = "network ";
+
 /// The days that a filter offers, the first if nobody says.
 fn days(ask: &Ask) -> u32 {
     let asked = ask.query.get("days").and_then(|days| days.parse().ok());
@@ -141,7 +144,8 @@ fn row(page: &Page<'_>, event: &AuditEvent) -> Markup {
         "ok" => ("good", say!(words, "outcome-ok")),
         kind => ("bad", words.token("kind", kind)),
     };
-    let program = event.caller.exe.rsplit('/').next().unwrap_or_default();
+    let caller = &event.caller;
+    let program = caller.exe.rsplit('/').next().unwrap_or_default();
     html! {
         tr {
             td { (time(&event.time)) }
@@ -153,7 +157,10 @@ fn row(page: &Page<'_>, event: &AuditEvent) -> Markup {
                 }
             }
             td { (badge(tone, &outcome)) }
-            td title=(event.caller.exe) { bdi { (program) } span.faint { " " (event.caller.pid) } }
+            @match caller.exe.strip_prefix(NETWORK) {
+                Some(address) => td { (say!(words, "from-network", address = address)) },
+                None => td title=(caller.exe) { bdi { (program) } span.faint { " " (caller.pid) } },
+            }
         }
     }
 }
