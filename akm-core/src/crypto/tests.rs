@@ -344,6 +344,7 @@ const FIELDS: [Field; 14] = [
     Field::LastTest,
     Field::Provider,
     Field::VaultKeyBefore,
+    Field::Handover,
 ];
 
 #[test]
