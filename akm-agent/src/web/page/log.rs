@@ -138,6 +138,16 @@ fn toolbar(page: &Page<'_>, days: u32, action: Option<&str>, key: Option<&str>) 
     }
 }
 
+/// A name that may go on in the next line behind its first part.
+fn breaking(name: &str, mark: char) -> Markup {
+    html! {
+        @match name.split_once(mark) {
+            Some((first, rest)) => { (first) (mark) wbr; (rest) },
+            None => (name),
+        }
+    }
+}
+
 fn row(page: &Page<'_>, event: &AuditEvent) -> Markup {
     let words = page.words();
     let (tone, outcome) = match event.outcome.as_str() {
@@ -149,10 +159,10 @@ fn row(page: &Page<'_>, event: &AuditEvent) -> Markup {
     html! {
         tr {
             td { (time(&event.time)) }
-            td { code { (event.action) } @if event.chain == "system" { " " (badge("plain", &say!(words, "chain-system"))) } }
+            td { code { (breaking(&event.action, '.')) } @if event.chain == "system" { " " (badge("plain", &say!(words, "chain-system"))) } }
             td {
                 @match &event.key {
-                    Some(key) => a href=(page.path(&format!("log{}", query(&[("key", key)])))) { bdi { (key) } },
+                    Some(key) => a href=(page.path(&format!("log{}", query(&[("key", key)])))) { bdi { (breaking(key, '/')) } },
                     None => span.faint { "–" },
                 }
             }

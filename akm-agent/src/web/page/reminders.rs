@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::super::answer::{self, Http};
 use super::super::routes::Ask;
 use super::super::view::{Field, icon, time};
-use super::super::words::say;
+use super::super::words::{Language, say};
 use super::{Page, membership};
 
 /// Most notices on a page: the most urgent come first.
@@ -52,6 +52,11 @@ pub(super) async fn panel(page: &Page<'_>) -> Result<Markup> {
         hook,
         locale,
     } = contact;
+    // Who never said so reads this page in their language.
+    let locale = match (&email, hook, words.language()) {
+        (None, None, Language::Chinese) => Locale::Zh,
+        _ => locale,
+    };
     let kinds = [
         ("", say!(words, "hook-none")),
         ("feishu", say!(words, "hook-feishu")),
