@@ -79,6 +79,18 @@ import-refused = { $count ->
    *[other] { $count } keys cannot be stored, so none was
 }
 hint-import-refused = mend the file, or leave existing keys alone with --skip-existing
+field-checksum = checksum
+handover-code = good for one hand-over, until { $date } or until this session is locked
+hint-handover-code = on the other server: akm account send CODE -o FILE, then here: akm account receive FILE
+handover-left-out = left out, because they are burned: { $names }
+hint-handover-sent = only who made the code can open the file: take it there, akm account receive FILE
+handover-received = { $count ->
+    [one] { $count } key is stored, { $unchanged } were there
+   *[other] { $count } keys are stored, { $unchanged } were there
+}
+handover-differing = there with other properties than were sent: { $names }
+hint-handover-refused = rename or remove these keys at one end; as long as the code is good, send and receive again
+hint-handover-compare = compare number and checksum with what akm account send said before you remove the keys there
 hint-import-in-clear = the file still holds the secrets in clear: remove it
 import-stdin-twice = stdin cannot be the file and the passphrase
 import-added = added

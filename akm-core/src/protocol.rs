@@ -25,6 +25,7 @@ mod codec;
 mod copy;
 mod custom;
 mod grant;
+mod handover;
 mod hosted;
 mod key;
 mod keyfile;
@@ -50,6 +51,7 @@ pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;
 pub use grant::*;
+pub use handover::*;
 pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
@@ -287,6 +289,12 @@ operations! {
     VaultExport, "vault.export" => ExportPage, Session, Audited, Deriving, [Credential];
     /// Brings keys in, all or none.
     VaultImport, "vault.import" => ImportReport, Session, Audited, Store, [Credential];
+    /// Makes a code to receive the keys of an account of another vault with.
+    HandoverOffer, "handover.offer" => HandoverCode, Session, Audited, Store, [];
+    /// Hands out all keys of the account sealed for a code, a piece at a time.
+    HandoverSend, "handover.send" => HandoverPiece, Session, Audited, Deriving, [Credential];
+    /// Takes keys in that were sealed for a code of this session, all or none.
+    HandoverReceive, "handover.receive" => HandoverReport, Session, Audited, Store, [];
     /// Lists the providers that are known.
     ProviderList, "provider.list" => Providers, Anyone, Unaudited, Store, [Repeatable];
     /// Lists the models that are known, with their prices.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
-use super::{admin, connect, init, keyfile, totp};
+use super::{admin, connect, handover, init, keyfile, totp};
 
 /// Accounts in this vault.
 #[derive(Args)]
@@ -38,6 +38,12 @@ enum Command {
     Sessions(admin::Sessions),
     /// A file without which the passphrase opens nothing
     Keyfile(keyfile::Keyfile),
+    /// Seal all keys for an account of another server
+    #[command(after_help = "Example:\n  akm account send akm-receive-1.… -o keys.handover")]
+    Send(handover::Send),
+    /// Show a code, then take in what was sealed for it: all keys or none
+    #[command(after_help = "Example:\n  akm account receive\n  akm account receive keys.handover")]
+    Receive(handover::Receive),
     /// Set a new passphrase with a recovery code (from stdin: the code, then the new passphrase)
     #[command(after_help = "Example:\n  akm account recover --account work")]
     Recover {
@@ -76,6 +82,8 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
         }
         Command::Sessions(args) => admin::sessions(args, json),
         Command::Keyfile(args) => keyfile::keyfile(args, json),
+        Command::Send(args) => handover::send(&args, json),
+        Command::Receive(args) => handover::receive(&args, json),
         Command::Recover {
             account,
             passphrase,

@@ -164,7 +164,7 @@ pub(crate) fn progress(count: u64, json: bool) -> ProgressBar {
 }
 
 /// Where an export goes.
-enum Target {
+pub(crate) enum Target {
     Stdout,
     /// A file without its name yet, beside the one it becomes.
     File {
@@ -175,7 +175,7 @@ enum Target {
 }
 
 impl Target {
-    fn file(path: &Path, force: bool) -> Result<Target> {
+    pub(crate) fn file(path: &Path, force: bool) -> Result<Target> {
         if !force && path.symlink_metadata().is_ok() {
             return Err(exists());
         }
@@ -192,7 +192,7 @@ impl Target {
         })
     }
 
-    fn write(&mut self, content: &[u8], sealed: bool) -> Result<()> {
+    pub(crate) fn write(&mut self, content: &[u8], sealed: bool) -> Result<()> {
         let decoded;
         let bytes = if sealed {
             decoded = BASE64.decode(content).map_err(|_| {
@@ -213,7 +213,7 @@ impl Target {
     }
 
     /// Gives the file its name, after its content is on the disk, and sees that the name is.
-    fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         let Target::File { file, path, force } = self else {
             return Ok(());
         };

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { faults, launch, looked, totp, window } from "./browser.mjs";
 import { VALID, fakeProvider } from "./provider.mjs";
+import { PASSPHRASE, addKey, control, expects, fill, goto, send, tabbing } from "./steps.mjs";
 
-const PASSPHRASE = "correct horse battery staple";
 const CANARY = `"'><img src=x onerror="globalThis.__canary=true"><script>globalThis.__canary=true<\u{2f}script>`;
 
 const homes = [];
@@ -22,32 +22,10 @@ const home = () => {
   return { akm, link: () => JSON.parse(akm("ui", "--json")).url };
 };
 
-const fill = async (page, fields) => {
-  for (const [name, value] of Object.entries(fields)) await page.fill(`main [name=${name}]`, value);
-};
-/** Sends the form of the page that leads to this path. */
-const send = (page, path) =>
-  Promise.all([page.waitForEvent("framenavigated"), page.click(`form[action$="/${path}"] button[type=submit]:not(details button)`)]).then(() => page.waitForLoadState("load"));
-const goto = async (page, path) => {
-  const base = await page.evaluate(() => document.body.dataset.base);
-  await page.goto(new URL(base + "/" + path, page.url()).href);
-};
-
-const addKey = async (page, fields, { test = false } = {}) => {
-  await goto(page, "keys/new");
-  await page.evaluate(() => document.querySelector("details.more").setAttribute("open", ""));
-  await fill(page, fields);
-  await page.setChecked("[name=test]", test);
-  await send(page, "keys/new");
-};
-
 const walk = async (browser, port, { lang, width, withTotp }) => {
   const { link } = home();
   const { context, page, look } = await window(browser, { lang, width });
-  const expectText = async (english, chinese) => {
-    const text = await page.innerText("body");
-    assert.ok(text.includes(lang === "zh" ? chinese : english), `${lang} ${width}: ${english}\n${text}`);
-  };
+  const expectText = expects(page, { lang, width });
 
   // In, through a link that is good once.
   const url = link();
@@ -210,21 +188,7 @@ const keyboard = async (browser) => {
   await page.keyboard.type(PASSPHRASE);
   await page.keyboard.press("Enter");
   await page.waitForSelector(".empty");
-  /** Goes on with the tab key until this has the focus, which is to be seen. */
-  const tabTo = async (selector) => {
-    for (let step = 0; step < 60; step += 1) {
-      await page.keyboard.press("Tab");
-      if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) {
-        const seen = await page.evaluate(() => {
-          const [box, style] = [document.activeElement.getBoundingClientRect(), getComputedStyle(document.activeElement)];
-          return box.width > 0 && box.left >= 0 && style.outlineStyle !== "none";
-        });
-        assert.ok(seen, `the focus on ${selector} is seen`);
-        return;
-      }
-    }
-    assert.fail(`the tab key does not lead to ${selector}`);
-  };
+  const tabTo = tabbing(page);
   await tabTo(".skip");
   await page.keyboard.press("Enter");
   await tabTo("a.button.primary");
@@ -272,14 +236,7 @@ const dark = async (browser, { link }) => {
 const { server, port } = await fakeProvider();
 const browser = await launch();
 try {
-  // The control: a page that does what no page may is noticed.
-  const { context, page, look } = await window(browser, { lang: "en", width: 360 });
-  await page.setContent(`<main><img src="data:,x"><p style="width:900px;color:#ccc;background:#fff">pale</p><script>globalThis.__canary=true</script></main>`);
-  await look("control");
-  await context.close();
-  const kinds = ["a canary ran", "wider than the window", "axe serious color-contrast", "axe critical image-alt"];
-  for (const kind of kinds) assert.ok(faults.some((fault) => fault.includes(kind)), `the control shows: ${kind}\n${faults.join("\n")}`);
-  faults.length = 0;
+  await control(await window(browser, { lang: "en", width: 360 }), faults);
 
   const only = process.env.AKM_WALK;
   for (const each of [

@@ -39,6 +39,8 @@ pub enum Field {
     VaultKeyBefore = 14,
     /// Where a hosted account's owner is reached, under a key of the machine.
     Contact = 20,
+    /// A piece of a hand-over to an account of another vault.
+    Handover = 22,
 }
 
 /// What every encoding begins with.

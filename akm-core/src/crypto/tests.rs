@@ -348,6 +348,8 @@ const FIELDS: [Field; 14] = [
 
 #[test]
 fn registered_numbers_do_not_move() {
+    // Of hosted accounts, apart from what rests under an account's keys.
+    assert_eq!((Field::Contact as u16, Field::Handover as u16), (20, 22));
     for (index, field) in FIELDS.iter().enumerate() {
         assert_eq!(*field as usize, index + 1);
     }

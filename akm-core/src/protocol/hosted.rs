@@ -42,6 +42,9 @@ pub const fn offered(op: Op) -> Offered {
         | Op::KeyHistory
         | Op::VaultExport
         | Op::VaultImport
+        | Op::HandoverOffer
+        | Op::HandoverSend
+        | Op::HandoverReceive
         | Op::VaultCheck
         | Op::VaultRekey
         | Op::ProviderList

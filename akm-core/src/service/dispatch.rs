@@ -74,6 +74,13 @@ impl Service {
             Request::VaultImport(request) => {
                 self.import(caller, request).map(Response::VaultImport)
             }
+            Request::HandoverOffer(_) => self.offer_handover(caller).map(Response::HandoverOffer),
+            Request::HandoverSend(request) => self
+                .send_handover(caller, &request)
+                .map(Response::HandoverSend),
+            Request::HandoverReceive(request) => self
+                .receive_handover(caller, request)
+                .map(Response::HandoverReceive),
             Request::KeyCopy(request) => self.copy_key(caller, request).map(Response::KeyCopy),
             Request::ProviderTest(request) => self
                 .provider_test(caller, &request)

@@ -24,6 +24,7 @@ mod door;
 mod events;
 mod figures;
 mod grants;
+mod handover;
 mod hosting;
 mod keyfile;
 mod keys;

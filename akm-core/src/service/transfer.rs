@@ -32,18 +32,19 @@ use crate::transfer::{MAX_KEYS, Origin, Writer};
 use crate::vault::{Record, SealedKeys};
 
 use super::session::Generation;
-use super::{Asked, Service, shape};
+use super::{Asked, Service, handover, shape};
 
 /// A page ends with the key that takes it beyond this many bytes: far below what a client accepts.
 const PAGE_BYTES: usize = 512 * 1024;
 /// Most keys of a page, which is what a lock waits for.
-const PAGE_KEYS: u32 = 256;
+pub(super) const PAGE_KEYS: u32 = 256;
 
 /// What is on its way out of and into an account.
 #[derive(Default)]
 pub(super) struct Transfers {
     export: Mutex<Option<Export>>,
     import: Mutex<Option<Import>>,
+    pub(super) handover: Mutex<handover::UnderWay>,
 }
 
 /// An export between two pages.
@@ -86,13 +87,13 @@ impl Pass {
 }
 
 /// An import between two pages.
-struct Import {
-    id: Id,
-    sealed: SealedKeys,
+pub(super) struct Import {
+    pub(super) id: Id,
+    pub(super) sealed: SealedKeys,
     names: HashSet<KeyName>,
     skip_existing: bool,
-    rows: usize,
-    unchanged: u64,
+    pub(super) rows: usize,
+    pub(super) unchanged: u64,
     skipped: u64,
     refused: u64,
 }
@@ -309,22 +310,7 @@ impl Service {
             return Err(MOVED.with_hint("try again"));
         }
         self.key_event(asked, &record.id, &record.name)?;
-        let row = KeyRow {
-            name: record.name.to_string(),
-            secret,
-            model: record.model.clone(),
-            categories: record.categories.clone(),
-            notes: record.notes.clone(),
-            expires_at: record.expires_at.map(shape::time_ms),
-            env: record.env.clone(),
-            low_balance: record.low_balance.clone(),
-            team: record.team.clone(),
-            lifetime_s: record.lifetime_s,
-            use_only: record.use_only.then_some(true),
-            confirm: record.confirm.then_some(true),
-            base_url: record.base_url.clone(),
-            disabled: (record.status == KeyStatus::Disabled).then_some(true),
-        };
+        let row = key_row(record, secret);
         let origin = Origin {
             id: record.id,
             created_at: record.created_at,
@@ -382,16 +368,7 @@ impl Service {
         let id = id.map(|id| parse_id(id, "import")).transpose()?;
         let mut under_way = lock(&asked.session.transfers.import);
         let mut import = match (id, under_way.take()) {
-            (None, _) => Import {
-                id: self.transfer_id(),
-                sealed: SealedKeys::default(),
-                names: HashSet::new(),
-                skip_existing: request.skip_existing.unwrap_or(false),
-                rows: 0,
-                unchanged: 0,
-                skipped: 0,
-                refused: 0,
-            },
+            (None, _) => Import::new(self.transfer_id(), request.skip_existing.unwrap_or(false)),
             (Some(id), Some(import)) if import.id == id => import,
             (Some(_), other) => {
                 *under_way = other;
@@ -421,7 +398,12 @@ impl Service {
     }
 
     /// An error of this is one of the vault; what is wrong with the row stands in the answer.
-    fn import_row(&self, asked: &Asked<'_>, row: KeyRow, import: &mut Import) -> Result<ImportRow> {
+    pub(super) fn import_row(
+        &self,
+        asked: &Asked<'_>,
+        row: KeyRow,
+        import: &mut Import,
+    ) -> Result<ImportRow> {
         let account = &asked.session.account;
         let status = match row.disabled {
             Some(true) => KeyStatus::Disabled,
@@ -476,7 +458,7 @@ impl Service {
     }
 
     /// One transaction, with an event for each key.
-    fn store_import(&self, asked: &Asked<'_>, import: &Import) -> Result<()> {
+    pub(super) fn store_import(&self, asked: &Asked<'_>, import: &Import) -> Result<()> {
         if import.refused > 0 {
             return Err(Error::new(
                 Kind::Conflict,
@@ -515,7 +497,7 @@ impl Service {
         }
     }
 
-    fn transfer_id(&self) -> Id {
+    pub(super) fn transfer_id(&self) -> Id {
         let mut id = Id::default();
         self.host.random.fill(&mut id);
         id
@@ -523,6 +505,19 @@ impl Service {
 }
 
 impl Import {
+    pub(super) fn new(id: Id, skip_existing: bool) -> Import {
+        Import {
+            id,
+            sealed: SealedKeys::default(),
+            names: HashSet::new(),
+            skip_existing,
+            rows: 0,
+            unchanged: 0,
+            skipped: 0,
+            refused: 0,
+        }
+    }
+
     fn report(&self, rows: Vec<ImportRow>) -> ImportReport {
         ImportReport {
             import: None,
@@ -557,6 +552,26 @@ fn plain_text(mut plain: Zeroizing<Vec<u8>>) -> Result<Secret> {
     Secret::from_utf8(std::mem::take(&mut *plain)).ok_or(Error::internal("an export is not text"))
 }
 
+/// A key as it leaves.
+pub(super) fn key_row(record: &Record, secret: Secret) -> KeyRow {
+    KeyRow {
+        name: record.name.to_string(),
+        secret,
+        model: record.model.clone(),
+        categories: record.categories.clone(),
+        notes: record.notes.clone(),
+        expires_at: record.expires_at.map(shape::time_ms),
+        env: record.env.clone(),
+        low_balance: record.low_balance.clone(),
+        team: record.team.clone(),
+        lifetime_s: record.lifetime_s,
+        use_only: record.use_only.then_some(true),
+        confirm: record.confirm.then_some(true),
+        base_url: record.base_url.clone(),
+        disabled: (record.status == KeyStatus::Disabled).then_some(true),
+    }
+}
+
 fn key_add(row: KeyRow) -> KeyAdd {
     KeyAdd {
         name: row.name,
@@ -575,23 +590,23 @@ fn key_add(row: KeyRow) -> KeyAdd {
     }
 }
 
-fn same(asked: &Asked<'_>, seen: Generation) -> Result<()> {
+pub(super) fn same(asked: &Asked<'_>, seen: Generation) -> Result<()> {
     match asked.session.generation() == seen {
         true => Ok(()),
         false => Err(Error::locked()),
     }
 }
 
-fn needs(message: &'static str) -> Error {
+pub(super) fn needs(message: &'static str) -> Error {
     Error::new(Kind::Denied, message).with_field("passphrase")
 }
 
 /// What was under way has ended, or another one took its place.
-fn over(field: &'static str) -> Error {
+pub(super) fn over(field: &'static str) -> Error {
     Error::new(Kind::NotFound, "it is not under way").with_field(field)
 }
 
-fn parse_id(text: &str, field: &'static str) -> Result<Id> {
+pub(super) fn parse_id(text: &str, field: &'static str) -> Result<Id> {
     HEXLOWER
         .decode(text.as_bytes())
         .ok()
@@ -602,6 +617,6 @@ fn parse_id(text: &str, field: &'static str) -> Result<Id> {
         ))
 }
 
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,8 @@
 //! ([`MAX_FILE`]), returns at most [`MAX_KEYS`] keys, and its errors name a place and never content. Nothing is checked
 //! here that the vault checks: a row that is read is not yet a key.
 //!
-//! Beside them are read: lists and databases of the system that akm takes up (`manager`).
+//! Beside them are read: lists and databases of the system that akm takes up (`manager`); and sealed for another account: a
+//! hand-over (`handover`).
 //!
 //! Deliberately absent: files and their modes, terminals, other tools' formats, old versions of secrets (those rest in
 //! the vault and its backups).
@@ -23,6 +24,7 @@ use crate::store::Id;
 
 mod cxf;
 mod env;
+pub(crate) mod handover;
 mod json;
 pub mod manager;
 #[cfg(test)]

@@ -132,7 +132,18 @@ fn kinds(op: Op) -> &'static [Kind] {
             RateLimited,
             WrongCredentials,
         ],
-        Op::VaultImport => &[Locked, InvalidInput, NotFound, Conflict, LimitReached],
+        Op::VaultImport | Op::HandoverReceive => {
+            &[Locked, InvalidInput, NotFound, Conflict, LimitReached]
+        }
+        Op::HandoverOffer => &[Locked, InvalidInput],
+        Op::HandoverSend => &[
+            Locked,
+            InvalidInput,
+            NotFound,
+            Denied,
+            RateLimited,
+            WrongCredentials,
+        ],
         Op::KeyList
         | Op::AuditList
         | Op::AuditCheckpoint

@@ -117,6 +117,19 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"keys": [{"name": "unheard-of/more", "secret": "sk-more"}], "finish": true}),
             json!({"rows": [{"outcome": "added"}], "added": 1, "import": "$absent"}),
         ),
+        // The account sends to itself, which has everything already.
+        Op::HandoverOffer => (
+            json!({}),
+            json!({"code": "$save receiver", "expires_at": "$time"}),
+        ),
+        Op::HandoverSend => (
+            json!({"code": "${receiver}", "passphrase": PASSPHRASE}),
+            json!({"content": "$save piece", "keys": 2, "checksum": "$text", "next": "$absent"}),
+        ),
+        Op::HandoverReceive => (
+            json!({"content": "${piece}", "finish": true}),
+            json!({"handover": "$absent", "keys": 2, "added": 0, "unchanged": 2, "complete": true, "checksum": "$text", "differing": []}),
+        ),
         Op::UiOpen => (json!({}), json!({"url": "$text", "expires_s": 60})),
         Op::KeyCopy => (
             json!({"name": "unheard-of/work", "display": ":65000"}),

@@ -13,7 +13,7 @@ use super::super::routes::Ask;
 use super::super::view::{Field, Section, heading, icon};
 use super::super::words::{Words, say};
 use super::session::{codes_sheet, new_passphrase, new_passphrase_fields, totp_sheet};
-use super::{Page, export};
+use super::{Page, export, log};
 
 pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
     let words = page.words();
@@ -118,7 +118,9 @@ fn one_session(page: &Page<'_>, session: &SessionInfo) -> Markup {
     html! {
         li {
             @match &session.from {
-                Some(from) => bdi { (from) },
+                Some(from) => bdi {
+                    (say!(words, "from-network", address = from.strip_prefix(log::NETWORK).unwrap_or(from)))
+                },
                 None => (say!(words, "session-host")),
             }
             @if let Some(at) = &session.created_at { (super::super::view::time(at)) }

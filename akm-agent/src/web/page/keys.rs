@@ -9,7 +9,7 @@ use super::super::form::query;
 use super::super::routes::Ask;
 use super::super::view::{self, Section, empty, heading, icon, monogram, select};
 use super::super::words::say;
-use super::Page;
+use super::{Page, reminders};
 
 /// Keys on one page.
 const PER_PAGE: usize = 50;
@@ -93,8 +93,10 @@ pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let number = ask.query.get("page").and_then(|text| text.parse().ok());
     let number: usize = number.unwrap_or(1).clamp(1, pages);
     let shown = found.iter().skip((number - 1) * PER_PAGE).take(PER_PAGE);
+    let notices = reminders::notices(page).await?;
     let body = html! {
         (heading(&title, &say!(words, "keys-count", count = keys.len()), &add))
+        (notices)
         @if more { (view::notice("bad", &say!(words, "keys-too-many", count = MAX_KEYS))) }
         (toolbar(page, ask, &keys, &filter))
         @if found.is_empty() {

@@ -46,6 +46,9 @@ pub(super) async fn since(
     }
 }
 
+/// What stands before an address, in the place of a program, where somebody asked over the network.
+pub(super) const NETWORK: &str = "network ";
+
 /// The days that a filter offers, the first if nobody says.
 fn days(ask: &Ask) -> u32 {
     let asked = ask.query.get("days").and_then(|days| days.parse().ok());
@@ -135,25 +138,39 @@ fn toolbar(page: &Page<'_>, days: u32, action: Option<&str>, key: Option<&str>) 
     }
 }
 
+/// A name that may go on in the next line behind its first part.
+fn breaking(name: &str, mark: char) -> Markup {
+    html! {
+        @match name.split_once(mark) {
+            Some((first, rest)) => { (first) (mark) wbr; (rest) },
+            None => (name),
+        }
+    }
+}
+
 fn row(page: &Page<'_>, event: &AuditEvent) -> Markup {
     let words = page.words();
     let (tone, outcome) = match event.outcome.as_str() {
         "ok" => ("good", say!(words, "outcome-ok")),
         kind => ("bad", words.token("kind", kind)),
     };
-    let program = event.caller.exe.rsplit('/').next().unwrap_or_default();
+    let caller = &event.caller;
+    let program = caller.exe.rsplit('/').next().unwrap_or_default();
     html! {
         tr {
             td { (time(&event.time)) }
-            td { code { (event.action) } @if event.chain == "system" { " " (badge("plain", &say!(words, "chain-system"))) } }
+            td { code { (breaking(&event.action, '.')) } @if event.chain == "system" { " " (badge("plain", &say!(words, "chain-system"))) } }
             td {
                 @match &event.key {
-                    Some(key) => a href=(page.path(&format!("log{}", query(&[("key", key)])))) { bdi { (key) } },
+                    Some(key) => a href=(page.path(&format!("log{}", query(&[("key", key)])))) { bdi { (breaking(key, '/')) } },
                     None => span.faint { "–" },
                 }
             }
             td { (badge(tone, &outcome)) }
-            td title=(event.caller.exe) { bdi { (program) } span.faint { " " (event.caller.pid) } }
+            @match caller.exe.strip_prefix(NETWORK) {
+                Some(address) => td { (say!(words, "from-network", address = address)) },
+                None => td title=(caller.exe) { bdi { (program) } span.faint { " " (caller.pid) } },
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use super::super::answer::{self, Http};
 use super::super::routes::Ask;
 use super::super::view::{Field, Section, badge, heading, maybe_time, time};
 use super::super::words::{Language, say};
-use super::Page;
+use super::{Page, reminders};
 
 pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
     draw(page, fault, None).await
@@ -25,20 +25,25 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
     let standing = page.ask(BillingStatus {}).await?;
     let tiers = page.ask(BillingTiers {}).await?;
     let orders = page.ask(BillingOrders::default()).await?.orders;
+    let (notices, contact) = (
+        reminders::notices(page).await?,
+        reminders::panel(page).await?,
+    );
     let title = say!(words, "membership-title");
     let body = html! {
         (heading(&title, "", &html! {}))
+        (notices)
         @if let Some(link) = link {
             section.panel {
                 h2 { (say!(words, "order-ready")) }
                 p { (say!(words, "order-price", price = price(link.amount, &link.currency))) }
                 // An address of a provider's, in our own words; it opens elsewhere.
                 @if link.url.starts_with("https://") {
-                    p { a.button.primary href=(link.url) rel="noreferrer" target="_blank" { (say!(words, "order-go")) } }
+                    p.buttons { a.button.primary href=(link.url) rel="noreferrer" target="_blank" { (say!(words, "order-go")) } }
                 }
             }
         }
-        section.panel { h2 { (say!(words, "membership-standing")) } (stands(page, &standing)) }
+        section.panel { h2 { (say!(words, "membership-standing")) } (stands(page, &standing, &tiers.tiers)) }
         ul.cards.tiers { @for tier in &tiers.tiers { (card(page, tier, &standing)) } }
         @if tiers.codes {
             section.panel {
@@ -49,6 +54,7 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
                 }
             }
         }
+        (contact)
         @if !orders.is_empty() {
             section.panel {
                 h2 { (say!(words, "orders-title")) }
@@ -61,7 +67,7 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
                             th.number scope="col" { (say!(words, "col-price")) }
                             th scope="col" { (say!(words, "col-outcome")) }
                         } }
-                        tbody { @for order in &orders { (order_row(page, order)) } }
+                        tbody { @for order in &orders { (order_row(page, order, &tiers.tiers)) } }
                     }
                 }
             }
@@ -75,13 +81,28 @@ fn price(amount: i64, currency: &str) -> String {
     format!("{}.{:02} {currency}", amount / 100, (amount % 100).abs())
 }
 
-fn stands(page: &Page<'_>, standing: &BillingStanding) -> Markup {
+/// What people call a tier.
+fn name<'t>(page: &Page<'_>, tier: &'t TierInfo) -> &'t str {
+    match page.words().language() {
+        Language::English => &tier.name,
+        Language::Chinese => &tier.name_zh,
+    }
+}
+
+/// What people call the tier of an id.
+fn called<'t>(page: &Page<'_>, id: &'t str, tiers: &'t [TierInfo]) -> &'t str {
+    let tier = tiers.iter().find(|tier| tier.tier == id);
+    tier.map_or(id, |tier| name(page, tier))
+}
+
+fn stands(page: &Page<'_>, standing: &BillingStanding, tiers: &[TierInfo]) -> Markup {
     let words = page.words();
+    let tier = called(page, &standing.tier, tiers);
     html! {
         dl.facts {
             dt { (say!(words, "col-tier")) }
             dd {
-                (standing.tier) " "
+                (tier) " "
                 @match standing.state {
                     TierState::Paid => (badge("good", &say!(words, "tier-paid"))),
                     TierState::Grace => (badge("warn", &say!(words, "tier-grace"))),
@@ -102,14 +123,10 @@ fn stands(page: &Page<'_>, standing: &BillingStanding) -> Markup {
 
 fn card(page: &Page<'_>, tier: &TierInfo, standing: &BillingStanding) -> Markup {
     let words = page.words();
-    let name = match words.language() {
-        Language::English => &tier.name,
-        Language::Chinese => &tier.name_zh,
-    };
     html! {
         li.panel.card {
             div.card-head {
-                div { h2 { (name) } }
+                div { h2 { (name(page, tier)) } }
                 @if tier.tier == standing.tier { (badge("good", &say!(words, "tier-yours"))) }
             }
             p.amount { b { (price(tier.price_fen, "CNY")) } span.faint { " " (say!(words, "tier-month")) } }
@@ -133,8 +150,9 @@ fn card(page: &Page<'_>, tier: &TierInfo, standing: &BillingStanding) -> Markup 
     }
 }
 
-fn order_row(page: &Page<'_>, order: &OrderInfo) -> Markup {
+fn order_row(page: &Page<'_>, order: &OrderInfo, tiers: &[TierInfo]) -> Markup {
     let words = page.words();
+    let tier = order.tier.as_deref().map(|id| called(page, id, tiers));
     let (tone, state) = match order.state {
         OrderState::Held => ("warn", say!(words, "order-held")),
         OrderState::Paid => ("good", say!(words, "order-paid")),
@@ -144,7 +162,7 @@ fn order_row(page: &Page<'_>, order: &OrderInfo) -> Markup {
     html! {
         tr {
             td { (time(&order.paid_at)) }
-            td { (order.tier.as_deref().unwrap_or("–")) }
+            td { (tier.unwrap_or("–")) }
             td.number { (order.months) }
             td.number { (price(order.amount, &order.currency)) }
             td { (badge(tone, &state)) }

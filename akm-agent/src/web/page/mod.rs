@@ -14,6 +14,7 @@ mod key_change;
 mod keys;
 mod log;
 mod membership;
+mod reminders;
 pub(super) mod session;
 
 use akm_core::error::{Error, Kind, Result};
@@ -52,6 +53,7 @@ const DONE: &[&str] = &[
     "session-ended",
     "account-changed",
     "redeemed",
+    "reminders",
     "provider-added",
     "provider-removed",
 ];
@@ -184,6 +186,7 @@ pub(super) async fn route(
         (false, "membership") => membership::show(page, None).await?,
         (true, "membership/order") => membership::order(page, ask).await?,
         (true, "membership/redeem") => membership::redeem(page, ask).await?,
+        (true, "membership/contact") => reminders::save(page, ask).await?,
         (false, "admin") => admin::show(page, None).await?,
         (true, "admin/account") => admin::change(page, ask).await?,
         (true, "admin/invite") => admin::invite(page, ask).await?,
