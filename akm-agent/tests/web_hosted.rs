@@ -138,8 +138,8 @@ fn somebody_with_an_account_walks_through_the_server_edition_in_both_languages()
             .env("AKM_URL", format!("https://{}", site.address))
             .env("AKM_CODES", made["codes"].to_string()),
     );
-    assert!(
-        providers.received().len() >= 4,
-        "the providers were asked for a verdict"
-    );
+    // With the keyboard alone no provider that is played is asked.
+    let asked = providers.received().len();
+    let one = std::env::var("AKM_WALK").is_ok_and(|one| one == "keyboard");
+    assert!(one || asked >= 4, "{asked} requests for a verdict");
 }
