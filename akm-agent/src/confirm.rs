@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use akm_core::caller::{Answer, Class, Confirm, Hindrance, Question, Script, Why};
 use akm_core::error::{Error, Kind, Result};
+use akm_core::protocol::Op;
 use nix::sys::stat::{SFlag, stat};
 
 use crate::cli::text::text;
@@ -105,7 +106,11 @@ impl Confirm for People {
 /// Everything that a person needs for an answer.
 fn described(question: &Question<'_>) -> String {
     let unknown = || text!("confirm-unknown");
-    let mut lines = vec![text!("confirm-question", key = question.key)];
+    let mut lines = vec![match (changes(question.op), question.key) {
+        (false, key) => text!("confirm-question", key = key),
+        (true, "") => text!("confirm-question-beside"),
+        (true, key) => text!("confirm-question-change", key = key),
+    }];
     lines.push(text!("confirm-operation", op = question.op.name()));
     let Some(process) = question.caller.process.0.as_deref() else {
         return lines.join("\n");
@@ -158,6 +163,14 @@ fn described(question: &Question<'_>) -> String {
         Why::Learning => text!("confirm-because-learning"),
     });
     lines.join("\n")
+}
+
+/// Whether an operation changes what it is about, and does not hand it out or use it.
+fn changes(op: Op) -> bool {
+    !matches!(
+        op,
+        Op::KeyGet | Op::KeyCopy | Op::ProviderTest | Op::ProviderBalance
+    )
 }
 
 /// A path or name of another process, not too long; `text!` escapes it.

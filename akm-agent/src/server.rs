@@ -74,8 +74,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 32;
 /// Threads for slow operations.
 const MAX_SLOW: usize = 120;
-/// Of these, for quick operations that turned out not to be: they read a file, or wait for a person. More than there are
-/// questions, so that nobody waits behind those.
+/// Of these, for quick operations that turned out not to be, and for changes: they read a file, or wait for a person.
+/// More than there are questions, so that nobody waits behind those.
 const MAX_ASKING: usize = akm_core::service::MAX_QUESTIONS + 8;
 /// Of these, for operations on the store. What is left over is for locks, deadlines and folding.
 const MAX_STORING: usize = 8;

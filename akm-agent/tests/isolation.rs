@@ -308,6 +308,28 @@ fn an_agent_of_its_own_user_serves_the_members_of_its_group_and_nobody_else() {
     assert!(said(&ask(first, &socket, "key.get", &get)).contains("\"locked\""));
     assert!(said(&ask(second, &socket, "key.get", &get)).contains("sk-of-the-second"));
 
+    // Which program asks it cannot see, so a grant covers nobody, and whatever needs one is refused.
+    let as_second = |op: &str, body: Value| said(&ask(second, &socket, op, &body));
+    let curl = std::fs::canonicalize("/usr/bin/curl").unwrap();
+    let grant = json!({"name": "openai", "exe": curl, "passphrase": PASSPHRASE});
+    assert!(as_second("grant.add", grant).contains("\"ok\":true"));
+    let listed = as_second("grant.list", json!({}));
+    assert!(listed.contains("\"covers_caller\":false"), "{listed}");
+    for policy in ["granted", "ask"] {
+        let set = json!({"policy": policy, "passphrase": PASSPHRASE});
+        assert!(as_second("policy.set", set).contains("\"ok\":true"));
+        for op in ["key.get", "key.remove"] {
+            let refused = as_second(op, get.clone());
+            assert!(refused.contains("\"denied\""), "{policy} {op}: {refused}");
+        }
+    }
+    // The passphrase still manages, and a policy that needs to know nothing serves.
+    let change = json!({"name": "openai", "notes": "noted", "passphrase": PASSPHRASE});
+    assert!(as_second("key.update", change).contains("\"noted\""));
+    let set = json!({"policy": "open", "passphrase": PASSPHRASE});
+    assert!(as_second("policy.set", set).contains("\"ok\":true"));
+    assert!(as_second("key.get", get.clone()).contains("sk-of-the-second"));
+
     // Who is none is refused by the file, and, where that lets everybody in, by the agent; so is root.
     let refused = ask(users.stranger(), &socket, "agent.status", &json!({}));
     assert!(refused.stdout.is_empty() && !refused.status.success());
@@ -455,6 +477,8 @@ fn through_a_socket_that_root_made_the_command_reaches_an_agent_of_another_user(
     }
     let name = check(checks, "agent's user")["found"].to_string();
     assert!(name.contains(users.agent()), "{name}");
+    let hint = check(checks, "agent's user")["hint"].to_string();
+    assert!(hint.contains("grants cover nobody"), "{hint}");
     assert_eq!(
         check(checks, "who may connect")["found"],
         format!("members of {}", users.group)

@@ -315,6 +315,7 @@ hint-core = the system keeps core files although the limit is 0
 hint-swap = secrets on their way through are not locked in memory: encrypt the swap, or use zram
 hint-locked = keys could reach swap: raise ulimit -l to 8192
 hint-agent-user = your programs can ask it for keys as you do; akm doctor --setup-system makes it a user of its own
+hint-agent-other-user = it cannot see which program asks, so grants cover nobody: under the policies ask and granted no key is handed out
 hint-no-calls = Linux 3.17 or later, with seccomp, on x86-64, aarch64 or riscv64
 hint-no-files = Linux 6.12 or later, with landlock in the list of lsm= at boot
 hint-privileges = run it as a user, not as root
@@ -604,6 +605,8 @@ hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by its
 ## Questions of the agent: may this program have a key?
 
 confirm-question = akm: may this program have { $key }?
+confirm-question-change = akm: may this program change { $key }?
+confirm-question-beside = akm: may this program change what the vault keeps?
 confirm-operation = {"  "}wants:      { $op }
 confirm-program = {"  "}program:    { $program }
 confirm-script = {"  "}script:     { $script }
@@ -633,6 +636,11 @@ every-key = every key
 grant-learns = (asks at the first use)
 grant-under = under { $directory }
 grant-via = below { $name }
+grant-until = { $grant }, until { $time }
+grants-here = { $count ->
+    [0] none
+   *[other] { $count }, of which for this program: { $covering }
+}
 hint-grant-any-script = this grant is good for every script of the program; --script names one
 hint-grant-open = the policy is open, so every program may have the key anyway: run akm policy set ask, or granted
 field-policy = programs
@@ -660,6 +668,8 @@ asked-by = { $what } by { $exe } (pid { $pid }) at { $time }: { $outcome }
 field-since = since
 field-idle = locks when idle
 field-last-asked = last asked
+field-policy-here = policy
+field-grants = grants
 field-lifetime = lifetime
 
 ## Tiers and orders

@@ -292,6 +292,7 @@ hint-core = 虽然限制为 0，系统仍保存转储文件
 hint-swap = 传递中的密钥值不在锁定的内存中：请加密交换区，或使用 zram
 hint-locked = 密钥可能进入交换区：请将 ulimit -l 提高到 8192
 hint-agent-user = 您的程序可以像您一样向它索取密钥；akm doctor --setup-system 可让它以独立用户运行
+hint-agent-other-user = 它看不到是哪个程序在请求，因此授权对谁都无效：在 ask 和 granted 策略下不会给出任何密钥
 hint-no-calls = 需要 Linux 3.17 或更高版本，支持 seccomp，x86-64、aarch64 或 riscv64
 hint-no-files = 需要 Linux 6.12 或更高版本，并在启动参数 lsm= 中包含 landlock
 hint-privileges = 请以普通用户而非 root 运行
@@ -575,6 +576,8 @@ hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续
 ## agent 的询问：是否允许该程序取用密钥？
 
 confirm-question = akm：是否允许该程序取用 { $key }？
+confirm-question-change = akm：允许该程序更改 { $key } 吗？
+confirm-question-beside = akm：允许该程序更改保险库的内容吗？
 confirm-operation = {"  "}操作：    { $op }
 confirm-program = {"  "}程序：    { $program }
 confirm-script = {"  "}脚本：    { $script }
@@ -604,6 +607,11 @@ every-key = 所有密钥
 grant-learns = （首次使用时询问）
 grant-under = 位于 { $directory } 之下
 grant-via = 经由 { $name }
+grant-until = { $grant }，至 { $time }
+grants-here = { $count ->
+    [0] 无
+   *[other] { $count } 条，其中适用于本程序 { $covering } 条
+}
 hint-grant-any-script = 该授权对此程序的任何脚本都有效；用 --script 可限定一个脚本
 hint-grant-open = 当前策略为 open，任何程序本来就能取用：请运行 akm policy set ask 或 granted
 field-policy = 一般程序
@@ -631,6 +639,8 @@ asked-by = { $time } { $exe }（pid { $pid }）请求 { $what }：{ $outcome }
 field-since = 解锁于
 field-idle = 闲置锁定
 field-last-asked = 最近请求
+field-policy-here = 策略
+field-grants = 授权
 field-lifetime = 有效期
 
 ## 套餐与订单

@@ -214,6 +214,15 @@ fn rm(id: &str, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// A grant on one line.
+pub(super) fn described(grant: &GrantInfo) -> String {
+    let line = format!("{} · {}", what(grant), who(grant));
+    match &grant.expires_at {
+        Some(time) => text!("grant-until", grant = line, time = time.as_str()),
+        None => line,
+    }
+}
+
 /// The key of a grant, in words.
 fn what(grant: &GrantInfo) -> String {
     let key = grant.name.clone().unwrap_or_else(|| text!("every-key"));

@@ -269,6 +269,7 @@ pub(crate) struct Edit {
 pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &args.secret)?;
     let needs_secret = args.base_url.is_some();
+    let was_given = args.passphrase.passphrase_stdin || args.passphrase.passphrase_fd.is_some();
     let needs_passphrase = args.no_use_only || args.no_confirm;
     if needs_passphrase {
         asker.require_passphrase()?;
@@ -314,11 +315,11 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
         secret,
     };
     let edited = match client.call(&request) {
-        // Whether a lifetime is a longer one only the agent knows.
+        // Whether a lifetime is a longer one, and whether this program may change keys, only the agent knows.
         Err(error)
             if error.kind() == Kind::Denied
                 && error.field() == Some("passphrase")
-                && args.lifetime_s.is_some()
+                && (args.lifetime_s.is_some() || was_given || asker.is_person())
                 && request.passphrase.is_none() =>
         {
             asker.require_passphrase()?;

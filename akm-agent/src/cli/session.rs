@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use akm_core::Secret;
 use akm_core::client::Client;
 use akm_core::protocol::{
-    AgentLock, AgentStatus, AgentUnlock, AuditEvent, AuditList, LockReason, Status, VaultNotice,
+    AgentLock, AgentStatus, AgentUnlock, AuditEvent, AuditList, GrantInfo, GrantList, LockReason,
+    Policy, PolicyShow, Status, VaultNotice,
 };
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{of_token, text};
-use super::{agent, connect, keyfile};
+use super::{agent, connect, grant, keyfile};
 
 /// Unlocks.
 #[derive(Args)]
@@ -88,24 +89,41 @@ pub(crate) fn lock(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// What `akm status --json` prints: the agent's state, and the last event of the account.
+/// What `akm status --json` prints: the agent's state, what the account lets this program do, and its last event.
 #[derive(Serialize)]
 struct Seen {
     #[serde(flatten)]
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<AuditEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Access>,
+}
+
+/// What the rules say of whoever started this command.
+#[derive(Serialize)]
+struct Access {
+    /// What holds for it without a grant.
+    policy: Policy,
+    /// How many grants the account has.
+    grants: usize,
+    /// Those that cover it.
+    covering: Vec<GrantInfo>,
 }
 
 pub(crate) fn status(json: bool) -> Result<()> {
     let mut client = connect()?;
     let status = client.call(&AgentStatus {})?;
-    let last = match status.locked {
-        true => None,
-        false => last_event(&mut client),
+    let (last, access) = match status.locked {
+        true => (None, None),
+        false => (last_event(&mut client), access(&mut client)),
     };
     if json {
-        return output::json(&Seen { status, last });
+        return output::json(&Seen {
+            status,
+            last,
+            access,
+        });
     }
     let state = match (&status.account, status.initialized) {
         (_, false) => text!("no-account-yet"),
@@ -128,6 +146,15 @@ pub(crate) fn status(json: bool) -> Result<()> {
     }
     if let Some(seconds) = status.idle_lock_s {
         fields.push(("field-idle", output::duration(seconds)));
+    }
+    if let Some(access) = &access {
+        let policy = of_token("policy", access.policy.token());
+        fields.push(("field-policy-here", policy));
+        fields.push(("field-grants", granted(access)));
+        // One line for each, below the count.
+        for grant in &access.covering {
+            fields.push(("", grant::described(grant)));
+        }
     }
     if let Some(event) = &last {
         fields.push(("field-last-asked", asked(event)));
@@ -162,6 +189,29 @@ fn last_event(client: &mut Client) -> Option<AuditEvent> {
     });
     let events = newest.ok()?.events;
     events.into_iter().rfind(|event| event.chain == "account")
+}
+
+/// What the rules say of this program; nothing where the other end does not tell programs apart.
+fn access(client: &mut Client) -> Option<Access> {
+    let policy = client.call(&PolicyShow {}).ok()?.caller?;
+    let grants = client.call(&GrantList {}).ok()?.grants;
+    Some(Access {
+        policy,
+        grants: grants.len(),
+        covering: grants
+            .into_iter()
+            .filter(|grant| grant.covers_caller == Some(true))
+            .collect(),
+    })
+}
+
+/// How many grants there are, and how many of them are this program's.
+fn granted(access: &Access) -> String {
+    text!(
+        "grants-here",
+        count = access.grants,
+        covering = access.covering.len()
+    )
 }
 
 /// Who asked for what, and what came of it.

@@ -187,6 +187,7 @@ async fn slow<T: Send + 'static>(
         Cost::Store if op.is(Mark::EndsSession) => None,
         Cost::Store if derives(&request) => Some(&shared.deriving),
         Cost::Quick => Some(&shared.asking),
+        Cost::Store if changes(op) => Some(&shared.asking),
         Cost::Store => Some(&shared.storing),
         Cost::Deriving => Some(&shared.deriving),
         Cost::Outbound => Some(&shared.outbound),
@@ -228,6 +229,22 @@ pub(super) fn derives(request: &Request) -> bool {
         Request::PolicySet(set) => set.passphrase.is_some(),
         _ => false,
     }
+}
+
+/// Whether a person may have to be asked before this change: then it must not hold a place of those that never wait.
+fn changes(op: Op) -> bool {
+    matches!(
+        op,
+        Op::KeyAdd
+            | Op::KeyUpdate
+            | Op::KeyRotate
+            | Op::KeyRemove
+            | Op::VaultImport
+            | Op::ProviderAdd
+            | Op::ProviderRemove
+            | Op::BackupCreate
+            | Op::BackupSchedule
+    )
 }
 
 /// The whole body, or the refusal.

@@ -69,6 +69,9 @@ wire! {
         sandboxes: Option<Policy>,
         /// Whether this program can enforce it: an agent can, a program that holds the vault itself cannot.
         enforced: bool,
+        /// Which of them holds for whoever asks this, where callers are told apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caller: Option<Policy>,
     }
 }
 
@@ -154,6 +157,9 @@ wire! {
         any_env: bool,
         /// Whether it covers nobody yet.
         learn: bool,
+        /// In `grant.list`: whether it covers whoever asks this, where callers are told apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        covers_caller: Option<bool>,
         /// RFC 3339 UTC.
         created_at: String,
         /// RFC 3339 UTC.

@@ -1,7 +1,7 @@
 //! Whether a caller may have a key: policy and grants, and a person's word where one is wanted.
 //!
-//! Every arm that releases or uses a secret comes through [`Service::may`], under the session, after the key is known and
-//! before its secret leaves. Where a person has to be asked, the arm ends without having done anything, the question is put
+//! Every arm that releases or uses a secret comes through [`Service::may`], and every one that changes what rests through
+//! [`Service::may_change`], under the session, after the key is known and before its secret leaves or anything is changed. Where a person has to be asked, the arm ends without having done anything, the question is put
 //! without holding the session, and the arm runs again with the answer. What was asked about has to be what is
 //! then done: same session, same record, same program.
 //!
@@ -81,7 +81,8 @@ pub(super) use pass;
 pub(super) struct Pending {
     seen: Generation,
     record: Id,
-    name: KeyName,
+    /// Of the key; empty where it is about more than one.
+    name: String,
     why: Why,
     program: Option<[u8; 32]>,
 }
@@ -182,26 +183,14 @@ impl Service {
         if !asked.may_wait {
             return Ok(Gate::Later);
         }
-        let Some(leave) = asked.leave else {
-            return Ok(Gate::Ask(Pending {
-                seen: asked.session.generation(),
-                record: terms.id,
-                name: name.clone(),
-                why,
-                program,
-            }));
+        let pending = Pending {
+            seen: asked.session.generation(),
+            record: terms.id,
+            name: name.to_string(),
+            why,
+            program,
         };
-        let asked_about = &leave.pending;
-        if asked_about.seen != asked.session.generation() {
-            return Err(Error::locked());
-        }
-        if asked_about.record != terms.id || asked_about.program != program {
-            return Err(Error::new(
-                Kind::Denied,
-                "the key or the program became another one during the question",
-            ));
-        }
-        let for_how_long = leave.said.allows()?;
+        let for_how_long = pass!(word(asked, pending)?);
         if let (Some(duration), Some(program)) = (for_how_long, program) {
             asked.session.answers.keep(Kept {
                 record: terms.id,
@@ -209,12 +198,46 @@ impl Service {
                 until: now.saturating_add(duration.min(MAX_KEPT_FOR)),
             });
         }
-        if asked_about.why == Why::Learning
+        if why == Why::Learning
             && let Some(process) = process
         {
             self.learn(asked, terms, name, process)?;
         }
         Ok(Gate::Done(()))
+    }
+
+    /// Whether the caller may change a key, or, with an id that no key has, what stands beside all of them.
+    ///
+    /// A word is good for one change: an answer that is kept is about handing out a secret, and a grant that learns is
+    /// one to have it.
+    pub(super) fn may_change(&self, asked: &Asked<'_>, record: Id, name: &str) -> Result<Gate<()>> {
+        match self.ruling(asked, &record, Use::Change)? {
+            Ruling::Allowed => return Ok(Gate::Done(())),
+            Ruling::Ask | Ruling::Learn(_) => {}
+            Ruling::Later => return Ok(Gate::Later),
+            Ruling::Refused => return Err(not_granted_to_change()),
+        }
+        let program = asked.caller.process.0.as_deref().and_then(fingerprint);
+        if program.is_none() {
+            return Err(not_granted_to_change());
+        }
+        let pending = Pending {
+            seen: asked.session.generation(),
+            record,
+            name: name.to_owned(),
+            why: Why::Policy,
+            program,
+        };
+        pass!(word(asked, pending)?);
+        Ok(Gate::Done(()))
+    }
+
+    /// Refuses whom [`Service::may_change`] would refuse without asking anybody.
+    pub(super) fn check_may_change(&self, asked: &Asked<'_>, record: Id) -> Result<()> {
+        match self.ruling(asked, &record, Use::Change)? {
+            Ruling::Refused => Err(not_granted_to_change()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the caller may know of a key: under `granted` only of those that it has a grant for.
@@ -293,7 +316,7 @@ impl Service {
         let open = self.access.questions.fetch_add(1, Ordering::AcqRel);
         let said = match open < MAX_QUESTIONS {
             true => Said::Answer(confirm.ask(&Question {
-                key: &pending.name.to_string(),
+                key: &pending.name,
                 op,
                 why: pending.why,
                 caller,
@@ -387,6 +410,27 @@ impl Said {
     }
 }
 
+/// What a person said about this, for how long; the question, where nobody was asked yet.
+fn word(asked: &Asked<'_>, pending: Pending) -> Result<Gate<Option<Duration>>> {
+    let Some(leave) = asked.leave else {
+        return Ok(Gate::Ask(pending));
+    };
+    let asked_about = &leave.pending;
+    if asked_about.seen != pending.seen {
+        return Err(Error::locked());
+    }
+    let same = asked_about.record == pending.record
+        && asked_about.program == pending.program
+        && asked_about.why == pending.why;
+    if !same {
+        return Err(Error::new(
+            Kind::Denied,
+            "the key or the program became another one during the question",
+        ));
+    }
+    leave.said.allows().map(Gate::Done)
+}
+
 /// Who asks, as far as an answer is meant for others like it. None where the program cannot be read.
 fn fingerprint(process: &dyn Process) -> Option<[u8; 32]> {
     let digest = process.digest()?;
@@ -408,6 +452,11 @@ fn fingerprint(process: &dyn Process) -> Option<[u8; 32]> {
 pub(super) fn not_granted() -> Error {
     Error::new(Kind::Denied, "no grant covers this program")
         .with_hint("run akm grant NAME --exe PROGRAM, or akm policy set ask")
+}
+
+fn not_granted_to_change() -> Error {
+    Error::new(Kind::Denied, "no grant lets this program change keys")
+        .with_hint("run akm grant --all --exe PROGRAM --for 10m, or akm policy set ask")
 }
 
 /// Whether a policy is any at all; `open` beside the general one says nothing.

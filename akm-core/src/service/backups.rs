@@ -120,6 +120,10 @@ impl Service {
         caller: &Caller,
         request: &BackupCreate,
     ) -> Result<BackupCreated> {
+        if request.keep.is_some() || request.max_age_days.is_some() {
+            // Backups are removed by it.
+            self.ask_to_change(caller, Op::BackupCreate)?;
+        }
         let made = bounded(request.keep, request.max_age_days)
             .and_then(|()| self.make_backup(caller, request.keep, request.max_age_days));
         self.noted(caller, Op::BackupCreate, made)
@@ -187,6 +191,7 @@ impl Service {
         caller: &Caller,
         request: &BackupSchedule,
     ) -> Result<BackupScheduled> {
+        self.ask_to_change(caller, Op::BackupSchedule)?;
         let set = || {
             bounded(request.keep, request.max_age_days)?;
             let schedule = request.daily.then(|| Schedule {

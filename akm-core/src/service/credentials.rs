@@ -15,6 +15,7 @@ use crate::protocol::{
 use crate::store::BeforeCommit;
 use crate::vault::{NewWay, StepUp, Unlocked, key_file};
 
+use super::access::{Gate, pass};
 use super::dispatch::Asked;
 use super::session::Generation;
 use super::{Service, origin};
@@ -74,7 +75,12 @@ impl Service {
                 |_| Ok(()),
                 |asked, _, ()| self.update_key(asked, &request, true),
             ),
-            None => self.open_session(caller, OP, |asked| self.update_key(asked, &request, false)),
+            None => self.asking(caller, OP, |asked| {
+                let may = self.may_change_key(asked, &request.name);
+                // Its owner may, whatever the program.
+                pass!(may.map_err(|error| error.with_field("passphrase"))?);
+                self.update_key(asked, &request, false).map(Gate::Done)
+            }),
         }
     }
 

@@ -102,7 +102,7 @@ impl Service {
             request if request.op().cost() == Cost::Quick => {
                 self.asking(caller, request.op(), |asked| self.quick(asked, &request))
             }
-            request => self.open_session(caller, request.op(), |asked| self.slow(asked, request)),
+            request => self.allowed_slow(caller, request),
         }
     }
 
@@ -120,7 +120,7 @@ impl Service {
     }
 
     /// Slow operations that need nothing but the session.
-    fn slow(&self, asked: &Asked<'_>, request: Request) -> Result<Response> {
+    pub(super) fn slow(&self, asked: &Asked<'_>, request: Request) -> Result<Response> {
         match request {
             Request::TotpConfirm(request) => {
                 let mut event = || self.event(asked);

@@ -1,12 +1,18 @@
 //! The arms for the log: listing and checking it, in slices.
 //!
+//! Under the policy `granted` names of keys that a caller may not know of are left out.
+//!
 //! Invariant: a long log is never read under one guard of the session. Between two slices a lock gets its turn, and whoever
 //! finds another session than the one that began is locked.
 
+use std::collections::HashMap;
+
 use crate::audit::{Caller, Filter, Via};
 use crate::error::{Error, Result};
-use crate::protocol::{AuditList, AuditVerify, EventPage, Op, Verification};
+use crate::name::KeyName;
+use crate::protocol::{AuditEvent, AuditList, AuditVerify, EventPage, Op, Verification};
 
+use super::changes::ALL;
 use super::session::Generation;
 use super::{Asked, Service};
 
@@ -17,6 +23,7 @@ impl Service {
     pub(super) fn list_events(&self, caller: &Caller, request: &AuditList) -> Result<EventPage> {
         let mut filter = Filter::parse(request)?;
         let mut seen = None;
+        let mut shown = HashMap::new();
         let mut all = EventPage {
             events: Vec::new(),
             next: None,
@@ -27,8 +34,11 @@ impl Service {
             let with_system = caller.via == Via::Host;
             let mut page = self.slice(caller, Op::AuditList, &mut seen, |asked| {
                 let account = asked.session.account.name();
-                self.audit
-                    .list(&asked.session.chain, account, with_system, &filter)
+                let mut page =
+                    self.audit
+                        .list(&asked.session.chain, account, with_system, &filter)?;
+                self.hide_names(asked, &mut page.events, &mut shown)?;
+                Ok(page)
             })?;
             let more = filter.advance(&page);
             all.events.append(&mut page.events);
@@ -39,6 +49,42 @@ impl Service {
             }
         }
         Ok(all)
+    }
+
+    /// Takes the names of keys out of events whose reader may not know of them.
+    fn hide_names(
+        &self,
+        asked: &Asked<'_>,
+        events: &mut [AuditEvent],
+        shown: &mut HashMap<String, bool>,
+    ) -> Result<()> {
+        if self.is_open(asked)? {
+            return Ok(());
+        }
+        for event in events {
+            let Some(name) = event.key.take() else {
+                continue;
+            };
+            let is_shown = match shown.get(&name) {
+                Some(is_shown) => *is_shown,
+                None => {
+                    let is_shown = self.may_see_name(asked, &name)?;
+                    shown.insert(name.clone(), is_shown);
+                    is_shown
+                }
+            };
+            event.key = is_shown.then_some(name);
+        }
+        Ok(())
+    }
+
+    /// Of a key that is gone, or cannot be read, only whoever may see every key.
+    fn may_see_name(&self, asked: &Asked<'_>, name: &str) -> Result<bool> {
+        let found = KeyName::parse(name, "name")
+            .and_then(|name| self.vault.find_key(&asked.session.account, &name))
+            .ok()
+            .flatten();
+        self.may_see(asked, &found.map_or(ALL, |opened| opened.record.id))
     }
 
     pub(super) fn verify_events(

@@ -6,6 +6,7 @@
 use data_encoding::HEXLOWER;
 
 use crate::audit::Caller;
+use crate::caller::Process;
 use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
 use crate::protocol::{
@@ -27,7 +28,7 @@ const MAX_LIFETIME_S: u64 = i32::MAX as u64;
 impl Service {
     pub(super) fn show_policy(&self, asked: &Asked<'_>) -> Result<PolicyState> {
         let rules = self.vault.rules(&asked.session.account)?;
-        Ok(self.policy_state(&rules))
+        Ok(self.policy_state(asked, &rules))
     }
 
     pub(super) fn set_policy(
@@ -79,15 +80,16 @@ impl Service {
         let rules = self
             .vault
             .change_rules(&asked.session.account, &mut change, &mut event)?;
-        Ok(self.policy_state(&rules))
+        Ok(self.policy_state(asked, &rules))
     }
 
-    fn policy_state(&self, rules: &Rules) -> PolicyState {
+    fn policy_state(&self, asked: &Asked<'_>, rules: &Rules) -> PolicyState {
         PolicyState {
             policy: rules.policy,
             agents: rules.agents,
             sandboxes: rules.sandboxes,
             enforced: self.enforces(),
+            caller: self.witness(asked).map(|process| rules.policy_of(process)),
         }
     }
 
@@ -118,9 +120,24 @@ impl Service {
 
     pub(super) fn list_grants(&self, asked: &Asked<'_>) -> Result<Grants> {
         let rules = self.vault.rules(&asked.session.account)?;
+        let process = self.witness(asked);
+        let described = |grant| GrantInfo {
+            covers_caller: process.map(|process| rules.covers(grant, process)),
+            ..info(grant)
+        };
         Ok(Grants {
-            grants: rules.live(self.now_ms()).map(info).collect(),
+            grants: rules.live(self.now_ms()).map(described).collect(),
         })
+    }
+
+    /// The process that asks, where rules are enforced on it.
+    fn witness<'a>(&self, asked: &'a Asked<'_>) -> Option<&'a dyn Process> {
+        asked
+            .caller
+            .process
+            .0
+            .as_deref()
+            .filter(|_| self.enforces())
     }
 
     pub(super) fn remove_grant(
@@ -250,6 +267,7 @@ fn info(grant: &Grant) -> GrantInfo {
         use_only: grant.use_only,
         any_env: grant.any_env,
         learn: grant.learn,
+        covers_caller: None,
         created_at: shape::time_ms(grant.created_at),
         expires_at: grant.expires_at.map(shape::time_ms),
     }

@@ -343,6 +343,9 @@ impl Service {
         let name = KeyName::parse(&request.name, "name")?;
         let opened = self.find(asked, &name)?;
         let record = &opened.record;
+        if !self.may_see(asked, &record.id)? {
+            return Err(access::not_granted());
+        }
         let mut versions = vec![protocol::Version {
             version: record.secret_version,
             preview: record.preview.clone(),
@@ -396,7 +399,7 @@ impl Service {
             Some(name.provider()),
             None,
             HINTED_KEYS,
-            &|_| true,
+            &|record| self.may_see(asked, &record.id).unwrap_or(false),
         );
         let mut names: Vec<String> = match near {
             Ok((records, _)) => records

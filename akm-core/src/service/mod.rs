@@ -15,6 +15,7 @@ mod backups;
 mod balance;
 mod billing;
 mod catalogue;
+mod changes;
 mod checks;
 mod copy;
 mod credentials;

@@ -190,6 +190,9 @@ impl Service {
             }
         }
         for record in self.expiring(account, now)? {
+            if !self.may_see(asked, &record.id)? {
+                continue;
+            }
             let days = record.expires_at.and_then(|end| days_left(end, now));
             notices.push(NoticeInfo {
                 kind: match days {

@@ -31,6 +31,8 @@ use crate::store::Id;
 use crate::transfer::{MAX_KEYS, Origin, Writer};
 use crate::vault::{Record, SealedKeys};
 
+use super::access::{Gate, pass};
+use super::changes::{ALL, TWICE};
 use super::session::Generation;
 use super::{Asked, Service, handover, shape};
 
@@ -322,14 +324,21 @@ impl Service {
     pub(super) fn import(&self, caller: &Caller, request: VaultImport) -> Result<ImportReport> {
         const OP: Op = Op::VaultImport;
         let finish = request.finish.unwrap_or(false);
-        let (mut report, stored, seen) = self.open_session(caller, OP, |asked| {
+        let mut request = Some(request);
+        let (mut report, stored, seen) = self.asking(caller, OP, |asked| {
+            // Only the last page changes anything.
+            match finish {
+                true => pass!(self.may_change(asked, ALL, "")?),
+                false => self.check_may_change(asked, ALL)?,
+            }
+            let request = request.take().ok_or(TWICE)?;
             let (import, rows) = self.import_page(asked, request)?;
             let seen = asked.session.generation();
             let mut report = import.report(rows);
             if !finish {
                 report.import = Some(HEXLOWER.encode(&import.id));
                 *lock(&asked.session.transfers.import) = Some(import);
-                return Ok((report, Vec::new(), seen));
+                return Ok(Gate::Done((report, Vec::new(), seen)));
             }
             self.store_import(asked, &import)?;
             let stored: Vec<(Id, KeyName)> = import
@@ -338,7 +347,7 @@ impl Service {
                 .iter()
                 .map(|record| (record.id, record.name.clone()))
                 .collect();
-            Ok((report, stored, seen))
+            Ok(Gate::Done((report, stored, seen)))
         })?;
         if finish {
             // In slices: a lock waits for one of them, not for all.

@@ -79,6 +79,8 @@ pub enum Use {
     Release,
     /// The agent uses it.
     Use,
+    /// It, or what stands beside it, becomes something else: added, changed, replaced, removed.
+    Change,
 }
 
 /// What the rules say of a caller.
@@ -114,11 +116,8 @@ impl Rules {
         if self.is_open() {
             return Ruling::Allowed;
         }
-        let watches = self.agents.is_some() || self.sandboxes.is_some();
-        let policy = match watches {
-            true => self.policy_for(process.company()),
-            false => self.policy,
-        };
+        let watches = self.watches();
+        let policy = self.policy_of(process);
         if policy == Policy::Open {
             return Ruling::Allowed;
         }
@@ -147,6 +146,30 @@ impl Rules {
             (None, Policy::Ask) => Ruling::Ask,
             (None, _) => Ruling::Refused,
         }
+    }
+
+    /// What holds for a caller without a grant.
+    pub fn policy_of(&self, process: &dyn Process) -> Policy {
+        match self.watches() {
+            true => self.policy_for(process.company()),
+            false => self.policy,
+        }
+    }
+
+    /// Whether a grant covers a caller now; reads all that it has to.
+    pub fn covers(&self, grant: &Grant, process: &dyn Process) -> bool {
+        let hindrance = process.hindrance();
+        !grant.learn
+            && hindrance != Some(Hindrance::ForeignNamespace)
+            && matches!(
+                grant.fits(process, hindrance, self.watches(), true),
+                Fit::Yes
+            )
+    }
+
+    /// Whether it matters which programs a caller comes from.
+    fn watches(&self) -> bool {
+        self.agents.is_some() || self.sandboxes.is_some()
     }
 
     /// The grants that are not over.

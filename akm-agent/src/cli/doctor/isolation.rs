@@ -125,7 +125,11 @@ fn user(agent: &Status) -> Check {
         .map_or_else(|| "?".to_owned(), |user| user.name);
     let found = text!("doctor-agent-user", name = name, uid = uid.unwrap_or(0));
     match uid {
-        Some(uid) if uid != u64::from(own) => Check::ok("agent's user", found),
+        // The kernel shows it no other user's executables.
+        Some(uid) if uid != u64::from(own) => Check {
+            hint: Some(text!("hint-agent-other-user")),
+            ..Check::ok("agent's user", found)
+        },
         _ => Check::note("agent's user", found, text!("hint-agent-user")),
     }
 }
