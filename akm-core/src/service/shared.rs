@@ -80,7 +80,7 @@ impl Service {
             self.file.remove_document(KIND, id.as_str(), event)
         })
         .map_err(|error| match error.kind() {
-            Kind::NotFound => NONE.with_field("name"),
+            Kind::NotFound => NONE.with_field("name").with_hint("run akm providers"),
             _ => error,
         })?;
         Ok(ProviderResult {
