@@ -30,6 +30,14 @@
 //! absolute = "12h"             # and in any case after this
 //! requests_per_minute = 600    # of one address; 0 is no limit
 //! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
+//! [monitoring]                 # when an alert is raised; 0 is never
+//! backup_hours = 48            # the newest backup is older
+//! error_percent = 5            # of answers that failed because of the server, in this hour and the one before
+//! disk_percent = 10            # less of the vault's disk is free
+//! certificate_days = 14        # the certificate ends sooner
+//! [backup]
+//! offsite = ["/usr/local/bin/copy-away", "--to", "vault"]   # run with each new backup's path behind; no shell
+//! offsite_timeout_s = 3600
 //! [confirm]
 //! timeout_s = 45               # of a question whether a key may be handed out; silence is a no
 //! [callers]
@@ -39,6 +47,7 @@
 //! ```
 
 mod hosted;
+mod monitoring;
 
 use std::fs::File;
 use std::io::Read;
@@ -55,6 +64,7 @@ use crate::caller::Extra;
 use crate::lifetime::Lifetime;
 
 pub use hosted::Hosted;
+pub use monitoring::{Elsewhere, Thresholds};
 
 /// Largest file that is read.
 const MAX_CONFIG: u64 = 64 * 1024;
@@ -86,6 +96,10 @@ pub struct Config {
     pub web_folder: Option<PathBuf>,
     /// What holds for clients of network listeners.
     pub hosted: Hosted,
+    /// When somebody should look.
+    pub thresholds: Thresholds,
+    /// How backups get elsewhere.
+    pub elsewhere: Elsewhere,
     /// Programs that callers may come from, beside the built-in list.
     pub callers: Extra,
     /// Seconds that a person may take to confirm.
@@ -233,6 +247,8 @@ impl Config {
                         config.web_folder = Some(absolute(&value, "web.folder")?);
                     }
                     ("hosted", key) if config.hosted.set(key, &value)? => {}
+                    ("monitoring", key) if config.thresholds.set(key, &value)? => {}
+                    ("backup", key) if config.elsewhere.set(key, &value)? => {}
                     ("confirm", "timeout_s") => {
                         config.confirm_timeout_s =
                             Some(number(&value, "confirm.timeout_s", 1..=MAX_TIMEOUT_S)?);
@@ -324,7 +340,7 @@ const fn wrong_type() -> Error {
 
 fn unknown() -> Error {
     bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute",
+        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute, monitoring.backup_hours, .error_percent, .disk_percent, .certificate_days, and backup.offsite, .offsite_timeout_s",
     )
 }
 

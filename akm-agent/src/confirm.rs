@@ -41,14 +41,8 @@ impl People {
     }
 }
 
-/// The program in `AKM_ASKPASS`, if it can be trusted with the answer: nobody else can have written it.
-///
-/// Errors: `denied` if somebody could, `not_found` if there is none.
-pub fn askpass(named: &Path) -> Result<PathBuf> {
-    let path = named.canonicalize().map_err(|_| {
-        Error::new(Kind::NotFound, "the program in AKM_ASKPASS does not exist")
-            .with_hint("name it by its whole path")
-    })?;
+/// Whether a program, named by its real path, is ours or root's, and nobody else can write it or put another in its place.
+pub(crate) fn is_only_ours(program: &Path) -> bool {
     let euid = nix::unistd::geteuid().as_raw();
     let is_private = |path: &Path, kind: SFlag| {
         stat(path).is_ok_and(|found| {
@@ -57,8 +51,19 @@ pub fn askpass(named: &Path) -> Result<PathBuf> {
                 && found.st_mode & 0o022 == 0
         })
     };
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    if !is_private(&path, SFlag::S_IFREG) || !is_private(parent, SFlag::S_IFDIR) {
+    let parent = program.parent().unwrap_or(Path::new("/"));
+    is_private(program, SFlag::S_IFREG) && is_private(parent, SFlag::S_IFDIR)
+}
+
+/// The program in `AKM_ASKPASS`, if it can be trusted with the answer: nobody else can have written it.
+///
+/// Errors: `denied` if somebody could, `not_found` if there is none.
+pub fn askpass(named: &Path) -> Result<PathBuf> {
+    let path = named.canonicalize().map_err(|_| {
+        Error::new(Kind::NotFound, "the program in AKM_ASKPASS does not exist")
+            .with_hint("name it by its whole path")
+    })?;
+    if !is_only_ours(&path) {
         return Err(Error::new(
             Kind::Denied,
             "the program in AKM_ASKPASS could have been written by others",

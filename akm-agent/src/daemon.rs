@@ -27,6 +27,7 @@ use akm_core::dashboard::Dashboard;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
 use akm_core::memory;
+use akm_core::monitor::Monitor;
 use akm_core::paths::{Places, accept_dir, ensure_dir};
 use akm_core::protocol::{AgentStatus, LockReason};
 use akm_core::service::{Door, Lifetimes, Options};
@@ -40,9 +41,11 @@ use crate::jobs::{Job, Scheduler};
 use crate::lifetime::Lifetime;
 use crate::log::{self, Entry};
 use crate::manager::{self, Phase};
+use crate::offsite::{Copies, Offsite};
 #[cfg(target_os = "linux")]
 use crate::sandbox;
 use crate::selling::Selling;
+use crate::server::lookout::Watch;
 use crate::server::timetable::DailyBackup;
 use crate::server::{self, Server, network};
 use crate::socket::{self, Directory};
@@ -249,7 +252,16 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         }
     };
     let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
-    let served = open(&places, &config, launch, selling.as_ref(), &dashboard).and_then(|service| {
+    let watch = Arc::new(watch(&places, &config));
+    let opened = open(
+        &places,
+        &config,
+        launch,
+        selling.as_ref(),
+        &dashboard,
+        &watch,
+    );
+    let served = opened.and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);
         }
@@ -267,8 +279,17 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
                 Some(group) => server.with_group(group),
                 None => server,
             };
+            let serves = launch.network.is_some();
             let mut server = server
-                .with_jobs(jobs(&places, &service, selling.as_ref()))
+                .with_watch(Arc::clone(&watch))
+                .with_jobs(jobs(
+                    &places,
+                    &service,
+                    selling.as_ref(),
+                    serves,
+                    &config,
+                    &watch,
+                ))
                 .with_dashboard(Arc::clone(&dashboard))
                 .with_daily_tests(config.daily_tests);
             if let Some(network) = network {
@@ -343,6 +364,7 @@ fn open(
     launch: &Launch,
     selling: Option<&Selling>,
     dashboard: &Arc<Local>,
+    watch: &Arc<Watch>,
 ) -> Result<Arc<Door>> {
     let door = Door::open(Options {
         vault: places.vault.clone(),
@@ -356,7 +378,8 @@ fn open(
     })?
     .with_clipboard(Arc::new(Helpers::default()))
     .with_callers(Arc::new(people(config)))
-    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>);
+    .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>)
+    .with_monitor(Arc::clone(watch) as Arc<dyn Monitor>);
     door.set_lifetimes(lifetimes(config, launch.lifetime));
     let door = match selling {
         Some(selling) => door.with_billing(selling.settings()),
@@ -418,11 +441,48 @@ fn bounds(places: &Places, config: &Config, launch: &Launch) -> sandbox::Bounds 
     }
 }
 
+/// Who watches: over the disk of the vault, by the thresholds of the configuration.
+fn watch(places: &Places, config: &Config) -> Watch {
+    let above = places.vault.parent().unwrap_or(Path::new("/"));
+    let clock = Host::real().clock;
+    let offsite = (!config.elsewhere.command.is_empty()).then(|| {
+        Arc::new(Offsite::new(
+            config.elsewhere.command.clone(),
+            config.elsewhere.timeout,
+            places.state.clone(),
+            Arc::clone(&clock),
+        ))
+    });
+    let (directory, state) = (above.to_owned(), places.state.clone());
+    Watch::new(config.thresholds.clone(), directory, state, clock, offsite)
+}
+
 /// What the agent does by itself.
-fn jobs(places: &Places, service: &Arc<Door>, selling: Option<&Selling>) -> Scheduler {
-    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup(Arc::clone(service)))];
+fn jobs(
+    places: &Places,
+    service: &Arc<Door>,
+    selling: Option<&Selling>,
+    serves: bool,
+    config: &Config,
+    watch: &Arc<Watch>,
+) -> Scheduler {
+    let offsite = watch.offsite();
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DailyBackup {
+        service: Arc::clone(service),
+        offsite: offsite.clone(),
+    })];
+    if let Some(offsite) = offsite {
+        jobs.push(Box::new(Copies {
+            service: Arc::clone(service),
+            offsite,
+        }));
+    }
     if let Some(selling) = selling {
         jobs.extend(selling.jobs(service));
+    }
+    if serves {
+        let watch = Arc::clone(watch);
+        jobs.push(Selling::alerts(selling, service, watch, config.outbound()));
     }
     Scheduler::new(jobs, Host::real().clock, places.state.clone())
 }

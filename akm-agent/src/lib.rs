@@ -24,6 +24,7 @@ pub mod log;
 mod logind;
 pub mod manager;
 pub mod mask;
+pub mod offsite;
 #[cfg(target_os = "linux")]
 pub mod probe;
 #[cfg(target_os = "linux")]

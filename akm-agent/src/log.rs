@@ -59,6 +59,13 @@ pub enum Entry {
         /// Whether they are from now on.
         connected: bool,
     },
+    /// Something came up that somebody should look at, or is over.
+    Alert {
+        /// What: `backup`, `offsite`, `errors`, `disk` or `certificate`.
+        alert: &'static str,
+        /// Whether it came up.
+        raised: bool,
+    },
     /// Something that nobody waits for failed.
     Failed {
         /// Its kind.
@@ -86,6 +93,7 @@ impl Entry {
             Entry::Failed { .. } | Entry::Reloaded { error: Some(_), .. } => 3,
             Entry::MemoryNotLocked
             | Entry::Unbounded { .. }
+            | Entry::Alert { raised: true, .. }
             | Entry::Logind { connected: false } => 4,
             Entry::Request { .. } => 7,
             _ => 6,

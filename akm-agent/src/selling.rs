@@ -33,6 +33,7 @@
 //! begin = "https://hooks.example.com/"
 //! ```
 
+mod alerts;
 mod jobs;
 mod mail;
 
@@ -54,6 +55,7 @@ use akm_core::service::Door;
 use serde::{Deserialize, Deserializer};
 
 use crate::jobs::Job;
+use crate::server::lookout::Watch;
 use mail::Mail;
 
 const FILE: &str = "billing.toml";
@@ -182,6 +184,7 @@ impl Selling {
         }
         let defaults = Settings::default();
         let settings = Settings {
+            own_tiers: !sections.tier.is_empty(),
             tiers: match sections.tier.is_empty() {
                 true => defaults.tiers,
                 false => sections.tier,
@@ -220,6 +223,21 @@ impl Selling {
     /// What the service is told.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings)
+    }
+
+    /// Who tells administrators of alerts.
+    pub fn alerts(
+        selling: Option<&Selling>,
+        service: &Arc<Door>,
+        watch: Arc<Watch>,
+        outbound: Outbound,
+    ) -> Box<dyn Job> {
+        Box::new(alerts::Alerts {
+            watch,
+            service: Arc::clone(service),
+            mail: selling.and_then(|selling| selling.mail.clone()),
+            outbound,
+        })
     }
 
     /// What is done by itself: terms that end, pushes that were missed, reminders.

@@ -13,10 +13,12 @@
 //! [`crate::daemon`], so a test binds anything. Listeners on the network are in [`network`], what they answer in
 //! `remote`, and who asks there in [`visitor`]; the dashboard of the owner's own machine listens by itself (`crate::web`).
 
+mod certificate;
 mod connection;
 mod daily;
 pub(crate) mod desk;
 mod housekeeping;
+pub mod lookout;
 mod metrics;
 pub mod network;
 pub mod proxies;
@@ -124,6 +126,7 @@ struct Shared {
     /// Listeners on the network, where there are any.
     network: OnceLock<network::Network>,
     metrics: Arc<Metrics>,
+    watch: OnceLock<Arc<lookout::Watch>>,
     connections: AtomicUsize,
 }
 
@@ -162,6 +165,7 @@ impl Server {
                 foreign: Mutex::new(Bucket::new(Instant::now())),
                 network: OnceLock::new(),
                 metrics: Arc::new(Metrics::new()),
+                watch: OnceLock::new(),
                 connections: AtomicUsize::new(0),
             }),
         }
@@ -204,6 +208,15 @@ impl Server {
     pub fn with_network(self, network: network::Network) -> Server {
         // Said once, while the server is put together.
         let _ = self.shared.network.set(network);
+        self
+    }
+
+    /// The same, seen by whoever watches.
+    #[must_use]
+    pub fn with_watch(self, watch: Arc<lookout::Watch>) -> Server {
+        watch.attach(&self.shared);
+        // Said once, while the server is put together.
+        let _ = self.shared.watch.set(watch);
         self
     }
 

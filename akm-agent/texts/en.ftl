@@ -736,3 +736,38 @@ reminder-key-subject = akm: { $key } expires in { $days ->
   }
 reminder-key = The key { $key } of your account { $account } expires on { $date }. From then on it is not handed out; akm rotate stores a new secret, akm edit --expires moves the date.
 import-needs-settings = a database of LLM API Manager needs the settings of its server
+
+## Administration of a server
+
+col-answered = ANSWERED
+col-failed = FAILED
+col-faults = FAULTS
+field-accounts = accounts
+field-sessions = sessions
+field-vault-size = vault
+field-last-backup = last backup
+field-disk = disk
+field-certificate = certificate until
+field-offsite = copy elsewhere
+never-yet = never yet
+disk-free = { $free } of { $total } free
+alert-since = alert: { $what }, since { $time }
+alert-backup = the newest backup is too old
+alert-offsite = the newest backup is not copied elsewhere
+alert-errors = too many requests fail because of the server
+alert-disk = the disk is nearly full
+alert-certificate = the certificate ends soon
+alert-subject = akm: { $what }
+alert-body = The akm server says, since { $time }: { $what }. You are told once. Look with akm admin status, or at the monitoring page.
+code-open = open
+code-used = used
+code-expired = expired
+code-revoked = the code is good for nothing any more
+shared-provider-put = every account has the provider { $name }
+shared-provider-removed = the provider { $name } is removed; keys stay, sealed for their hosts
+ask-passphrase-to-remove = Passphrase, to remove the account:{" "}
+ask-account-rm = remove the account { $account } with every key in it? [y/N]{" "}
+account-removed = the account { $account } is removed, and { $keys ->
+    [one] one key
+   *[other] { $keys } keys
+ } with it

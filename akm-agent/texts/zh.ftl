@@ -701,3 +701,35 @@ reminder-tier = 您的账户 { $account } 的套餐 { $tier } 将于 { $date } �
 reminder-key-subject = akm：{ $key } 将在 { $days } 天后过期
 reminder-key = 您的账户 { $account } 的密钥 { $key } 将于 { $date } 过期。此后将不再提供；akm rotate 可存入新的密钥，akm edit --expires 可修改日期。
 import-needs-settings = 导入 LLM API Manager 的数据库需要其服务器的设置文件
+
+## Administration of a server
+
+col-answered = 已应答
+col-failed = 失败
+col-faults = 服务器故障
+field-accounts = 账户
+field-sessions = 会话
+field-vault-size = 保险库
+field-last-backup = 最近备份
+field-disk = 磁盘
+field-certificate = 证书有效期至
+field-offsite = 异地副本
+never-yet = 从未
+disk-free = 剩余 { $free }，共 { $total }
+alert-since = 告警：{ $what }，自 { $time } 起
+alert-backup = 最近的备份过旧
+alert-offsite = 最近的备份未复制到异地
+alert-errors = 因服务器故障而失败的请求过多
+alert-disk = 磁盘空间即将用尽
+alert-certificate = 证书即将到期
+alert-subject = akm 告警：{ $what }
+alert-body = akm 服务器自 { $time } 起报告：{ $what }。此通知只发送一次。请用 akm admin status 或监控页面查看。
+code-open = 可用
+code-used = 已使用
+code-expired = 已过期
+code-revoked = 该兑换码已作废
+shared-provider-put = 所有账户都可使用服务商 { $name }
+shared-provider-removed = 已移除服务商 { $name }；密钥保留，仍绑定其主机
+ask-passphrase-to-remove = 请输入口令以删除账户：{" "}
+ask-account-rm = 删除账户 { $account } 及其全部密钥？[y/N]{" "}
+account-removed = 已删除账户 { $account } 及其 { $keys } 个密钥

@@ -8,7 +8,7 @@
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
 //! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
-//! `crypto`, `store`, `vault`, `audit`, `provider`, `billing`, `transfer`, `clipboard`, `dashboard`, `caller`, `service`, and beside them `client` and `peer`.
+//! `crypto`, `store`, `vault`, `audit`, `provider`, `billing`, `transfer`, `clipboard`, `dashboard`, `monitor`, `caller`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
 pub mod memory;
@@ -33,6 +33,8 @@ pub mod crypto;
 pub mod dashboard;
 #[cfg(feature = "vault")]
 pub mod host;
+#[cfg(feature = "vault")]
+pub mod monitor;
 #[cfg(feature = "vault")]
 pub mod provider;
 #[cfg(feature = "vault")]

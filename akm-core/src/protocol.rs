@@ -33,6 +33,7 @@ mod lock;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod plain;
+mod server;
 mod session;
 mod test;
 mod transfer;
@@ -56,6 +57,7 @@ pub use hosted::{Offered, offered};
 pub use key::*;
 pub use keyfile::*;
 pub use lock::*;
+pub use server::*;
 pub use session::*;
 pub use test::*;
 pub use transfer::*;
@@ -241,6 +243,8 @@ operations! {
     AccountRegister, "account.register" => Registered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Replaces the passphrase.
     AccountPassphrase, "account.passphrase" => Empty, Session, Audited, Deriving, [Credential];
+    /// Removes the account with everything in it; its events stay.
+    AccountRemove, "account.remove" => Removed, Session, Audited, Deriving, [Credential, EndsSession];
     /// Sets a new passphrase with a recovery code, which is used up, and leaves the account unlocked.
     AccountRecover, "account.recover" => Recovered, Anyone, Audited, Deriving, [Credential, EndsSession];
     /// Makes the passphrase open the account only together with a keyfile.
@@ -357,6 +361,20 @@ operations! {
     AdminInvite, "admin.invite" => Invitation, Admin, Audited, Store, [Credential];
     /// Lists the events of the system: failed sign-ins, backups, administration.
     AdminLog, "admin.log" => EventPage, Admin, Unaudited, Store, [Repeatable];
+    /// Removes an account with everything in it; its events stay.
+    AdminRemove, "admin.remove" => Removed, Admin, Audited, Deriving, [Credential, EndsSession];
+    /// Says how the server is: counts, sizes, alerts.
+    AdminStatus, "admin.status" => ServerStatus, Admin, Unaudited, Store, [Repeatable];
+    /// Adds or changes a tier.
+    AdminTier, "admin.tier" => Tiers, Admin, Audited, Store, [Repeatable];
+    /// Lists the redeem codes, without what redeems them.
+    AdminCodes, "admin.codes" => CodePage, Admin, Unaudited, Store, [Repeatable];
+    /// Takes a redeem code back that nobody used.
+    AdminCodeRevoke, "admin.code_revoke" => CodeInfo, Admin, Audited, Store, [];
+    /// Adds or changes a provider that every account has.
+    AdminProviderPut, "admin.provider_put" => ProviderResult, Admin, Audited, Store, [Repeatable];
+    /// Removes a provider that every account has; keys stay.
+    AdminProviderRemove, "admin.provider_remove" => ProviderResult, Admin, Audited, Store, [];
     /// Gives the account new keys, and seals every record anew under them.
     VaultRekey, "vault.rekey" => VaultRekeyed, Session, Audited, Deriving, [Credential];
 }

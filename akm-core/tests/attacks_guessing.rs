@@ -557,7 +557,14 @@ fn aimed_at(op: Op, other: &Member, code: &str, cursor: &str) -> serde_json::Val
         "provider.add" => json!({"record": own_provider("mine")}),
         "provider.show" | "provider.remove" => json!({"name": format!("own-of-{name}")}),
         "audit.checkpoint" => json!({}),
-        "session.list" | "admin.accounts" | "admin.invite" | "admin.log" => json!({}),
+        "session.list" | "admin.accounts" | "admin.invite" | "admin.log" | "admin.status"
+        | "admin.codes" => json!({}),
+        "account.remove" => json!({"passphrase": passphrase}),
+        "admin.remove" => json!({"account": name, "passphrase": passphrase}),
+        "admin.tier" => json!({"tier": "free", "name": "x", "name_zh": "x", "price_fen": 0}),
+        "admin.code_revoke" => json!({"id": code}),
+        "admin.provider_put" => json!({"record": own_provider("mine")}),
+        "admin.provider_remove" => json!({"name": format!("own-of-{name}")}),
         "billing.tiers" | "billing.status" | "billing.orders" | "billing.notices"
         | "admin.orders" => json!({}),
         "billing.contact" => json!({"email": "mine@example.com"}),

@@ -61,6 +61,7 @@ fn every_operation_of_a_session_is_refused_while_locked() {
             Op::AccountPassphrase,
             r#"{"passphrase":"a","new_passphrase":"b"}"#,
         ),
+        (Op::AccountRemove, r#"{"passphrase":"a"}"#),
         (Op::KeyfileEnable, r#"{"passphrase":"a"}"#),
         (Op::KeyfileDisable, r#"{"passphrase":"a"}"#),
         (Op::KeyfileShow, "{}"),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
-use super::{admin, connect, handover, init, keyfile, totp};
+use super::{admin, connect, handover, init, keyfile, server, totp};
 
 /// Accounts in this vault.
 #[derive(Args)]
@@ -31,6 +31,12 @@ enum Command {
     /// Change the passphrase of the unlocked account (from stdin: the current one, then the new one)
     #[command(after_help = "Example:\n  akm account passphrase")]
     Passphrase {
+        #[command(flatten)]
+        passphrase: PassphraseFlags,
+    },
+    /// Remove the unlocked account with every key in it; its events stay (from stdin: the passphrase)
+    #[command(after_help = "Example:\n  akm account rm")]
+    Rm {
         #[command(flatten)]
         passphrase: PassphraseFlags,
     },
@@ -80,6 +86,7 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             output::note(&text!("passphrase-changed"));
             Ok(())
         }
+        Command::Rm { passphrase } => server::remove_own(&passphrase, json),
         Command::Sessions(args) => admin::sessions(args, json),
         Command::Keyfile(args) => keyfile::keyfile(args, json),
         Command::Send(args) => handover::send(&args, json),

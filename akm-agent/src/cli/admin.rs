@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, Result};
 use super::text::text;
-use super::{billing, connect, log};
+use super::{billing, connect, log, server};
 
 /// Accounts of a server: roles, limits, invitations, its own log.
 #[derive(Args)]
@@ -79,6 +79,27 @@ enum Command {
     /// Make redeem codes; they are printed once
     #[command(after_help = "Example:\n  akm admin codes basic --months 12 --count 10")]
     Codes(billing::Codes),
+    /// List redeem codes and take them back
+    Code(server::Code),
+    /// Add a tier, or change its price and limits
+    #[command(
+        after_help = "Example:\n  akm admin tier basic --keys 60\n  akm admin tier plus --name Plus --price 9.00 --keys 100 --requests none"
+    )]
+    Tier(server::Tier),
+    /// Providers that every account has
+    Provider(server::Shared),
+    /// Remove an account with every key in it; its events stay
+    #[command(after_help = "Example:\n  akm admin remove alice --yes")]
+    Remove {
+        /// The account
+        name: String,
+        /// Do not ask on the terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Say how the server is: counts, sizes, alerts
+    #[command(after_help = "Example:\n  akm admin status --json")]
+    Status,
     /// Show the log of the system: failed sign-ins, backups, administration
     #[command(after_help = "Example:\n  akm admin log --action agent.unlock")]
     Log {
@@ -96,6 +117,11 @@ pub(crate) fn admin(args: Admin, json: bool) -> Result<()> {
         Command::Orders(args) => billing::all(&args, json),
         Command::Resolve(args) => billing::resolve(args, json),
         Command::Codes(args) => billing::codes(&args, json),
+        Command::Code(args) => server::code(args, json),
+        Command::Tier(args) => server::tier(args, json),
+        Command::Provider(args) => server::shared(args, json),
+        Command::Remove { name, yes } => server::remove(name, yes, json),
+        Command::Status => server::status(json),
         Command::Accounts => accounts(json),
         Command::Grant { name } => role(name, Role::Admin, json),
         Command::Revoke { name } => role(name, Role::User, json),

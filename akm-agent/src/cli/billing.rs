@@ -5,7 +5,7 @@ use akm_core::protocol::{
     AdminOrders, BillingCodesCreate, BillingContact, BillingNotices, BillingOrderLink,
     BillingOrderResolve, BillingOrders, BillingRedeem, BillingStanding, BillingStatus,
     BillingTiers, HookKind, Locale, NoticeInfo, NoticeKind, OrderInfo, OrderPage, OrderState,
-    Resolution, TierState,
+    Resolution, TierState, Tiers,
 };
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -270,20 +270,24 @@ fn said(notice: &NoticeInfo) -> String {
 }
 
 fn tiers(json: bool) -> Result<()> {
-    let tiers = connect()?.call(&BillingTiers {})?;
+    show_tiers(&connect()?.call(&BillingTiers {})?, json)
+}
+
+pub(crate) fn show_tiers(tiers: &Tiers, json: bool) -> Result<()> {
     if json {
-        return output::json(&tiers);
+        return output::json(tiers);
     }
     let chinese = text::language() == text::Language::Chinese;
     let most =
         |limit: Option<u64>| limit.map_or_else(|| text!("no-limit"), |most| most.to_string());
     let rows: Vec<Vec<String>> = tiers
         .tiers
-        .into_iter()
+        .iter()
         .map(|tier| {
+            let name = if chinese { &tier.name_zh } else { &tier.name };
             vec![
-                tier.tier,
-                if chinese { tier.name_zh } else { tier.name },
+                tier.tier.clone(),
+                name.clone(),
                 money(tier.price_fen, "CNY"),
                 most(tier.keys),
                 most(tier.providers.map(u64::from)),

@@ -41,6 +41,7 @@ mod prompt;
 pub(crate) mod provider;
 mod reference;
 mod run;
+mod server;
 mod session;
 pub(crate) mod text;
 mod totp;

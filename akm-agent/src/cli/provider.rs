@@ -50,7 +50,7 @@ enum Command {
 #[command(
     after_help = "A file has one record in the format of the catalogue (akm-core/catalog/README.md).\n\nExample:\n  akm provider add\n  akm provider add my-gateway --base-url https://gw.example.com/v1 --auth header:x-api-key\n  akm provider add --file mine.json"
 )]
-struct Add {
+pub(crate) struct Add {
     /// Its id, as in names of keys: my-gateway
     #[arg(conflicts_with = "file")]
     name: Option<String>,
@@ -94,8 +94,15 @@ pub(crate) fn provider(args: Provider, json: bool) -> Result<()> {
 }
 
 fn add(args: Add, json: bool) -> Result<()> {
-    let record = match (args.file, args.base_url) {
-        (Some(file), _) => read(&file)?,
+    let record = record(args)?;
+    let added = connect()?.call(&ProviderAdd { record })?;
+    changed(&added, json, |name| text!("provider-added", name = name))
+}
+
+/// The record that the flags, the file or a person say.
+pub(crate) fn record(args: Add) -> Result<Record> {
+    match (args.file, args.base_url) {
+        (Some(file), _) => read(&file),
         (None, Some(base_url)) => {
             let name = args.name.ok_or_else(needs_name)?;
             Simple {
@@ -106,12 +113,11 @@ fn add(args: Add, json: bool) -> Result<()> {
                 test_path: args.test_path,
                 proves_key: args.proves_key,
             }
-            .record()?
+            .record()
+            .map_err(Fail::from)
         }
-        (None, None) => ask(args.name)?.record()?,
-    };
-    let added = connect()?.call(&ProviderAdd { record })?;
-    changed(&added, json, |name| text!("provider-added", name = name))
+        (None, None) => Ok(ask(args.name)?.record()?),
+    }
 }
 
 fn needs_name() -> Fail {

@@ -94,23 +94,40 @@ impl Remind {
             Locale::Zh => Language::Chinese,
         };
         let (subject, body) = speaking(language, || words(reminder));
-        match (reminder.channel, &self.mail) {
-            (Channel::Mail, Some(mail)) => match &reminder.contact.email {
-                Some(to) => mail.send(to, &subject, &body),
-                None => Sent::Yes,
-            },
-            (Channel::Mail, None) => Sent::No(Error::internal("a mail without a server")),
-            (Channel::Hook, _) => match &reminder.contact.hook {
-                None => Sent::Yes,
-                Some(hook) => match hook.send(&self.outbound, &format!("{subject}\n{body}")) {
-                    Ok(()) => Sent::Yes,
-                    Err(error) => match error.kind() {
-                        Kind::Unavailable | Kind::Denied | Kind::InvalidInput => Sent::No(error),
-                        _ => Sent::Perhaps(error),
-                    },
+        deliver(
+            reminder,
+            self.mail.as_deref(),
+            &self.outbound,
+            &subject,
+            &body,
+        )
+    }
+}
+
+/// Sends a text the way that was claimed.
+pub(super) fn deliver(
+    to: &Reminder,
+    mail: Option<&Mail>,
+    outbound: &Outbound,
+    subject: &str,
+    body: &str,
+) -> Sent {
+    match (to.channel, mail) {
+        (Channel::Mail, Some(mail)) => match &to.contact.email {
+            Some(address) => mail.send(address, subject, body),
+            None => Sent::Yes,
+        },
+        (Channel::Mail, None) => Sent::No(Error::internal("a mail without a server")),
+        (Channel::Hook, _) => match &to.contact.hook {
+            None => Sent::Yes,
+            Some(hook) => match hook.send(outbound, &format!("{subject}\n{body}")) {
+                Ok(()) => Sent::Yes,
+                Err(error) => match error.kind() {
+                    Kind::Unavailable | Kind::Denied | Kind::InvalidInput => Sent::No(error),
+                    _ => Sent::Perhaps(error),
                 },
             },
-        }
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
-use akm_core::protocol::Op;
+use akm_core::protocol::{Observed, Op, OperationCount};
 use akm_core::service::Figures;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -68,13 +68,33 @@ impl Metrics {
         }
     }
 
+    /// Operations that were asked for.
+    pub(super) fn counts(&self) -> Vec<OperationCount> {
+        let counted = Op::ALL.iter().zip(&self.operations);
+        counted
+            .map(|(op, operation)| OperationCount {
+                operation: op.name().to_owned(),
+                answered: count(operation),
+                failed: errors(operation, |_| true),
+                faults: errors(operation, is_fault),
+            })
+            .filter(|counted| counted.answered > 0)
+            .collect()
+    }
+
     /// Everything, in the text format of Prometheus (OpenMetrics).
-    pub(super) fn text(self: &Arc<Self>, figures: Figures, connections: usize) -> Result<String> {
+    pub(super) fn text(
+        self: &Arc<Self>,
+        figures: Figures,
+        connections: usize,
+        observed: Option<Observed>,
+    ) -> Result<String> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape {
             metrics: Arc::clone(self),
             figures,
             connections,
+            observed,
         }));
         let mut out = String::new();
         text::encode(&mut out, &registry)
@@ -87,6 +107,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     figures: Figures,
     connections: usize,
+    observed: Option<Observed>,
 }
 
 impl fmt::Debug for Scrape {
@@ -98,7 +119,11 @@ impl fmt::Debug for Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.operations(&mut encoder)?;
-        self.gauges(&mut encoder)
+        self.gauges(&mut encoder)?;
+        match &self.observed {
+            Some(observed) => seen(observed, &mut encoder),
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,6 +232,72 @@ impl Scrape {
     }
 }
 
+/// What whoever watches saw.
+fn seen(observed: &Observed, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let second = |time: &String| Some(time.parse::<jiff::Timestamp>().ok()?.as_second());
+    let copy = observed.offsite.as_ref();
+    for (name, help, value) in [
+        (
+            "akm_disk_free_bytes",
+            "What is left on the vault's disk",
+            observed
+                .disk
+                .as_ref()
+                .and_then(|disk| i64::try_from(disk.free_bytes).ok()),
+        ),
+        (
+            "akm_certificate_end_timestamp_seconds",
+            "When the certificate of the listeners ends",
+            observed.certificate_ends.as_ref().and_then(second),
+        ),
+        (
+            "akm_offsite_timestamp_seconds",
+            "When a backup was last copied elsewhere, or that was tried",
+            copy.and_then(|copy| second(&copy.at)),
+        ),
+        (
+            "akm_offsite_ok",
+            "Whether that succeeded",
+            copy.map(|copy| i64::from(copy.outcome == "ok")),
+        ),
+    ] {
+        if let Some(value) = value {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&value)?;
+        }
+    }
+    let mut family =
+        encoder.encode_descriptor("akm_alert", "What to look at", None, MetricType::Gauge)?;
+    for alert in &observed.alerts {
+        family
+            .encode_family(&[("alert", alert.alert.as_str())])?
+            .encode_gauge(&1_i64)?;
+    }
+    Ok(())
+}
+
+fn errors(operation: &Operation, which: impl Fn(Kind) -> bool) -> u64 {
+    let kinds = Kind::ALL.iter().zip(&operation.errors);
+    kinds
+        .filter(|(kind, _)| which(**kind))
+        .map(|(_, errors)| errors.load(Ordering::Relaxed))
+        .sum()
+}
+
+/// Whether an error of this kind is the server's own, and not of whoever asked or of a provider.
+const fn is_fault(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Corrupt
+            | Kind::RolledBack
+            | Kind::UnsupportedVersion
+            | Kind::Unavailable
+            | Kind::Io
+            | Kind::Internal
+    )
+}
+
 fn count(operation: &Operation) -> u64 {
     let classes = operation.classes.iter();
     classes.map(|class| class.load(Ordering::Relaxed)).sum()
@@ -238,7 +329,7 @@ mod tests {
         metrics.count(Op::KeyGet, None, Duration::from_micros(20));
         metrics.count(Op::KeyGet, None, Duration::from_micros(25));
         metrics.count(Op::KeyGet, Some(Kind::NotFound), Duration::from_secs(100));
-        let text = metrics.text(figures(), 3).unwrap();
+        let text = metrics.text(figures(), 3, None).unwrap();
         for line in [
             "akm_operations_total{operation=\"key.get\"} 3",
             "akm_operation_errors_total{operation=\"key.get\",kind=\"not_found\"} 1",
@@ -262,7 +353,7 @@ mod tests {
             last_backup_s: Some(7),
             ..figures()
         };
-        let text = metrics.text(with_backup, 0).unwrap();
+        let text = metrics.text(with_backup, 0, None).unwrap();
         assert!(
             text.contains("akm_last_backup_timestamp_seconds 7\n"),
             "{text}"

@@ -197,6 +197,11 @@ impl Network {
         }
     }
 
+    /// When the certificate ends, Unix seconds.
+    pub(super) fn certificate_ends(&self) -> Option<i64> {
+        self.certificate.as_ref()?.ends()
+    }
+
     /// One request of an address.
     pub(super) fn request(&self, address: IpAddr) -> Result<()> {
         take(&self.requests, address)

@@ -213,8 +213,11 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         let rest = rest.to_owned();
         return webhook::answer(&visitor.shared, &rest, request).await;
     }
+    if path == "/healthz" && *request.method() != Method::POST {
+        return route::health(&visitor.shared);
+    }
     let document = match path {
-        "/healthz" => Some(Ok(br#"{"ok":true,"result":{}}"#.to_vec())),
+        "/healthz" => Some(Ok(Vec::new())),
         "/readyz" => Some(ready(&visitor).await),
         "/v1/openapi.json" => Some(Ok(protocol::openapi::document().into_bytes())),
         _ => None,

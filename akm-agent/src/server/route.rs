@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use akm_core::audit::{Caller, Via};
 use akm_core::error::{Error, Kind};
+use akm_core::monitor::Monitor;
 use akm_core::protocol::{self, Cost, MAX_REQUEST, Mark, Op, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
@@ -59,7 +60,7 @@ pub(super) async fn answer(
 }
 
 /// Whether operations can be served: not while it ends, nor without a vault.
-fn health(shared: &Shared) -> Http {
+pub(super) fn health(shared: &Shared) -> Http {
     match shared.service.is_open() && !shared.phase.borrow().stopping {
         true => http(StatusCode::OK, br#"{"ok":true,"result":{}}"#.to_vec()),
         false => failure(&Error::new(Kind::Unavailable, "the agent is not serving")),
@@ -73,7 +74,9 @@ async fn figures(shared: &Arc<Shared>) -> Http {
         .blocking(move |shared| {
             let _place = place;
             let connections = shared.connections.load(Ordering::Relaxed);
-            shared.metrics.text(shared.service.figures(), connections)
+            let figures = shared.service.figures();
+            let observed = shared.watch.get().map(|watch| watch.observe(&figures));
+            shared.metrics.text(figures, connections, observed)
         })
         .await;
     match text {
@@ -315,4 +318,36 @@ pub(super) fn closing(mut http: Http) -> Http {
     http.headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     http
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use akm_core::host::Host;
+    use akm_core::provider::Outbound;
+    use akm_core::service::{Door, Options};
+
+    #[test]
+    fn health_is_503_while_the_agent_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("state")).unwrap();
+        let door = Door::open(Options {
+            vault: at("vault.db"),
+            journal: at("journal"),
+            state: at("state"),
+            backups: at("backups"),
+            host: Host::real(),
+            key_limit: None,
+            default_lifetime: None,
+            outbound: Outbound::default(),
+        })
+        .unwrap();
+        let shared = super::super::Server::new(Arc::new(door)).shared;
+        assert_eq!(health(&shared).status(), 200, "control");
+        shared.phase.send_modify(|phase| phase.stopping = true);
+        let http = health(&shared);
+        assert_eq!(http.status(), 503);
+        assert_eq!(failed_as(&http), Some(Kind::Unavailable));
+    }
 }

@@ -12,12 +12,16 @@ use akm_core::service::Door;
 use super::Shared;
 use crate::jobs::{Job, Scheduler};
 use crate::log;
+use crate::offsite::Offsite;
 
 /// Longest sleep towards a job; after a suspend it may run this late.
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// The daily backup.
-pub(crate) struct DailyBackup(pub(crate) Arc<Door>);
+/// The daily backup, which is copied elsewhere at once where that is configured.
+pub(crate) struct DailyBackup {
+    pub(crate) service: Arc<Door>,
+    pub(crate) offsite: Option<Arc<Offsite>>,
+}
 
 impl Job for DailyBackup {
     fn name(&self) -> &'static str {
@@ -25,12 +29,19 @@ impl Job for DailyBackup {
     }
 
     fn every(&self) -> Option<Duration> {
-        let schedule = self.0.backup_schedule()?;
+        let schedule = self.service.backup_schedule()?;
         Some(Duration::from_secs(schedule.every_s))
     }
 
     fn run(&self) -> Result<()> {
-        self.0.scheduled_backup()
+        self.service.scheduled_backup()?;
+        if let Some(offsite) = &self.offsite
+            && let Err(error) = offsite.copy_newest(&self.service)
+        {
+            // The backup stands; its copy is tried again by a job of its own.
+            log::failed(&error);
+        }
+        Ok(())
     }
 }
 

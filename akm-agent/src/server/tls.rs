@@ -17,6 +17,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate;
+
 /// Largest file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
 /// Between two looks at the files.
@@ -30,6 +32,8 @@ pub(crate) struct Certificate {
 
 struct State {
     acceptor: TlsAcceptor,
+    /// When it ends, Unix seconds.
+    ends: Option<i64>,
     /// What the files looked like when they were read.
     stamp: Stamp,
     looked: Instant,
@@ -45,9 +49,11 @@ impl Certificate {
     pub(crate) fn open(certificate: &Path, key: &Path) -> Result<Certificate> {
         let files = [certificate.to_owned(), key.to_owned()];
         let stamp = stamp(&files);
+        let (acceptor, ends) = load(&files)?;
         Ok(Certificate {
             state: Mutex::new(State {
-                acceptor: load(&files)?,
+                acceptor,
+                ends,
                 stamp,
                 looked: Instant::now(),
             }),
@@ -75,14 +81,20 @@ impl Certificate {
             }
         }
         match load(&self.files) {
-            Ok(acceptor) => {
+            Ok((acceptor, ends)) => {
                 let mut state = self.hold();
                 state.acceptor = acceptor;
+                state.ends = ends;
                 state.stamp = now;
             }
             // Perhaps only one of two is written yet: looked at again.
             Err(error) => crate::log::failed(&error),
         }
+    }
+
+    /// When it ends, Unix seconds.
+    pub(crate) fn ends(&self) -> Option<i64> {
+        self.hold().ends
     }
 
     fn hold(&self) -> MutexGuard<'_, State> {
@@ -103,7 +115,7 @@ fn stamp(files: &[PathBuf; 2]) -> Stamp {
     })
 }
 
-fn load(files: &[PathBuf; 2]) -> Result<TlsAcceptor> {
+fn load(files: &[PathBuf; 2]) -> Result<(TlsAcceptor, Option<i64>)> {
     let bad = |message, field| Error::new(Kind::InvalidInput, message).with_field(field);
     let no_certificate = || bad("the certificate's file holds no certificate in PEM", "cert");
     let chain = CertificateDer::pem_slice_iter(&read(&files[0], 0o022, "cert")?)
@@ -112,6 +124,7 @@ fn load(files: &[PathBuf; 2]) -> Result<TlsAcceptor> {
     if chain.is_empty() {
         return Err(no_certificate());
     }
+    let ends = certificate::ends(&chain[0]);
     // Freed through the wiping allocator; rustls keeps its own copy for as long as it signs.
     let key = PrivateKeyDer::from_pem_slice(&read(&files[1], 0o027, "key")?)
         .map_err(|_| bad("the key's file holds no private key in PEM", "key"))?;
@@ -124,7 +137,7 @@ fn load(files: &[PathBuf; 2]) -> Result<TlsAcceptor> {
         .map_err(|_| bad("the key does not belong to the certificate", "key"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // What was decided under an old certificate is decided anew: nothing is resumed from outside this process.
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), ends))
 }
 
 /// A file of the owner's or root's with none of these bits.

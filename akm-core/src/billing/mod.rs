@@ -43,6 +43,8 @@ const GRACE_DAYS: u32 = 7;
 pub struct Settings {
     /// What there is to have, from the least.
     pub tiers: Vec<Tier>,
+    /// Whether the configuration says them itself: then no administrator changes them.
+    pub own_tiers: bool,
     /// Days for which a tier that ended still holds.
     pub grace_days: u32,
     /// What is sold where.
@@ -62,6 +64,7 @@ impl Default for Settings {
         Settings {
             // The compiled-in table is read by a test; an unreadable one would leave nothing to add to.
             tiers: tier::builtin().unwrap_or_default(),
+            own_tiers: false,
             grace_days: GRACE_DAYS,
             products: Vec::new(),
             payments: Vec::new(),
@@ -84,6 +87,22 @@ impl Settings {
             .iter()
             .enumerate()
             .find(|(_, tier)| tier.id == id)
+    }
+
+    /// Whether these tiers could stand in place of the configured ones: consistent, and above the first whatever is sold.
+    pub fn fits(&self, tiers: &[Tier]) -> Result<()> {
+        tier::check(tiers)?;
+        let sold = self.products.iter().all(|product| {
+            let paid = tiers.iter().skip(1);
+            paid.map(|tier| &tier.id).any(|id| *id == product.tier)
+        });
+        match sold {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Conflict,
+                "a tier that is sold would be none any more, or the first",
+            )),
+        }
     }
 
     /// Refuses what contradicts itself, before anything is sold by it.

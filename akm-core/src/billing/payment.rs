@@ -3,9 +3,9 @@
 //! A provider proves that a push is its own, and says what was paid when it is asked by number. It decides nothing:
 //! [`judge`] does, by the products of the configuration.
 
-use super::Settings;
 use super::order::{Bought, MAX_NUMBER, Note, Order, State};
 use super::term::MAX_MONTHS;
+use super::{Settings, Tier};
 use crate::error::Result;
 use crate::store::Id;
 
@@ -125,9 +125,10 @@ pub trait PaymentProvider: Send + Sync {
     }
 }
 
-/// What a bill comes to. `account` is whose the custom text is, if it is anybody's.
+/// What a bill comes to, with these tiers. `account` is whose the custom text is, if it is anybody's.
 pub fn judge(
     settings: &Settings,
+    tiers: &[Tier],
     provider: &str,
     bill: &Bill,
     account: Option<Id>,
@@ -135,7 +136,10 @@ pub fn judge(
 ) -> Order {
     let (tier, months, cost) = match &bill.what {
         What::Months { tier, months } => (
-            settings.tier(tier).map(|_| tier.clone()),
+            tiers
+                .iter()
+                .any(|known| known.id == *tier)
+                .then(|| tier.clone()),
             i64::from(*months),
             Some(0),
         ),

@@ -53,6 +53,9 @@ wire! {
         /// Whether the account that asks added it itself.
         #[serde(default)]
         own: bool,
+        /// Whether an administrator added it for every account.
+        #[serde(default)]
+        shared: bool,
     }
 }
 

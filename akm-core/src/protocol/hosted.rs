@@ -60,6 +60,14 @@ pub const fn offered(op: Op) -> Offered {
         | Op::AdminAccount
         | Op::AdminInvite
         | Op::AdminLog
+        | Op::AdminStatus
+        | Op::AdminTier
+        | Op::AdminCodes
+        | Op::AdminCodeRevoke
+        | Op::AdminProviderPut
+        | Op::AdminProviderRemove
+        | Op::AdminRemove
+        | Op::AccountRemove
         | Op::BillingStatus
         | Op::BillingOrders
         | Op::BillingOrderLink

@@ -261,6 +261,14 @@ pub fn own_info(provider: &Provider) -> ProviderInfo {
     }
 }
 
+/// What is known of a provider that an administrator added for every account.
+pub fn shared_info(provider: &Provider) -> ProviderInfo {
+    ProviderInfo {
+        shared: true,
+        ..describe(provider, None, 0)
+    }
+}
+
 fn info(provider: &Provider, all: &Models) -> ProviderInfo {
     let known = all
         .models
@@ -300,6 +308,7 @@ fn describe(provider: &Provider, default_model: Option<String>, known: usize) ->
         docs_url: provider.docs_url.clone(),
         verified: provider.verified,
         own: false,
+        shared: false,
     }
 }
 

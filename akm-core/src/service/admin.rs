@@ -41,6 +41,23 @@ impl Service {
             Request::AdminOrders(request) => {
                 return self.list_all_orders(&request).map(Response::AdminOrders);
             }
+            Request::AdminStatus(_) => return self.server_status().map(Response::AdminStatus),
+            Request::AdminCodes(request) => {
+                return self.list_codes(&request).map(Response::AdminCodes);
+            }
+            Request::AdminTier(request) => self.put_tier(caller, &request).map(Response::AdminTier),
+            Request::AdminCodeRevoke(request) => self
+                .revoke_code(caller, &request)
+                .map(Response::AdminCodeRevoke),
+            Request::AdminProviderPut(request) => self
+                .put_shared(caller, &request)
+                .map(Response::AdminProviderPut),
+            Request::AdminProviderRemove(request) => self
+                .remove_shared(caller, &request)
+                .map(Response::AdminProviderRemove),
+            Request::AdminRemove(request) => self
+                .remove_other(caller, &request)
+                .map(Response::AdminRemove),
             Request::BillingCodesCreate(request) => self
                 .create_codes(caller, &request)
                 .map(Response::BillingCodesCreate),

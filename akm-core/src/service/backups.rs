@@ -139,6 +139,17 @@ impl Service {
         self.noted(&caller, Op::BackupCreate, made).map(drop)
     }
 
+    /// Name and path of the newest backup of this vault.
+    pub fn newest_backup(&self) -> Result<Option<(String, PathBuf)>> {
+        let directory = &self.backups.directory;
+        let own = directory.list()?.into_iter().filter(|found| found.own);
+        let newest = own.max_by_key(|found| found.created_at);
+        Ok(newest.map(|found| {
+            let path = directory.path().join(&found.name);
+            (found.name, path)
+        }))
+    }
+
     /// The schedule of backups, if there is one.
     pub fn backup_schedule(&self) -> Option<Schedule> {
         self.backups.schedule().clone()

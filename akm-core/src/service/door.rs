@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::caller::Confirm;
 use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
+use crate::monitor::Monitor;
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
 
 use super::{
@@ -32,6 +34,7 @@ pub struct Door {
     clipboard: Option<Arc<dyn Clipboard>>,
     billing: Option<Arc<billing::Settings>>,
     dashboard: Option<Arc<dyn Dashboard>>,
+    monitor: Option<Arc<dyn Monitor>>,
     hosting: Option<Hosting>,
     confirm: Option<Arc<dyn Confirm>>,
 }
@@ -51,6 +54,7 @@ impl Door {
             clipboard: None,
             billing: None,
             dashboard: None,
+            monitor: None,
             hosting: None,
             confirm: None,
         })
@@ -67,6 +71,13 @@ impl Door {
     #[must_use]
     pub fn with_dashboard(mut self, dashboard: Arc<dyn Dashboard>) -> Door {
         self.dashboard = Some(dashboard);
+        self.equip_again()
+    }
+
+    /// As [`Service::with_monitor`], also for the services after a restore.
+    #[must_use]
+    pub fn with_monitor(mut self, monitor: Arc<dyn Monitor>) -> Door {
+        self.monitor = Some(monitor);
         self.equip_again()
     }
 
@@ -128,6 +139,10 @@ impl Door {
             Some(dashboard) => service.with_dashboard(Arc::clone(dashboard)),
             None => service,
         };
+        let service = match &self.monitor {
+            Some(monitor) => service.with_monitor(Arc::clone(monitor)),
+            None => service,
+        };
         let service = match &self.confirm {
             Some(confirm) => service.with_callers(Arc::clone(confirm)),
             None => service,
@@ -167,6 +182,21 @@ impl Door {
     /// As [`Service::claim_reminders`].
     pub fn claim_reminders(&self, channels: &[Channel]) -> Result<Vec<Reminder>> {
         self.with(|service| service.claim_reminders(channels))
+    }
+
+    /// As [`Service::claim_alert`].
+    pub fn claim_alert(
+        &self,
+        alert: &str,
+        since: i64,
+        channels: &[Channel],
+    ) -> Result<Vec<Reminder>> {
+        self.with(|service| service.claim_alert(alert, since, channels))
+    }
+
+    /// As [`Service::newest_backup`]; none during a restore.
+    pub fn newest_backup(&self) -> Result<Option<(String, PathBuf)>> {
+        self.with(Service::newest_backup)
     }
 
     /// As [`Service::release_reminder`].

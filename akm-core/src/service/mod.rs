@@ -21,6 +21,7 @@ mod copy;
 mod credentials;
 mod custom;
 mod dispatch;
+mod documents;
 mod door;
 mod events;
 mod figures;
@@ -30,16 +31,21 @@ mod hosting;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod monitoring;
 mod payments;
 mod rekey;
 mod reminding;
+mod removal;
 mod restore;
 mod session;
 mod shape;
+mod shared;
 #[cfg(feature = "providers")]
 mod testing;
+mod tiers;
 mod transfer;
 mod ui;
+mod vouchers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -50,6 +56,7 @@ use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::monitor::Monitor;
 use crate::protocol::{Authority, Cost, LockReason, Op, Request, Response};
 use crate::store::{SqliteStore, Store};
 use crate::vault::{self, Origin, Vault};
@@ -110,6 +117,7 @@ pub struct Service {
     path: PathBuf,
     clipboard: Option<Arc<dyn Clipboard>>,
     dashboard: Option<Arc<dyn Dashboard>>,
+    monitor: Option<Arc<dyn Monitor>>,
     /// What holds for clients of network listeners; without it nobody is served there.
     hosting: Option<Hosting>,
     access: access::Access,
@@ -159,6 +167,7 @@ impl Service {
             path,
             clipboard: None,
             dashboard: None,
+            monitor: None,
             hosting: None,
             access: access::Access::default(),
             host,
@@ -170,6 +179,9 @@ impl Service {
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
         self.gate(caller, request.op())?;
+        if request.op().authority() != Authority::Anyone {
+            self.count_request(caller)?;
+        }
         match request.op().authority() {
             Authority::Anyone => self.without_session(caller, request),
             Authority::Session => self.with_session(caller, request),
@@ -214,9 +226,11 @@ impl Service {
         if let Request::AgentStatus(_) = request {
             return Ok(self.status(&table, caller).map(Response::AgentStatus));
         }
+        let mut counted = None;
         let answer = table.live(caller, &*self.host.clock).and_then(|session| {
+            self.count_of(session)?;
+            counted = Some(*session.account.id());
             session.touch(&*self.host.clock);
-            self.count_request(session)?;
             let asked = Asked {
                 may_wait: false,
                 ..Asked::new(session, caller, request.op())
@@ -225,7 +239,13 @@ impl Service {
         });
         match answer {
             Ok(Gate::Done(response)) => Ok(Ok(response)),
-            Ok(Gate::Ask(_) | Gate::Later) => Err(request),
+            Ok(Gate::Ask(_) | Gate::Later) => {
+                // It comes in again through `call`, which counts it.
+                if let Some(account) = &counted {
+                    self.uncount(account);
+                }
+                Err(request)
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -185,6 +185,7 @@ impl Service {
         let (key, vault) = (&self.billing.key, self.file.vault_id());
         let order = judge(
             &self.billing.settings,
+            &self.tier_table(),
             provider,
             bill,
             account,

@@ -8,7 +8,7 @@ use crate::billing::contact::{check_email, check_hook};
 use crate::billing::{Contact, Hook, Phase};
 use crate::crypto::{self, Ad, Field};
 use crate::error::{Error, Result};
-use crate::protocol::{BillingContact, ContactInfo, Locale, NoticeInfo, NoticeKind, Notices};
+use crate::protocol::{BillingContact, ContactInfo, Locale, NoticeInfo, NoticeKind, Notices, Role};
 use crate::store::{Id, Ledger, Store};
 use crate::vault::{Record, Unlocked};
 
@@ -39,6 +39,13 @@ impl Channel {
         match self {
             Channel::Mail => "mail",
             Channel::Hook => "hook",
+        }
+    }
+
+    const fn reaches(self, contact: &Contact) -> bool {
+        match self {
+            Channel::Mail => contact.email.is_some(),
+            Channel::Hook => contact.hook.is_some(),
         }
     }
 }
@@ -278,11 +285,7 @@ impl Service {
             return Ok(());
         };
         for channel in channels {
-            let reachable = match channel {
-                Channel::Mail => contact.email.is_some(),
-                Channel::Hook => contact.hook.is_some(),
-            };
-            if reachable
+            if channel.reaches(contact)
                 && self
                     .file
                     .claim_reminder(&account, &subject, end, stage, channel.token())?
@@ -303,6 +306,53 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Claims the news of an alert for every administrator who is reached on these channels. `since` tells one
+    /// occurrence from the next, Unix milliseconds. What is claimed is sent or given back.
+    pub fn claim_alert(
+        &self,
+        alert: &str,
+        since: i64,
+        channels: &[Channel],
+    ) -> Result<Vec<Reminder>> {
+        let mut claimed = Vec::new();
+        let mut subject = Id::default();
+        let tag = crypto::tag(&self.billing.key, &[b"alert", alert.as_bytes()]);
+        subject.copy_from_slice(&tag[..16]);
+        let mut after = None;
+        loop {
+            let rows = self.file.accounts_page(after.as_ref(), PAGE)?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id);
+            for row in rows.iter().filter(|row| row.role == Role::Admin.token()) {
+                let Some(contact) = self.contact_of(&row.id)? else {
+                    continue;
+                };
+                for channel in channels {
+                    if channel.reaches(&contact)
+                        && self
+                            .file
+                            .claim_reminder(&row.id, &subject, since, 0, channel.token())?
+                    {
+                        claimed.push(Reminder {
+                            account: row.id,
+                            subject,
+                            ends_at: since,
+                            stage: 0,
+                            name: row.name.clone(),
+                            channel: *channel,
+                            contact: contact.clone(),
+                            tier: None,
+                            key: None,
+                            days: 0,
+                            at: since,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(claimed)
     }
 
     /// Gives a reminder back that was not sent, so that it is tried again.

@@ -42,6 +42,8 @@ pub struct CodeRow {
     pub months: u32,
     /// Until when it may be redeemed, Unix milliseconds.
     pub expires_at: Option<i64>,
+    /// When it was made, Unix milliseconds.
+    pub created_at: i64,
     /// Over everything else.
     pub mac: Tag,
 }

@@ -9,9 +9,11 @@
 use crate::error::Result;
 use crate::protocol::Role;
 
+mod hosted;
 mod ledger;
 mod sqlite;
 
+pub use hosted::{DocumentRow, Hosted, Removal};
 pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
 
 pub use sqlite::{Contents, SqliteStore};

@@ -73,13 +73,32 @@ impl Guess {
 pub(super) struct Counted(Tag);
 
 impl Vault {
+    /// The counters of an account, by its folded name.
+    pub fn attempts_of(&self, name: &str) -> Vec<Tag> {
+        const ALL: [Guess; 6] = [
+            Guess::SignIn(Origin::Owner),
+            Guess::SignIn(Origin::Other),
+            Guess::Totp,
+            Guess::Recovery(Origin::Owner),
+            Guess::Recovery(Origin::Other),
+            Guess::Confirmation,
+        ];
+        ALL.iter()
+            .map(|guess| self.attempt_tag(*guess, name))
+            .collect()
+    }
+
+    fn attempt_tag(&self, guess: Guess, who: &str) -> Tag {
+        crypto::tag(
+            &self.host_key,
+            &[b"attempts", guess.label(), who.as_bytes()],
+        )
+    }
+
     /// Counts an attempt of `who` (a folded name, or whatever was typed), or says how long to wait. The counter of a
     /// `known` account is never dropped for room.
     pub(super) fn count_attempt(&self, guess: Guess, who: &str, known: bool) -> Result<Counted> {
-        let tag = crypto::tag(
-            &self.host_key,
-            &[b"attempts", guess.label(), who.as_bytes()],
-        );
+        let tag = self.attempt_tag(guess, who);
         let now = self.steady_ms();
         let mut wait_ms = 0;
         self.store.change_attempts(&tag, &mut |before| {

@@ -158,7 +158,13 @@ fn kinds(op: Op) -> &'static [Kind] {
         }
         // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
         Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
-        Op::BillingCodesCreate => &[InvalidInput, Unavailable],
+        Op::BillingCodesCreate | Op::AdminTier | Op::AdminCodes | Op::AdminCodeRevoke => {
+            &[InvalidInput, Unavailable]
+        }
+        Op::AdminStatus | Op::AdminProviderPut => &[InvalidInput],
+        Op::AdminProviderRemove => &[InvalidInput, NotFound, Denied],
+        Op::AdminRemove => &[InvalidInput, NotFound],
+        Op::AccountRemove => &[Locked, InvalidInput, WrongCredentials],
         Op::BillingOrderResolve => &[InvalidInput, NotFound],
         Op::BackupList | Op::UiOpen | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => {
             &[InvalidInput]
@@ -197,6 +203,9 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
             Op::BillingRedeem,
             Op::BillingCodesCreate,
             Op::BillingOrderResolve,
+            Op::AdminTier,
+            Op::AdminCodes,
+            Op::AdminCodeRevoke,
         ];
         assert!(
             elsewhere.contains(op) || steps().any(|step| step.expected.is_ok()),

@@ -221,6 +221,30 @@ fn minimal(op: Op) -> (Value, Value) {
             json!({"action": "admin.invite"}),
             json!({"events": [{"action": "admin.invite", "chain": "system", "account": null}]}),
         ),
+        Op::AdminStatus => (
+            json!({}),
+            json!({"accounts": 1, "sessions": 1, "vault_bytes": "$number", "pending_events": "$number"}),
+        ),
+        Op::AdminTier => (
+            json!({"tier": "plus", "name": "Plus", "name_zh": "Plus", "price_fen": 900}),
+            json!({}),
+        ),
+        Op::AdminCodes => (json!({}), json!({})),
+        Op::AdminCodeRevoke => (json!({"id": "00"}), json!({})),
+        Op::AdminProviderPut => (
+            json!({"record": shared_provider()}),
+            json!({"name": "ours", "own": false}),
+        ),
+        Op::AdminProviderRemove => (
+            json!({"name": "ours"}),
+            json!({"name": "ours", "own": false}),
+        ),
+        Op::AdminRemove => (json!({"account": "nobody"}), json!({})),
+        // Of the account that was registered just before.
+        Op::AccountRemove => (
+            json!({"passphrase": PASSPHRASE}),
+            json!({"account": "$text", "keys": 0}),
+        ),
         Op::VaultRekey => (
             json!({"passphrase": PASSPHRASE}),
             json!({"done": true, "rekeyed": "$number", "total": "$number", "recovery_codes": ["$text", "..."]}),
@@ -234,6 +258,12 @@ fn own_provider() -> Value {
         "auth": {"style": "bearer"}, "env": {"primary": "MINE_API_KEY"}, "verified": false,
         "test": {"method": "GET", "url": "https://gw.example.com/v1/models", "proves_key": false, "cost": "none",
             "verified": false}})
+}
+
+fn shared_provider() -> Value {
+    let mut record = own_provider();
+    record["id"] = json!("ours");
+    record
 }
 
 fn kind(answer: &Answer) -> Option<&str> {
@@ -261,7 +291,12 @@ fn walk(way: &mut dyn Way, place: &Path) {
         );
     }
     // These change whose session it is: last.
-    let last = [Op::AccountRegister, Op::AgentLock, Op::BackupRestore];
+    let last = [
+        Op::AccountRegister,
+        Op::AccountRemove,
+        Op::AgentLock,
+        Op::BackupRestore,
+    ];
     let first = Op::ALL.iter().filter(|op| !last.contains(op));
     for op in first.chain(&last) {
         let (request, pattern) = minimal(*op);
@@ -270,10 +305,13 @@ fn walk(way: &mut dyn Way, place: &Path) {
             // No such display, or no clipboard at all: the arm was reached.
             Op::KeyCopy => Some("unavailable"),
             // Nothing is sold: the arm was reached.
-            Op::BillingOrderLink | Op::BillingRedeem | Op::BillingCodesCreate => {
-                Some("unavailable")
-            }
-            Op::BillingOrderResolve => Some("not_found"),
+            Op::BillingOrderLink
+            | Op::BillingRedeem
+            | Op::BillingCodesCreate
+            | Op::AdminTier
+            | Op::AdminCodes
+            | Op::AdminCodeRevoke => Some("unavailable"),
+            Op::BillingOrderResolve | Op::AdminRemove => Some("not_found"),
             _ => None,
         };
         if refused.is_some() {

@@ -68,6 +68,11 @@ fn composed() -> BTreeSet<String> {
                 "unpaid",
             ],
         ),
+        ("code", &["open", "used", "expired"]),
+        (
+            "alert",
+            &["backup", "offsite", "errors", "disk", "certificate"],
+        ),
         ("balance-of", &["account", "key", "plan"]),
         ("balance-kind", &["prepaid", "quota", "spend"]),
         ("kind", &kinds),

@@ -3,8 +3,8 @@
 use akm_core::Secret;
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{
-    AccountPassphrase, SessionInfo, SessionList, SessionRevoke, TotpCodes, TotpConfirm,
-    TotpDisable, TotpEnable,
+    AccountPassphrase, AccountRemove, SessionInfo, SessionList, SessionRevoke, TotpCodes,
+    TotpConfirm, TotpDisable, TotpEnable,
 };
 use maud::{Markup, html};
 
@@ -79,6 +79,14 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                 p { (say!(words, "codes-lead")) }
                 (stepped_up(page, "account/codes", "codes-passphrase", &say!(words, "codes-new")))
             }
+            section.panel.danger {
+                h2 { (say!(words, "account-remove-title")) }
+                p { (say!(words, "account-remove-lead")) }
+                form.form method="post" action=(page.path("account/remove")) data-busy {
+                    (passphrase_field(words, "remove-passphrase"))
+                    div.buttons { button.bad type="submit" { (say!(words, "account-remove")) } }
+                }
+            }
             section.panel {
                 h2 { (say!(words, "sessions-title")) }
                 ul.versions { @for session in &sessions { (one_session(page, session)) } }
@@ -140,6 +148,18 @@ pub(super) async fn end_sessions(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let id = ask.form.text("id");
     let ended = page.ask(SessionRevoke { id }).await.map(drop);
     done(page, ended, "session-ended").await
+}
+
+/// Removes the account; whoever comes back has none.
+pub(super) async fn remove(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let removed = match ask.form.needed("passphrase") {
+        Ok(passphrase) => page.ask(AccountRemove { passphrase }).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => Ok(answer::see(&page.path("unlock"))),
+        Err(error) => show(page, Some(&error)).await,
+    }
 }
 
 /// What somebody sees first whose server asks for TOTP.

@@ -1,24 +1,97 @@
-//! Administration of a server: accounts with their counts, invitations, the system's log. Whoever has the role sees names
+//! Administration of a server: accounts with their counts, invitations, the system's log; in rooms of their own tiers,
+//! orders, redeem codes, providers, limits, monitoring. Whoever has the role sees names
 //! and numbers here, and nobody's keys: there is no operation that would show one.
 
-use akm_core::error::{Error, Result};
+mod codes;
+mod limits;
+mod monitoring;
+mod orders;
+mod providers;
+mod tiers;
+
+use akm_core::error::{Error, Kind, Result};
 use akm_core::protocol::{
-    AccountSummary, AdminAccount, AdminAccounts, AdminInvite, AdminLog, AuditEvent, Invitation,
+    AccountSummary, AdminAccount, AdminAccounts, AdminInvite, AdminLog, AdminRemove, AuditEvent,
+    Invitation, Role,
 };
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::super::answer::{self, Http};
+use super::super::form::Form;
 use super::super::routes::Ask;
 use super::super::view::{Section, badge, heading, time};
 use super::super::words::say;
-use super::Page;
+use super::{Page, account};
 
 /// Accounts and events on the page.
 const MAX_ACCOUNTS: u32 = 1000;
 const MAX_EVENTS: u32 = 200;
 
-pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
+/// Everything below `admin`, for administrators alone: also what anybody may ask for is theirs to see here.
+pub(super) async fn route(
+    page: &Page<'_>,
+    posts: bool,
+    path: &str,
+    ask: &Ask,
+) -> Result<Option<Http>> {
+    if page.role != Role::Admin {
+        return Err(Error::new(Kind::Denied, "this is for an administrator"));
+    }
+    let http = match (posts, path) {
+        (false, "") => show(page, None).await?,
+        (true, "account") => change(page, ask).await?,
+        (true, "remove") => remove(page, ask).await?,
+        (true, "invite") => invite(page, ask).await?,
+        (false, "tiers") => tiers::show(page, None).await?,
+        (true, "tiers") => tiers::put(page, ask).await?,
+        (false, "orders") => orders::show(page, ask, None).await?,
+        (true, "orders") => orders::resolve(page, ask).await?,
+        (false, "codes") => codes::show(page, ask, None).await?,
+        (true, "codes") => codes::make(page, ask).await?,
+        (true, "codes/revoke") => codes::revoke(page, ask).await?,
+        (false, "providers") => providers::show(page, ask, None).await?,
+        (true, "providers") => providers::put(page, ask).await?,
+        (true, "providers/remove") => providers::remove(page, ask).await?,
+        (false, "limits") => limits::show(page).await?,
+        (false, "monitoring") => monitoring::show(page).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(http))
+}
+
+/// A page of administration, under the names of all of them.
+fn tabbed(page: &Page<'_>, current: &str, fault: Option<&Error>, body: &Markup) -> Http {
+    let words = page.words();
+    let title = say!(words, "admin-title");
+    let tabs = [
+        ("admin", say!(words, "admin-accounts")),
+        ("admin/tiers", say!(words, "admin-tiers")),
+        ("admin/orders", say!(words, "admin-orders")),
+        ("admin/codes", say!(words, "admin-codes")),
+        ("admin/providers", say!(words, "admin-providers")),
+        ("admin/limits", say!(words, "admin-limits")),
+        ("admin/monitoring", say!(words, "admin-monitoring")),
+    ];
+    let body = html! {
+        (heading(&title, &say!(words, "admin-lead"), &html! {}))
+        nav.choices aria-label=(title) {
+            @for (path, name) in &tabs {
+                a href=(page.path(path)) aria-current=[(*path == current).then_some("page")] { (name) }
+            }
+        }
+        (body)
+    };
+    page.show(Section::Admin, &title, fault, &body)
+}
+
+/// A number of a form; an empty field is none.
+fn number<T: std::str::FromStr>(form: &Form, name: &'static str) -> Result<Option<T>> {
+    let parsed = form.get(name).map(str::parse).transpose();
+    parsed.map_err(|_| Error::invalid(name, "a field has the wrong type"))
+}
+
+async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
     draw(page, fault, None).await
 }
 
@@ -46,9 +119,7 @@ async fn draw(
         .await
         .map(|found| found.events)
         .unwrap_or_default();
-    let title = say!(words, "admin-title");
     let body = html! {
-        (heading(&title, &say!(words, "admin-lead"), &html! {}))
         section.panel {
             h2 { (say!(words, "admin-invite-title")) }
             @if let Some(made) = invitation {
@@ -95,37 +166,47 @@ async fn draw(
             }
         }
     };
-    Ok(page.show(Section::Admin, &title, fault, &body))
+    Ok(tabbed(page, "admin", fault, &body))
 }
 
-fn row(page: &Page<'_>, account: &AccountSummary) -> Markup {
+fn row(page: &Page<'_>, of: &AccountSummary) -> Markup {
     let words = page.words();
-    let limit = account.key_limit.map(|limit| limit.to_string());
+    let limit = of.key_limit.map(|limit| limit.to_string());
     html! {
         tr {
             th scope="row" {
-                bdi { (account.account) }
-                @if account.disabled { " " (badge("bad", &say!(words, "disabled"))) }
+                bdi { (of.account) }
+                @if of.disabled { " " (badge("bad", &say!(words, "disabled"))) }
             }
-            td { (words.token("role", account.role.token())) }
-            td { (account.tier) }
-            td.number { (account.keys) }
-            td.number { (account.sessions) }
-            td { @if account.totp { (say!(words, "yes")) } @else { (say!(words, "no")) } }
-            td { (time(&account.created_at)) }
+            td { (words.token("role", of.role.token())) }
+            td { (of.tier) }
+            td.number { (of.keys) }
+            td.number { (of.sessions) }
+            td { @if of.totp { (say!(words, "yes")) } @else { (say!(words, "no")) } }
+            td { (time(&of.created_at)) }
             td {
                 form.inline method="post" action=(page.path("admin/account")) {
-                    input type="hidden" name="account" value=(account.account);
+                    input type="hidden" name="account" value=(of.account);
                     input type="number" name="key_limit" min="0" value=(limit.unwrap_or_default())
                         placeholder=(say!(words, "admin-no-limit"))
-                        aria-label=(format!("{}: {}", say!(words, "admin-limit"), account.account));
+                        aria-label=(format!("{}: {}", say!(words, "admin-limit"), of.account));
                     button type="submit" { (say!(words, "save")) }
                 }
                 form method="post" action=(page.path("admin/account")) {
-                    input type="hidden" name="account" value=(account.account);
-                    input type="hidden" name="disabled" value=(!account.disabled);
+                    input type="hidden" name="account" value=(of.account);
+                    input type="hidden" name="disabled" value=(!of.disabled);
                     button.link type="submit" {
-                        @if account.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                        @if of.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                    }
+                }
+                @if of.role == Role::User {
+                    details.more {
+                        summary { (say!(words, "admin-remove")) }
+                        form.form method="post" action=(page.path("admin/remove")) data-busy {
+                            input type="hidden" name="account" value=(of.account);
+                            (account::passphrase_field(words, &format!("remove-{}", of.account)))
+                            button.bad type="submit" { (say!(words, "admin-remove")) }
+                        }
                     }
                 }
             }
@@ -150,7 +231,7 @@ fn happened(page: &Page<'_>, event: &AuditEvent) -> Markup {
 }
 
 /// Switches an account on or off, or says how many keys it may have; an empty limit is none.
-pub(super) async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let form = &ask.form;
     let account = form
         .text("account")
@@ -181,7 +262,19 @@ pub(super) async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     }
 }
 
-pub(super) async fn invite(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+/// Removes an account; the administrator's own passphrase stands for that it is meant.
+async fn remove(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let request = AdminRemove {
+        account: ask.form.text("account").unwrap_or_default(),
+        passphrase: ask.form.secret("passphrase"),
+    };
+    match page.ask(request).await {
+        Ok(_) => Ok(answer::see(&page.path("admin?done=account-removed"))),
+        Err(error) => show(page, Some(&error)).await,
+    }
+}
+
+async fn invite(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let number = |name: &str| ask.form.get(name).and_then(|text| text.parse().ok());
     let request = AdminInvite {
         uses: number("uses"),

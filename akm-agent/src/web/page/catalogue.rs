@@ -3,12 +3,13 @@
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{
     ModelInfo, ModelList, PriceInfo, ProviderAdd, ProviderInfo, ProviderList, ProviderRemove,
+    Record,
 };
 use maud::{Markup, html};
 use serde_json::json;
 
 use super::super::answer::{self, Http};
-use super::super::form::query;
+use super::super::form::{Form, query};
 use super::super::routes::Ask;
 use super::super::view::{Field, Section, badge, empty, heading, icon, monogram, select, tick};
 use super::super::words::{Language, say};
@@ -87,6 +88,7 @@ fn card(page: &Page<'_>, provider: &ProviderInfo) -> Markup {
                 (monogram(&provider.id))
                 div { h2 { bdi { (name_of(page, provider)) } } code.faint { (provider.id) } }
                 @if provider.own { (badge("good", &say!(words, "provider-own"))) }
+                @else if provider.shared { (badge("good", &say!(words, "provider-shared"))) }
                 @else if provider.status != "active" {
                     (badge("warn", &words.token("provider", &provider.status)))
                 }
@@ -117,27 +119,11 @@ fn card(page: &Page<'_>, provider: &ProviderInfo) -> Markup {
 pub(super) fn new(page: &Page<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     let words = page.words();
     let title = say!(words, "provider-add-title");
-    let value = |name| ask.form.get(name).unwrap_or("");
-    let wrong = |name: &str| fault.and_then(Error::field) == Some(name);
     let body = html! {
         p.crumb { a href=(page.path("providers")) { (say!(words, "providers-title")) } (icon("next")) span { (title) } }
         (heading(&title, &say!(words, "provider-add-lead"), &html! {}))
         form.panel.form method="post" action=(page.path("providers/new")) data-busy {
-            (Field {
-                name: "id", label: say!(words, "field-provider-id"), value: value("id"), hint: say!(words, "provider-id-hint"),
-                required: true, autofocus: true, wrong: wrong("record"), ..Field::default()
-            }.show())
-            (Field {
-                name: "base_url", label: say!(words, "field-base-url"), value: value("base_url"), hint: say!(words, "provider-url-hint"),
-                required: true, wrong: wrong("base_url"), ..Field::default()
-            }.show())
-            (Field {
-                name: "header", label: say!(words, "field-header"), value: value("header"), hint: say!(words, "header-hint"), ..Field::default()
-            }.show())
-            (Field {
-                name: "env", label: say!(words, "field-env"), value: value("env"), hint: say!(words, "env-hint"), ..Field::default()
-            }.show())
-            (tick("proves_key", &say!(words, "proves-key"), &say!(words, "proves-key-hint"), ask.form.ticked("proves_key")))
+            (fields(page, ask, fault))
             div.buttons {
                 button.primary type="submit" { (say!(words, "add-provider")) }
                 a.button.quiet href=(page.path("providers")) { (say!(words, "cancel")) }
@@ -147,14 +133,38 @@ pub(super) fn new(page: &Page<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     page.show(Section::Catalogue, &title, fault, &body)
 }
 
-pub(super) async fn add(page: &Page<'_>, ask: &Ask) -> Result<Http> {
-    let form = &ask.form;
+/// What is asked for of a new provider.
+pub(super) fn fields(page: &Page<'_>, ask: &Ask, fault: Option<&Error>) -> Markup {
+    let words = page.words();
+    let value = |name| ask.form.get(name).unwrap_or("");
+    let wrong = |name: &str| fault.and_then(Error::field) == Some(name);
+    html! {
+        (Field {
+            name: "id", label: say!(words, "field-provider-id"), value: value("id"), hint: say!(words, "provider-id-hint"),
+            required: true, autofocus: true, wrong: wrong("record"), ..Field::default()
+        }.show())
+        (Field {
+            name: "base_url", label: say!(words, "field-base-url"), value: value("base_url"), hint: say!(words, "provider-url-hint"),
+            required: true, wrong: wrong("base_url"), ..Field::default()
+        }.show())
+        (Field {
+            name: "header", label: say!(words, "field-header"), value: value("header"), hint: say!(words, "header-hint"), ..Field::default()
+        }.show())
+        (Field {
+            name: "env", label: say!(words, "field-env"), value: value("env"), hint: say!(words, "env-hint"), ..Field::default()
+        }.show())
+        (tick("proves_key", &say!(words, "proves-key"), &say!(words, "proves-key-hint"), ask.form.ticked("proves_key")))
+    }
+}
+
+/// The record that such a form says.
+pub(super) fn record(form: &Form) -> Result<Record> {
     let name = form.text("id").unwrap_or_default();
     let auth = match form.get("header") {
         None => json!({"style": "bearer"}),
         Some(header) => json!({"style": "header", "header": header.to_ascii_lowercase()}),
     };
-    let record = Simple {
+    Simple {
         env: form.text("env").unwrap_or_else(|| variable(&name)),
         name,
         base_url: form.text("base_url").unwrap_or_default(),
@@ -162,8 +172,11 @@ pub(super) async fn add(page: &Page<'_>, ask: &Ask) -> Result<Http> {
         test_path: None,
         proves_key: form.ticked("proves_key"),
     }
-    .record();
-    let added = match record {
+    .record()
+}
+
+pub(super) async fn add(page: &Page<'_>, ask: &Ask) -> Result<Http> {
+    let added = match record(&ask.form) {
         Ok(record) => page.ask(ProviderAdd { record }).await,
         Err(error) => Err(error),
     };

@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use super::super::answer::{self, Http};
 use super::super::routes::Ask;
 use super::super::view::{Field, Section, badge, heading, maybe_time, time};
-use super::super::words::{Language, say};
+use super::super::words::{Language, Words, say};
 use super::{Page, reminders};
 
 pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
@@ -77,7 +77,7 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
 }
 
 /// `12.50 CNY` of 1250 fen.
-fn price(amount: i64, currency: &str) -> String {
+pub(super) fn price(amount: i64, currency: &str) -> String {
     format!("{}.{:02} {currency}", amount / 100, (amount % 100).abs())
 }
 
@@ -150,15 +150,20 @@ fn card(page: &Page<'_>, tier: &TierInfo, standing: &BillingStanding) -> Markup 
     }
 }
 
-fn order_row(page: &Page<'_>, order: &OrderInfo, tiers: &[TierInfo]) -> Markup {
-    let words = page.words();
-    let tier = order.tier.as_deref().map(|id| called(page, id, tiers));
-    let (tone, state) = match order.state {
+/// What became of an order, and its colour.
+pub(super) fn order_state(words: Words<'_>, state: OrderState) -> (&'static str, String) {
+    match state {
         OrderState::Held => ("warn", say!(words, "order-held")),
         OrderState::Paid => ("good", say!(words, "order-paid")),
         OrderState::Refunded => ("plain", say!(words, "order-refunded")),
         OrderState::Dismissed => ("plain", say!(words, "order-dismissed")),
-    };
+    }
+}
+
+fn order_row(page: &Page<'_>, order: &OrderInfo, tiers: &[TierInfo]) -> Markup {
+    let words = page.words();
+    let tier = order.tier.as_deref().map(|id| called(page, id, tiers));
+    let (tone, state) = order_state(words, order.state);
     html! {
         tr {
             td { (time(&order.paid_at)) }

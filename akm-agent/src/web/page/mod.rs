@@ -52,6 +52,7 @@ const DONE: &[&str] = &[
     "totp-off",
     "session-ended",
     "account-changed",
+    "account-removed",
     "redeemed",
     "reminders",
     "provider-added",
@@ -187,9 +188,11 @@ pub(super) async fn route(
         (true, "membership/order") => membership::order(page, ask).await?,
         (true, "membership/redeem") => membership::redeem(page, ask).await?,
         (true, "membership/contact") => reminders::save(page, ask).await?,
-        (false, "admin") => admin::show(page, None).await?,
-        (true, "admin/account") => admin::change(page, ask).await?,
-        (true, "admin/invite") => admin::invite(page, ask).await?,
+        (true, "account/remove") => account::remove(page, ask).await?,
+        (posts, "admin") => return admin::route(page, posts, "", ask).await,
+        (posts, path) if path.starts_with("admin/") => {
+            return admin::route(page, posts, &path["admin/".len()..], ask).await;
+        }
         (true, "account/codes") => account::codes(page, ask).await?,
         (true, "account/export") => export::export(page, ask).await?,
         _ => return Ok(None),

@@ -26,6 +26,11 @@ const FAMILIES: &[&str] = &[
     "balance-of-",
     "provider-",
     "role-",
+    "order-note-",
+    "code-",
+    "alert-",
+    "offsite-",
+    "registration-",
 ];
 
 #[test]

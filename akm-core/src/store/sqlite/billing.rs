@@ -12,7 +12,7 @@ use crate::store::{BeforeCommit, CodeRow, Decide, Id, Ledger, OrderRow, Tag, Tie
 const COLUMNS: &str = "
     provider, number, account, state, paid_at, seen_at, mac, body";
 /// Most orders of an account that are weighed; see the billing room.
-const MOST: u32 = 10_000;
+pub(super) const MOST: u32 = 10_000;
 
 impl Ledger for SqliteStore {
     fn order(&self, provider: &str, number: &str) -> Result<Option<OrderRow>> {
@@ -110,13 +110,15 @@ impl Ledger for SqliteStore {
             for code in codes {
                 execute(
                     tx,
-                    "INSERT INTO codes (tag, tier, months, expires_at, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO codes (tag, tier, months, expires_at, mac, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     (
                         code.tag,
                         short(&code.tier)?,
                         code.months,
                         code.expires_at,
                         code.mac,
+                        code.created_at,
                     ),
                 )?;
             }
@@ -127,19 +129,12 @@ impl Ledger for SqliteStore {
     fn code(&self, tag: &Tag) -> Result<Option<CodeRow>> {
         let conn = self.reader();
         let mut statement = conn
-            .prepare_cached("SELECT tag, tier, months, expires_at, mac FROM codes WHERE tag = ?1")
+            .prepare_cached(
+                "SELECT tag, tier, months, expires_at, mac, created_at FROM codes WHERE tag = ?1",
+            )
             .map_err(sql)?;
         let mut rows = statement.query([tag]).map_err(sql)?;
-        let Some(row) = rows.next().map_err(sql)? else {
-            return Ok(None);
-        };
-        Ok(Some(CodeRow {
-            tag: array(row, 0)?,
-            tier: text(row, 1)?,
-            months: number(row, 2)?,
-            expires_at: optional_time(row, 3)?,
-            mac: array(row, 4)?,
-        }))
+        rows.next().map_err(sql)?.map(code).transpose()
     }
 
     fn set_contact(
@@ -222,7 +217,7 @@ fn one(conn: &Connection, provider: &str, number: &str) -> Result<Option<OrderRo
     rows.next().map_err(sql)?.map(order).transpose()
 }
 
-fn of(conn: &Connection, account: &Id, most: u32) -> Result<Vec<OrderRow>> {
+pub(super) fn of(conn: &Connection, account: &Id, most: u32) -> Result<Vec<OrderRow>> {
     let mut statement = conn
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM orders WHERE account = ?1 ORDER BY paid_at, provider, number LIMIT ?2"
@@ -251,6 +246,17 @@ fn order(row: &Row<'_>) -> Result<OrderRow> {
         seen_at: time(row, 5)?,
         mac: array(row, 6)?,
         body: blob(row, 7)?,
+    })
+}
+
+pub(super) fn code(row: &Row<'_>) -> Result<CodeRow> {
+    Ok(CodeRow {
+        tag: array(row, 0)?,
+        tier: text(row, 1)?,
+        months: number(row, 2)?,
+        expires_at: optional_time(row, 3)?,
+        mac: array(row, 4)?,
+        created_at: time(row, 5)?,
     })
 }
 

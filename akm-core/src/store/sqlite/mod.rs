@@ -39,6 +39,7 @@ mod backup;
 mod billing;
 mod events;
 mod files;
+mod hosted;
 mod keys;
 mod last_tests;
 mod manager;

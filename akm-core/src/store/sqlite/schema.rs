@@ -156,7 +156,17 @@ CREATE TABLE codes (
     tier TEXT NOT NULL,
     months INTEGER NOT NULL CHECK (months > 0),
     expires_at INTEGER,
-    mac BLOB NOT NULL CHECK (length(mac) = 32)
+    mac BLOB NOT NULL CHECK (length(mac) = 32),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX codes_by_time ON codes (created_at, tag);
+
+CREATE TABLE documents (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    mac BLOB NOT NULL CHECK (length(mac) = 32),
+    body BLOB NOT NULL,
+    PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tier_history (

@@ -1,0 +1,274 @@
+//! Copies backups elsewhere, with a program of the operator's: `[backup] offsite` in `config.toml`.
+//!
+//! Invariants: no shell; the program is named by its whole path and neither it nor its directory can have been written by
+//! others, looked at before each run; it gets the configured arguments and the backup's path behind them, an environment of
+//! its own (`PATH`, `HOME`, `LANG`), no descriptor of ours, and a bounded time, after which it and what it started are ended. A
+//! backup is copied once; one that failed is tried again within the hour. What it says is not kept: it may name secrets.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use akm_core::backup::schedule::replace;
+use akm_core::error::{Error, Kind, Result};
+use akm_core::host::Clock;
+use akm_core::service::Door;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::{Pid, Uid, User};
+use serde::{Deserialize, Serialize};
+
+use crate::jobs::Job;
+use crate::{confirm, harden};
+
+const FILE: &str = "offsite.json";
+const VERSION: u32 = 1;
+const MAX_FILE: u64 = 4096;
+const RETRY: Duration = Duration::from_secs(60 * 60);
+
+/// A copy of a backup to elsewhere, as it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copied {
+    version: u32,
+    /// The backup's name.
+    pub backup: String,
+    /// When it was tried, Unix milliseconds.
+    pub at: i64,
+    /// `ok`, `failed`, `timeout` or `refused`.
+    pub outcome: String,
+}
+
+/// The command, and what became of the last run.
+pub struct Offsite {
+    command: Vec<String>,
+    timeout: Duration,
+    state: PathBuf,
+    clock: Arc<dyn Clock>,
+    turn: Mutex<()>,
+}
+
+impl Offsite {
+    /// Runs `command`, an absolute path and arguments, for at most `timeout`.
+    pub fn new(
+        command: Vec<String>,
+        timeout: Duration,
+        state: PathBuf,
+        clock: Arc<dyn Clock>,
+    ) -> Offsite {
+        Offsite {
+            command,
+            timeout,
+            state,
+            clock,
+            turn: Mutex::default(),
+        }
+    }
+
+    /// How the last run went. A file that cannot be read is as none.
+    pub fn last(&self) -> Option<Copied> {
+        let mut text = Vec::new();
+        let file = std::fs::File::open(self.state.join(FILE)).ok()?;
+        file.take(MAX_FILE).read_to_end(&mut text).ok()?;
+        let copied: Copied = serde_json::from_slice(&text).ok()?;
+        (copied.version == VERSION).then_some(copied)
+    }
+
+    /// Whether the last run succeeded, if there was one.
+    pub fn succeeded(&self) -> Option<bool> {
+        self.last().map(|copied| copied.outcome == "ok")
+    }
+
+    /// Copies the newest backup, unless that was done.
+    pub fn copy_newest(&self, service: &Door) -> Result<()> {
+        match service.newest_backup()? {
+            Some((name, path)) => self.copy(&name, &path),
+            None => Ok(()),
+        }
+    }
+
+    fn copy(&self, name: &str, path: &Path) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = |copied: &Copied| copied.backup == name && copied.outcome == "ok";
+        if self.last().as_ref().is_some_and(done) {
+            return Ok(());
+        }
+        let outcome = self.run(path);
+        let copied = Copied {
+            version: VERSION,
+            backup: name.to_owned(),
+            at: self.clock.now().as_millisecond(),
+            outcome: outcome.to_owned(),
+        };
+        let text = serde_json::to_vec(&copied)
+            .map_err(|_| Error::internal("a copy elsewhere cannot be noted"))?;
+        replace(&self.state, FILE, &text)?;
+        let message = match outcome {
+            "ok" => return Ok(()),
+            "refused" => {
+                "the command that copies backups elsewhere could have been written by others, or is not there"
+            }
+            "timeout" => "the command that copies backups elsewhere took too long",
+            _ => "the command that copies backups elsewhere failed",
+        };
+        Err(Error::new(Kind::Io, message))
+    }
+
+    fn run(&self, backup: &Path) -> &'static str {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return "refused";
+        };
+        let program = match Path::new(program).canonicalize() {
+            Ok(program) if confirm::is_only_ours(&program) => program,
+            _ => return "refused",
+        };
+        let home = User::from_uid(Uid::effective()).ok().flatten();
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .arg(backup)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env(
+                "HOME",
+                home.map_or_else(|| PathBuf::from("/"), |user| user.dir),
+            )
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A group of its own, so that what it starts ends with it.
+            .process_group(0);
+        // It ends with this thread, which waits for it, and so with the agent.
+        harden::bind_child(&mut command, SigSet::empty(), None, None);
+        let Ok(mut child) = command.spawn() else {
+            return "refused";
+        };
+        let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
+        let (done, ended) = mpsc::channel();
+        // Waits for the end, however late it comes, so that nothing is left of the program.
+        std::thread::spawn(move || {
+            let ok = child.wait().is_ok_and(|status| status.success());
+            // Whoever waited may have gone.
+            let _ = done.send(ok);
+        });
+        match ended.recv_timeout(self.timeout) {
+            Ok(true) => "ok",
+            Ok(false) => "failed",
+            Err(_) => {
+                if let Some(group) = group {
+                    // Not reaped yet as nothing was sent, so the number is still its own.
+                    let _ = killpg(group, Signal::SIGKILL);
+                }
+                "timeout"
+            }
+        }
+    }
+}
+
+/// Copies what was not copied: also backups that somebody made by hand, and those that failed.
+pub(crate) struct Copies {
+    pub(crate) service: Arc<Door>,
+    pub(crate) offsite: Arc<Offsite>,
+}
+
+impl Job for Copies {
+    fn name(&self) -> &'static str {
+        "offsite"
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(RETRY)
+    }
+
+    fn run(&self) -> Result<()> {
+        self.offsite.copy_newest(&self.service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use akm_core::host::Host;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A directory that nobody else writes, with a program in it.
+    fn program(dir: &Path, text: &str, mode: u32) -> String {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let path = dir.join("copy");
+        let draft = dir.join("copy.new");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(mode)).unwrap();
+        // Renamed by a process of its own: a descriptor that a fork of another test inherited would keep it busy.
+        let moved = Command::new("mv").arg(&draft).arg(&path).status().unwrap();
+        assert!(moved.success());
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn offsite(dir: &Path, command: Vec<String>, timeout: Duration) -> Offsite {
+        Offsite::new(command, timeout, dir.to_owned(), Host::real().clock)
+    }
+
+    #[test]
+    fn a_real_program_gets_the_path_last_a_clean_environment_and_nothing_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = dir.path().join("seen");
+        let text = format!(
+            "#!/bin/sh\n{{ echo \"$#: $1 $2\"; env; ls /proc/$$/fd; }} >> {}\n",
+            seen.display()
+        );
+        let copy = program(dir.path(), &text, 0o700);
+        let offsite = offsite(
+            dir.path(),
+            vec![copy, "an argument; touch /nowhere".into()],
+            Duration::from_secs(60),
+        );
+        assert_eq!(offsite.succeeded(), None);
+        let backup = dir.path().join("vault 1.backup");
+        offsite.copy("vault 1.backup", &backup).unwrap();
+        let said = std::fs::read_to_string(&seen).unwrap();
+        let first = format!("2: an argument; touch /nowhere {}", backup.display());
+        assert_eq!(said.lines().next(), Some(first.as_str()));
+        let allowed = ["PATH=", "HOME=", "LANG=", "PWD=", "SHLVL=", "_=", "OLDPWD="];
+        for line in said.lines().skip(1).filter(|line| line.contains('=')) {
+            let known = allowed.iter().any(|name| line.starts_with(name));
+            assert!(known, "inherited: {line}");
+        }
+        assert!(said.contains("PATH=/usr/local/bin:"), "control: {said}");
+        assert_eq!(offsite.succeeded(), Some(true));
+        offsite.copy("vault 1.backup", &backup).unwrap();
+        assert_eq!(std::fs::read_to_string(&seen).unwrap(), said, "once");
+        offsite.copy("vault 2.backup", &backup).unwrap();
+        assert_ne!(std::fs::read_to_string(&seen).unwrap(), said);
+    }
+
+    #[test]
+    fn what_fails_takes_too_long_or_is_not_ours_is_told_apart_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = |command: Vec<String>, timeout: Duration| {
+            let offsite = offsite(dir.path(), command, timeout);
+            assert!(offsite.copy("b", Path::new("/b")).is_err());
+            offsite.last().unwrap().outcome
+        };
+        let long = Duration::from_secs(60);
+        let fails = program(dir.path(), "#!/bin/sh\nexit 3\n", 0o700);
+        assert_eq!(outcome(vec![fails], long), "failed");
+        // What it starts ends with it: the lock that it holds is free again.
+        let held = dir.path().join("held");
+        let text = format!("#!/bin/sh\nsleep 1000 9> {} &\nwait\n", held.display());
+        let hangs = program(dir.path(), &text, 0o700);
+        assert_eq!(outcome(vec![hangs], Duration::from_millis(300)), "timeout");
+        let foreign = program(dir.path(), "#!/bin/sh\nexit 0\n", 0o722);
+        assert_eq!(outcome(vec![foreign], long), "refused");
+        assert_eq!(outcome(vec!["/nowhere/copy".into()], long), "refused");
+        assert_eq!(outcome(Vec::new(), long), "refused");
+        // Control: the same one, ours alone.
+        let good = program(dir.path(), "#!/bin/sh\nexit 0\n", 0o700);
+        let offsite = offsite(dir.path(), vec![good], long);
+        offsite.copy("b", Path::new("/b")).unwrap();
+        assert_eq!(offsite.succeeded(), Some(true));
+    }
+}

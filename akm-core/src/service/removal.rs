@@ -1,0 +1,128 @@
+//! The arms that remove an account: its owner's, with the passphrase once more, and an administrator's.
+//!
+//! Invariants: everything of the account goes in one transaction, after its event stands in the system's chain (and in the
+//! account's own, where it is its owner who asks); then every session of it ends. What stays: its events, sealed under a key
+//! that is gone; its orders, as nobody's, so that no push and no redeem code is good a second time; copies in backups.
+//! Over the network an administrator gives the own passphrase and reaches no other administrator.
+
+use crate::audit::Caller;
+use crate::billing::Order;
+use crate::error::{Error, Kind, Result};
+use crate::name::AccountName;
+use crate::protocol::{AccountRemove, AdminRemove, LockReason, Op, Removed};
+use crate::store::{BeforeCommit, Hosted, Id, OrderRow, Removal, Store};
+
+use super::{Service, Via, done};
+
+impl Service {
+    pub(super) fn remove_own(&self, caller: &Caller, request: &AccountRemove) -> Result<Removed> {
+        const OP: Op = Op::AccountRemove;
+        let (id, removed) = self.stepped_up(
+            caller,
+            OP,
+            &request.passphrase,
+            |_| Ok(()),
+            |asked, _, ()| {
+                let account = &asked.session.account;
+                let mut events = || {
+                    self.audit.append_system(&done(OP, caller))?;
+                    self.event(asked)
+                };
+                let removed =
+                    self.erase(account.id(), account.name().as_str(), false, &mut events)?;
+                Ok((*account.id(), removed))
+            },
+        )?;
+        self.end_all(&id);
+        Ok(removed)
+    }
+
+    pub(super) fn remove_other(&self, caller: &Caller, request: &AdminRemove) -> Result<Removed> {
+        const OP: Op = Op::AdminRemove;
+        let name = AccountName::parse(&request.account, "account")?;
+        let remote = caller.via != Via::Host;
+        let erase = |event: BeforeCommit<'_>| {
+            let row = self.file.account_by_name(name.as_str())?.ok_or(
+                Error::new(Kind::NotFound, "there is no such account").with_field("account"),
+            )?;
+            let removed = self.erase(&row.id, &row.name, remote, event)?;
+            Ok((row.id, removed))
+        };
+        let (id, removed) = if remote {
+            let passphrase = request.passphrase.as_ref().ok_or(
+                Error::invalid("passphrase", "a required field is missing")
+                    .with_hint("give your own passphrase once more"),
+            )?;
+            self.stepped_up(
+                caller,
+                OP,
+                passphrase,
+                |_| Ok(()),
+                |asked, _, ()| {
+                    let by = Caller {
+                        exe: format!(
+                            "{} account {}",
+                            caller.exe,
+                            asked.session.account.name().as_str()
+                        ),
+                        ..caller.clone()
+                    };
+                    erase(&mut || {
+                        self.audit.append_system(&done(OP, &by))?;
+                        self.event(asked)
+                    })
+                },
+            )?
+        } else {
+            erase(&mut || self.audit.append_system(&done(OP, caller)))?
+        };
+        self.end_all(&id);
+        Ok(removed)
+    }
+
+    fn erase(
+        &self,
+        account: &Id,
+        name: &str,
+        spare_admins: bool,
+        before_commit: BeforeCommit<'_>,
+    ) -> Result<Removed> {
+        let (key, vault) = (&self.billing.key, self.file.vault_id());
+        let unlink = |row: OrderRow| {
+            let nobodys = || {
+                let order = Order {
+                    account: None,
+                    ..Order::open(key, &vault, row.clone())?
+                };
+                order.close(key, &vault)
+            };
+            nobodys().unwrap_or_else(|_: Error| row.clone())
+        };
+        let keys = self.file.remove_account(
+            &Removal {
+                account,
+                spare_admins,
+                attempts: &self.vault.attempts_of(name),
+                unlink: &unlink,
+            },
+            before_commit,
+        )?;
+        Ok(Removed {
+            account: name.to_owned(),
+            keys,
+        })
+    }
+
+    /// Ends every session of an account that is gone, and takes what it was out of the store's log.
+    fn end_all(&self, account: &Id) {
+        let theirs = |session: &super::Session| {
+            (session.account.id() == account).then_some(LockReason::Asked)
+        };
+        self.sessions
+            .close_where(&theirs, &mut |who, session, reason| {
+                self.note_lock(who, session, reason);
+            });
+        crate::memory::scrub_stack();
+        self.leave_no_trace();
+    }
+}
