@@ -639,9 +639,13 @@ fn what_a_coding_agent_runs_has_a_policy_of_its_own() {
 
 #[test]
 fn a_use_only_grant_uses_and_an_expired_one_covers_nobody() {
-    let bench = Bench::new(Policy::Granted);
+    let bench = Bench::new(Policy::Open);
     let test = "print(ask(connect(), op='provider.balance'))\n";
     bench.agent.add("unheard-of/key", "sk-x").unwrap();
+    bench.policy(PolicySet {
+        policy: Some(Policy::Granted),
+        ..PolicySet::default()
+    });
     bench.script(
         "app.py",
         &format!(

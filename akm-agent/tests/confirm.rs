@@ -9,7 +9,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use akm_core::protocol::{GrantAdd, GrantList, Policy, PolicySet};
+use akm_core::protocol::{GrantAdd, GrantList, KeyList, Policy, PolicySet};
 use cli_support::terminal::Terminal;
 use support::{Agent, Home, PASSPHRASE, eventually, launch, secret};
 
@@ -80,13 +80,17 @@ impl Bench {
 
     /// A get in a process of its own, without what cargo puts into the environment.
     fn curl_for(&self, name: &str) -> Command {
+        self.curl_to("key.get", &format!(r#"{{"name":"{name}"}}"#))
+    }
+
+    fn curl_to(&self, op: &str, body: &str) -> Command {
         let mut command = Command::new("curl");
         command
             .args(["--silent", "--max-time", "60", "--data"])
-            .arg(format!(r#"{{"name":"{name}"}}"#))
+            .arg(body)
             .arg("--unix-socket")
             .arg(&self.agent.socket)
-            .arg("http://akm/v1/key.get")
+            .arg(format!("http://akm/v1/{op}"))
             .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -272,6 +276,39 @@ fn one_question_too_many_is_refused_at_once_and_the_others_go_on() {
         assert!(answer.contains(VALUE), "{answer}");
     }
     assert_eq!(bench.questions().len(), most);
+}
+
+#[test]
+fn questions_about_changes_say_so_and_hold_up_nobody_who_only_reads() {
+    let bench = Bench::new("until [ -e \"$0.go\" ]; do sleep 0.05; done; echo yes");
+    let ask = PolicySet {
+        policy: Some(Policy::Ask),
+        passphrase: Some(secret(PASSPHRASE)),
+        ..PolicySet::default()
+    };
+    bench.agent.client().call(&ask).unwrap();
+    let most = akm_core::service::MAX_QUESTIONS;
+    let rotate = r#"{"name":"openai/work","secret":"sk-another"}"#;
+    let waiting: Vec<_> = (0..most)
+        .map(|_| bench.curl_to("key.rotate", rotate).spawn().unwrap())
+        .collect();
+    eventually("all questions", || bench.questions().len() == most);
+    for question in bench.questions() {
+        assert!(
+            question.contains("may this program change openai/work?"),
+            "{question}"
+        );
+    }
+    // More than the places of those that never wait are taken, and a list needs one.
+    let listed = bench.agent.client().call(&KeyList::default()).unwrap();
+    assert_eq!(listed.keys[0].version, 1, "nothing is changed yet");
+    std::fs::write(bench.home.path().join("askpass.go"), "").unwrap();
+    let answers = waiting
+        .into_iter()
+        .map(|child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap());
+    // Of changes at once some come too late, and say so.
+    let changed = answers.filter(|answer| answer.contains(r#""ok":true"#));
+    assert!(changed.count() > 0, "a yes is one");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cases;
 mod conformance;
 mod drivers;
 mod examples;
+mod memory;
 mod node;
 mod pattern;
 mod places;
