@@ -46,7 +46,8 @@ fn update(bench: &Bench, body: &str) {
 fn a_code_ends_with_its_day_with_its_session_and_with_the_keys_of_its_account() {
     let from = Bench::initialized();
     from.add("openai", "sk-1").unwrap();
-    let ends: [(&str, fn(&Bench)); 4] = [
+    type End = fn(&Bench);
+    let ends: [(&str, End); 4] = [
         ("a day", |to| {
             to.clock.advance(Duration::from_secs(24 * 60 * 60));
         }),

@@ -50,8 +50,11 @@ pub(super) fn parse(arguments: &[OsString]) -> Option<Cli> {
 mod tests {
     use super::*;
 
-    /// What both parsers say of a line: which command and whether as JSON.
-    fn both(line: &[&str]) -> (Option<(String, bool)>, Option<(String, bool)>) {
+    /// Which command, and whether as JSON.
+    type Told = Option<(String, bool)>;
+
+    /// What the small and the whole parser say of a line.
+    fn both(line: &[&str]) -> (Told, Told) {
         let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
         let told = |cli: Cli| {
             let command = match cli.command {
