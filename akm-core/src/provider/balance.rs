@@ -1,7 +1,7 @@
 //! Asking for a balance and reading the answer: rules and an answer in, exact amounts out.
 //!
 //! Invariants: a key goes to its sealed destinations alone, as in a connection test, and through the same
-//! request. Numbers are read from the text that was sent ([`Decimal`]), never through a float. An answer
+//! request. Numbers are read from the text that was sent ([`Decimal`](super::decimal::Decimal)), never through a float. An answer
 //! without what the rules ask for is no balance: nothing is assumed to be zero. Of the answer's texts only
 //! a currency's three letters are handed on.
 //!
