@@ -15,14 +15,7 @@ use std::process::{Command, Stdio};
 use akm_core::client::Client;
 use akm_core::protocol::{AgentStatus, MAX_REQUEST};
 use akm_core::store::{SqliteStore, Store};
-use support::{Agent, Home, clean, curl_as, eventually, is_root, launch, request};
-
-/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
-/// child could not be executed ("text file busy").
-fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
-    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
-}
+use support::{Agent, Home, clean, copy_program, curl_as, eventually, is_root, launch, request};
 
 /// A user that owns nothing.
 const STRANGER: u32 = 65_534;

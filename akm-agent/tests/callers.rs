@@ -14,14 +14,7 @@ use std::process::{Command, Stdio};
 
 use akm_core::protocol::{AuditList, Policy};
 use akm_core::protocol::{GrantAdd, KeyList, PolicySet};
-use support::{Agent, Home, PASSPHRASE, secret};
-
-/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
-/// child could not be executed ("text file busy").
-fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
-    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
-}
+use support::{Agent, Home, PASSPHRASE, copy_program, secret};
 
 /// Asks for the key by hand, without any library, and prints what comes back.
 const ASK: &str = r#"

@@ -13,14 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use support::user::{User, lacks, needs_root};
-use support::{Agent, Home, PASSPHRASE, clean, launch};
-
-/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
-/// child could not be executed ("text file busy").
-fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
-    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
-}
+use support::{Agent, Home, PASSPHRASE, clean, copy_program, launch};
 
 const OWNER: u32 = 54_324;
 

@@ -270,3 +270,10 @@ pub fn curl_as(uid: u32, socket: &Path) -> std::process::Output {
 pub fn kind(error: &Error) -> &'static str {
     error.kind().token()
 }
+
+/// Copies a program. By a process of its own: one that this process had open for writing while another thread starts a
+/// child could not be executed ("text file busy").
+pub fn copy_program(from: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
