@@ -34,7 +34,7 @@ static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         uid: 0,
         pid: 1,
         exe: String::new(),
-        entry: Default::default(),
+        via: Default::default(),
         process: Default::default(),
     };
     let ask = |op: protocol::Op, body: &str| {
