@@ -112,10 +112,11 @@ fn sequences(count: usize) {
 /// A message, whole or broken in one of the ways that a client can break it.
 fn message(dice: &mut Dice) -> Vec<u8> {
     let op = Op::ALL[dice.roll(Op::ALL.len())];
-    // A stop of everything by a lock is one request among many; a derivation takes too long for a fuzzer.
+    // A stop of everything by a lock is one request among many; a derivation takes too long for a fuzzer, and a removal
+    // that is asked for rightly is carried out.
     let op = match op.cost() {
         akm_core::protocol::Cost::Quick => op,
-        _ if dice.roll(200) == 0 && op != Op::AgentUnlock => op,
+        _ if dice.roll(200) == 0 && !matches!(op, Op::AgentUnlock | Op::KeyRemove) => op,
         _ => Op::AgentStatus,
     };
     let bodies = [
