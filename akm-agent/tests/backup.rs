@@ -35,14 +35,14 @@ fn a_schedule_makes_a_backup_by_itself_and_a_restart_makes_no_second_one() {
     assert_eq!(list(&mut client).backups.len(), 0);
     schedule(&mut client, true);
     eventually("a backup", || list(&mut client).backups.len() == 1);
-    let name = list(&mut client).backups.remove(0).name;
-    let checked = client.call(&BackupVerify { name }).unwrap();
-    assert_eq!((checked.verified, checked.keys), (Verified::Decrypted, 1));
-    // The time of the next one is on the disk with the outcome of this one.
+    // It is listed before the job is over. The time of the next one is on the disk with its outcome.
     let jobs = home.path().join("state/jobs.json");
     eventually("the outcome", || {
         std::fs::read_to_string(&jobs).is_ok_and(|text| text.contains(r#""outcome":"ok""#))
     });
+    let name = list(&mut client).backups.remove(0).name;
+    let checked = client.call(&BackupVerify { name }).unwrap();
+    assert_eq!((checked.verified, checked.keys), (Verified::Decrypted, 1));
     assert!(agent.stop().success());
 
     let agent = home.start();

@@ -11,11 +11,12 @@ mod support;
 
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AdminCodeRevoke, AdminCodes, AdminGrant, AdminProviderPut, AdminProviderRemove, AdminStatus,
-    AdminTier, Authority, BillingCodesCreate, BillingRedeem, BillingTiers, CodeState, KeyGet,
-    Offered, Op, Outcome, ProviderAdd, ProviderList, ProviderShow, ProviderTest, Record, Request,
-    Role, offered,
+    AdminCodeRevoke, AdminCodes, AdminGrant, AdminProviderPut, AdminProviderRemove, AdminRemove,
+    AdminStatus, AdminTier, Authority, BillingCodesCreate, BillingRedeem, BillingTiers, CodeState,
+    KeyGet, KeyList, Offered, Op, Outcome, ProviderAdd, ProviderList, ProviderShow, ProviderTest,
+    Record, Request, Role, offered,
 };
+use akm_core::service::Hosting;
 use akm_core::{Kind, Result, Secret};
 use provider_server::{ProviderServer, Received, Reply};
 use serde_json::{Value, json};
@@ -259,7 +260,7 @@ fn test(bench: &Bench, name: &str) -> Outcome {
 
 #[test]
 fn e07_an_administrator_who_points_a_provider_elsewhere_gets_no_key_that_exists() {
-    let bench = Bench::initialized();
+    let bench = selling(settings());
     let (home, base_url) = server();
     let (thief, elsewhere) = server();
     let put = |url: &str| {
@@ -308,6 +309,49 @@ fn e07_an_administrator_who_points_a_provider_elsewhere_gets_no_key_that_exists(
             bench.call(akm_core::protocol::KeyRemove { name }).unwrap();
         }
     }
+}
+
+#[test]
+fn an_agent_that_serves_nobody_ends_no_account_and_changes_no_provider_of_others() {
+    let mut bench = Bench::initialized();
+    bench.add("ours/before", KEY).unwrap();
+    let ask = |bench: &Bench| {
+        let account = "default".to_owned();
+        [
+            bench
+                .call(AdminProviderPut {
+                    record: record("ours", "https://gw.example.com/v1"),
+                })
+                .map(drop),
+            bench
+                .call(AdminProviderRemove {
+                    name: "ours".to_owned(),
+                })
+                .map(drop),
+            bench
+                .call(AdminRemove {
+                    account,
+                    passphrase: None,
+                })
+                .map(drop),
+        ]
+    };
+    for locked in [false, true] {
+        if locked {
+            bench.reopen();
+        }
+        for answer in ask(&bench) {
+            assert_eq!(kind(answer), Kind::Unavailable);
+        }
+    }
+    bench.unlock().unwrap();
+    assert_eq!(bench.call(KeyList::default()).unwrap().keys.len(), 1);
+    // Control: the same of the owner of a server.
+    bench.serve(Hosting::default());
+    for answer in ask(&bench) {
+        answer.unwrap();
+    }
+    assert_eq!(kind(bench.unlock()), Kind::WrongCredentials);
 }
 
 #[test]

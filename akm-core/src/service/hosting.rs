@@ -154,6 +154,18 @@ impl Service {
         Ok(())
     }
 
+    /// What reaches every account, or ends one, is for servers: the socket of a person's own agent is also reached by programs
+    /// that a policy or a sandbox keeps from everything else.
+    pub(super) fn serves_accounts(&self) -> Result<()> {
+        if self.hosting.is_some() {
+            return Ok(());
+        }
+        Err(
+            Error::new(Kind::Unavailable, "this agent serves no accounts to others")
+                .with_hint("a server does: akm-agent serve"),
+        )
+    }
+
     fn lacks_totp(&self, standing: &Standing) -> bool {
         self.hosting
             .as_ref()

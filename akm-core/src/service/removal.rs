@@ -3,7 +3,8 @@
 //! Invariants: everything of the account goes in one transaction, after its event stands in the system's chain (and in the
 //! account's own, where it is its owner who asks); then every session of it ends. What stays: its events, sealed under a key
 //! that is gone; its orders, as nobody's, so that no push and no redeem code is good a second time; copies in backups.
-//! Over the network an administrator gives the own passphrase and reaches no other administrator.
+//! Over the network an administrator gives the own passphrase and reaches no other administrator. On the host it is the
+//! owner of a server; an agent that serves nobody removes an account for its owner only.
 
 use crate::audit::Caller;
 use crate::billing::Order;
@@ -40,6 +41,7 @@ impl Service {
     pub(super) fn remove_other(&self, caller: &Caller, request: &AdminRemove) -> Result<Removed> {
         const OP: Op = Op::AdminRemove;
         let name = AccountName::parse(&request.account, "account")?;
+        self.serves_accounts()?;
         let remote = caller.via != Via::Host;
         let erase = |event: BeforeCommit<'_>| {
             let row = self.file.account_by_name(name.as_str())?.ok_or(

@@ -48,6 +48,7 @@ impl Service {
             .map_err(|_| Error::internal("a record could not be written"))?;
         let record = provider::read_own(&text)?;
         let id = ProviderId::parse(&record.id, "record")?;
+        self.serves_accounts()?;
         self.as_admin(caller, Op::AdminProviderPut, |event| {
             self.put_document(KIND, id.as_str(), text.into_bytes(), MOST, event)
         })?;
@@ -73,6 +74,7 @@ impl Service {
                 Error::new(Kind::Denied, "a built-in provider is not removed").with_field("name"),
             );
         }
+        self.serves_accounts()?;
         // One that cannot be read is removed all the same; that is how it is got rid of.
         let text = self.shared_text(&id).ok().flatten().unwrap_or_default();
         let record = serde_json::from_str(&text).unwrap_or_default();

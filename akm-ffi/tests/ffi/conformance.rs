@@ -158,12 +158,15 @@ fn kinds(op: Op) -> &'static [Kind] {
         }
         // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
         Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
-        Op::BillingCodesCreate | Op::AdminTier | Op::AdminCodes | Op::AdminCodeRevoke => {
-            &[InvalidInput, Unavailable]
-        }
-        Op::AdminStatus | Op::AdminProviderPut => &[InvalidInput],
-        Op::AdminProviderRemove => &[InvalidInput, NotFound, Denied],
-        Op::AdminRemove => &[InvalidInput, NotFound],
+        // An agent that serves no accounts has no business with them; `akm-core/tests/administration.rs` has one that does.
+        Op::BillingCodesCreate
+        | Op::AdminTier
+        | Op::AdminCodes
+        | Op::AdminCodeRevoke
+        | Op::AdminProviderPut
+        | Op::AdminRemove => &[InvalidInput, Unavailable],
+        Op::AdminProviderRemove => &[InvalidInput, Denied, Unavailable],
+        Op::AdminStatus => &[InvalidInput],
         Op::AccountRemove => &[Locked, InvalidInput, WrongCredentials],
         Op::BillingOrderResolve => &[InvalidInput, NotFound],
         Op::BackupList | Op::UiOpen | Op::AdminAccounts | Op::AdminInvite | Op::AdminLog => {
@@ -206,6 +209,10 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
             Op::AdminTier,
             Op::AdminCodes,
             Op::AdminCodeRevoke,
+            // And these a server.
+            Op::AdminProviderPut,
+            Op::AdminProviderRemove,
+            Op::AdminRemove,
         ];
         assert!(
             elsewhere.contains(op) || steps().any(|step| step.expected.is_ok()),

@@ -231,14 +231,8 @@ fn minimal(op: Op) -> (Value, Value) {
         ),
         Op::AdminCodes => (json!({}), json!({})),
         Op::AdminCodeRevoke => (json!({"id": "00"}), json!({})),
-        Op::AdminProviderPut => (
-            json!({"record": shared_provider()}),
-            json!({"name": "ours", "own": false}),
-        ),
-        Op::AdminProviderRemove => (
-            json!({"name": "ours"}),
-            json!({"name": "ours", "own": false}),
-        ),
+        Op::AdminProviderPut => (json!({"record": own_provider()}), json!({})),
+        Op::AdminProviderRemove => (json!({"name": "ours"}), json!({})),
         Op::AdminRemove => (json!({"account": "nobody"}), json!({})),
         // Of the account that was registered just before.
         Op::AccountRemove => (
@@ -258,12 +252,6 @@ fn own_provider() -> Value {
         "auth": {"style": "bearer"}, "env": {"primary": "MINE_API_KEY"}, "verified": false,
         "test": {"method": "GET", "url": "https://gw.example.com/v1/models", "proves_key": false, "cost": "none",
             "verified": false}})
-}
-
-fn shared_provider() -> Value {
-    let mut record = own_provider();
-    record["id"] = json!("ours");
-    record
 }
 
 fn kind(answer: &Answer) -> Option<&str> {
@@ -311,7 +299,9 @@ fn walk(way: &mut dyn Way, place: &Path) {
             | Op::AdminTier
             | Op::AdminCodes
             | Op::AdminCodeRevoke => Some("unavailable"),
-            Op::BillingOrderResolve | Op::AdminRemove => Some("not_found"),
+            // Neither has it others' accounts.
+            Op::AdminProviderPut | Op::AdminProviderRemove | Op::AdminRemove => Some("unavailable"),
+            Op::BillingOrderResolve => Some("not_found"),
             _ => None,
         };
         if refused.is_some() {
