@@ -238,7 +238,7 @@ impl Service {
         self.audit.append_system(&done(Op::BackupCreate, caller))?;
         self.audit.fold()?;
         self.file.carry_events(&copy)?;
-        drop(copy);
+        copy.close_copy()?;
         let name = draft.name().to_owned();
         let bytes = draft.publish()?;
         let oldest = max_age_days.map(|days| {

@@ -96,10 +96,16 @@ impl SqliteStore {
         }
         target.close().map_err(|(_, error)| sql(error))?;
         // The pragma answers so even where the header could not be written.
-        match stands_alone(to)? {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Io, "reading or writing the vault failed")),
-        }
+        is_finished(to)
+    }
+
+    /// Closes a copy that is to get its name.
+    ///
+    /// Errors: `io` if whoever opens the file next would find another one than this.
+    pub fn close_copy(self) -> Result<()> {
+        let path = self.path.clone();
+        drop(self);
+        is_finished(&path)
     }
 
     /// Opens a copy that [`SqliteStore::copy_into`] made, without a lock and without a log; `writable` before it
@@ -217,6 +223,16 @@ impl SqliteStore {
         }
         Ok(chains)
     }
+}
+
+/// A journal that SQLite could not remove is played back by the next who opens the file, and what it undoes was said
+/// to be done.
+fn is_finished(path: &Path) -> Result<()> {
+    let journal = files::beside(path, "-journal").try_exists()?;
+    if journal || !stands_alone(path)? {
+        return Err(Error::new(Kind::Io, "reading or writing the vault failed"));
+    }
+    Ok(())
 }
 
 /// Whether a file's header says that no log belongs to it. A file too short for one does not.

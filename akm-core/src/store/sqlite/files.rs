@@ -160,7 +160,7 @@ fn resolve(path: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((parent, file))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(OsStr::new(suffix));
     PathBuf::from(name)
