@@ -49,6 +49,10 @@ impl Threshold {
     }
 
     /// Whether nothing that could be spent reaches the threshold; none where the answer does not tell.
+    #[cfg_attr(
+        not(feature = "providers"),
+        allow(dead_code, reason = "asked where a balance came from a provider")
+    )]
     pub(super) fn is_low(&self, balances: &[Balance]) -> Option<bool> {
         let counted = balances.iter().filter(|balance| {
             self.currency.as_ref().is_none_or(|wanted| {
