@@ -498,3 +498,35 @@ fn a_balance_is_asked_for_as_carefully_as_a_test() {
     assert!(report.detail.contains("nothing was sent"), "{report:?}");
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn an_answer_with_none_of_the_amounts_that_may_be_missing_is_no_balance() {
+    let asked = |body: &'static str| {
+        let server = ProviderServer::start(move |_| Reply::json(200, body)).unwrap();
+        let base_url = format!("http://127.0.0.1:{}/api/v1", server.port());
+        let provider = Catalogue::builtin().provider("venice");
+        let read = BaseUrl::read(&base_url).unwrap();
+        balance(
+            &Outbound::default(),
+            &BalanceOf {
+                provider,
+                destinations: &Destinations::of(provider, Some(&read)),
+                base_url: Some(&base_url),
+                team: None,
+                secret: &Secret::new(KEY.to_owned()),
+                now: "2026-11-22T19:30:15Z".parse().unwrap(),
+            },
+        )
+    };
+    let control = asked(r#"{"balances":{"usd":0}}"#);
+    assert_eq!(control.outcome.token(), "known", "{control:?}");
+    for none in [
+        r#"{"balances":{"usd":null,"diem":null}}"#,
+        r#"{"balances":{}}"#,
+        "{}",
+    ] {
+        let report = asked(none);
+        assert_eq!(report.outcome.token(), "unreachable", "{none}: {report:?}");
+        assert!(report.balances.is_empty());
+    }
+}

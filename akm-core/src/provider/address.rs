@@ -23,7 +23,11 @@ const INSIDE: &[&str] = &[
     "localdomain",
     "internal",
     "intranet",
+    "private",
+    "corp",
+    "home",
     "lan",
+    "svc",
     "home.arpa",
     "invalid",
     "onion",
@@ -240,7 +244,14 @@ fn check_name(name: &str) -> Result<(), Refusal> {
         name.strip_suffix(suffix)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     });
-    if inside || !name.contains('.') {
+    // A name that is an address with something behind it (nip.io and its like) is resolved to that address. Whatever a
+    // name resolves to is judged again; this one says beforehand where it leads.
+    let labels: Vec<&str> = name.split('.').collect();
+    let leads_inside = labels.windows(4).any(|four| {
+        let address = four.join(".").parse::<Ipv4Addr>();
+        address.is_ok_and(|ip| !is_public(ip.into()))
+    });
+    if inside || leads_inside || !name.contains('.') {
         return Err(Refusal(
             "the host is a name inside a network, not a public one",
         ));
@@ -323,6 +334,11 @@ mod tests {
             ),
             ("https://8.8.8.8", "https://8.8.8.8", "https://8.8.8.8:443"),
             (
+                "https://8.8.8.8.example.com",
+                "https://8.8.8.8.example.com",
+                "https://8.8.8.8.example.com:443",
+            ),
+            (
                 "https://xn--bcher-kva.example.com/v1",
                 "https://xn--bcher-kva.example.com/v1",
                 "https://xn--bcher-kva.example.com:443",
@@ -375,6 +391,10 @@ mod tests {
             "https://x.localhost/",
             "https://printer.local/",
             "https://metadata.google.internal/",
+            "https://kubernetes.default.svc/",
+            "https://vault.corp/",
+            "https://169.254.169.254.nip.io/",
+            "https://a.10.0.0.1.sslip.io/",
             "https://2130706433/",
             "https://0x7f.1/",
             "https://127.1/",

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::check::Problem;
+use super::check::{Problem, unreadable};
 use super::rules::Rule;
 use super::schema::{Provider, Records};
 
@@ -41,12 +41,14 @@ impl Catalogue {
     /// Reads a catalogue; the problem names record and field.
     pub fn from_json(text: &str) -> Result<Catalogue, Problem> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let records: Records =
-            serde_path_to_error::deserialize(&mut reader).map_err(|error| Problem {
+        let records: Records = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let (field, what) = unreadable(&error.path().to_string(), error.inner());
+            Problem {
                 record: "catalogue".to_owned(),
-                field: error.path().to_string(),
-                what: "it is missing, unknown, doubled or of the wrong type",
-            })?;
+                field,
+                what,
+            }
+        })?;
         reader.end().map_err(|_| Problem {
             record: "catalogue".to_owned(),
             field: ".".to_owned(),
@@ -256,19 +258,19 @@ mod tests {
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": 200, "means": "invalid_key"}"#,
                 "unlisted",
-                "test.rules[1]",
+                "test.rules[0]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": 302, "means": "valid"}"#,
                 "unlisted",
-                "test.rules[1]",
+                "test.rules[0]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,
                 r#"{"status": "any", "means": "valid"}"#,
                 "unlisted",
-                "test.rules[1]",
+                "test.rules[0]",
             ),
             (
                 r#"{"status": 200, "means": "valid"}"#,

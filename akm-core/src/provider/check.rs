@@ -28,6 +28,38 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Which field of a file could not be read, and why. `path` is where the parser stood: of a field that is missing or
+/// there twice it tells at what the field belongs to. Its own text may repeat the file; only a name of ours is taken from it.
+pub(super) fn unreadable(path: &str, error: &serde_json::Error) -> (String, &'static str) {
+    let said = error.to_string();
+    let named = |what: &str| -> Option<String> {
+        let (field, _) = said.strip_prefix(what)?.split_once('`')?;
+        let ours = |c: char| c.is_ascii_lowercase() || c == '_';
+        if !field.chars().all(ours) {
+            return None;
+        }
+        Some(match path.trim_end_matches('?').trim_end_matches('.') {
+            "" => field.to_owned(),
+            path if path.rsplit('.').next() == Some(field) => path.to_owned(),
+            path => format!("{path}.{field}"),
+        })
+    };
+    if let Some(field) = named("missing field `") {
+        return (field, "a field is missing");
+    }
+    if let Some(field) = named("duplicate field `") {
+        return (field, "a field stands there twice");
+    }
+    let what = match error.classify() {
+        serde_json::error::Category::Data if said.starts_with("unknown field") => {
+            "there is no such field"
+        }
+        serde_json::error::Category::Data => "a field has the wrong type or value",
+        _ => "it is no JSON, or breaks off",
+    };
+    (path.to_owned(), what)
+}
+
 impl Records {
     /// Completes every record with what is common to all, and checks what the types cannot say.
     pub fn complete(mut self) -> Result<Records, Problem> {
@@ -206,7 +238,9 @@ impl Provider {
                 }
             }
             let empty = match rule.body.as_ref().map(|body| &body.is) {
-                Some(Match::Text(text) | Match::Contains(text)) => text.is_empty(),
+                Some(Match::Text(text) | Match::OtherThan(text) | Match::Contains(text)) => {
+                    text.is_empty()
+                }
                 Some(Match::OneOf(texts)) => texts.is_empty() || texts.iter().any(String::is_empty),
                 Some(Match::Bool(_)) | None => false,
             };

@@ -9,7 +9,7 @@
 //! where it was sealed for.
 
 use super::Catalogue;
-use super::check::Problem;
+use super::check::{Problem, unreadable};
 use super::schema::Provider;
 use crate::error::{Error, Result};
 use crate::name::ProviderId;
@@ -29,11 +29,8 @@ pub fn read_own(text: &str) -> Result<Provider> {
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let mut record: Provider = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        refused(
-            "the record has a field that is missing, unknown, doubled or of the wrong type",
-            &field,
-        )
+        let (field, what) = unreadable(&error.path().to_string(), error.inner());
+        refused(what, &field)
     })?;
     reader
         .end()
@@ -199,6 +196,35 @@ mod tests {
                 "{place}: {error:?}"
             );
         }
+        // What is missing or there twice is named itself, not what it belongs to.
+        let message = |text: &str| {
+            let error = read_own(text).unwrap_err();
+            (error.message().to_owned(), error.hint().unwrap().to_owned())
+        };
+        for (place, field) in [
+            ("/auth", "auth"),
+            ("/display_name_zh", "display_name_zh"),
+            ("/test/method", "test.method"),
+            ("/endpoints/0/region", "endpoints[0].region"),
+            ("/balance/0/reads", "balance[0].reads"),
+        ] {
+            let mut record = minimal();
+            let (parent, name) = place.rsplit_once('/').unwrap();
+            let parent = record.pointer_mut(parent).unwrap();
+            parent.as_object_mut().unwrap().remove(name).unwrap();
+            assert_eq!(
+                message(&record.to_string()),
+                ("a field is missing".to_owned(), format!("look at {field}"))
+            );
+        }
+        let twice = minimal().to_string().replacen(
+            "\"id\":\"my-gateway\"",
+            "\"id\":\"my-gateway\",\"id\":\"x\"",
+            1,
+        );
+        let (said, hint) = message(&twice);
+        assert_eq!(said, "a field stands there twice");
+        assert_eq!(hint, "look at id");
         for text in ["", "[]", "null", "{}", "{} {}", "{\"id\": \"x\""] {
             assert!(read_own(text).is_err(), "{text}");
         }

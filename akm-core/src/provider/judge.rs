@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::plan::lists_models;
+use super::plan::{lists_models, regions};
 use super::rules::{BodyIs, Match, Means, Rule};
 use super::schema::{ModelsList, Provider};
 use crate::protocol::Outcome;
@@ -44,6 +44,9 @@ pub(super) fn judge(
     };
     let success = (200..=299).contains(&status);
     let accepted = matches!(rule.means, Means::Valid | Means::ValidButRestricted);
+    if accepted && success && body.as_ref().is_some_and(fails_inside) {
+        return unreachable(meaning(Means::FailedInBand).1, status);
+    }
     if accepted && success && !has_expected_shape(record, body.as_ref()) {
         return unreachable(
             "the answer does not have the shape of this provider's",
@@ -62,14 +65,22 @@ pub(super) fn judge(
         };
     }
     let mut detail = says(sentence, status);
-    if outcome == Outcome::Invalid
-        && record.test.region_bound
-        && let Some(elsewhere) = elsewhere
-    {
-        detail.push_str(
-            "; keys are bound to a region: if this one is of the other, set its base_url to ",
-        );
-        detail.push_str(elsewhere);
+    if outcome == Outcome::Invalid && record.test.region_bound {
+        match elsewhere {
+            Some(elsewhere) => {
+                detail.push_str(
+                    "; keys are bound to a region: if this one is of the other, set its base_url to ",
+                );
+                detail.push_str(elsewhere);
+            }
+            // At somebody else's address nobody knows which region was asked.
+            None => {
+                detail.push_str(
+                    "; keys are bound to a region, and this address may be for another: the provider has ",
+                );
+                detail.push_str(&regions(record).join(", "));
+            }
+        }
     }
     Verdict {
         outcome,
@@ -149,13 +160,36 @@ fn says(sentence: &str, status: u16) -> String {
     format!("{sentence} (HTTP {status})")
 }
 
+/// Whether a success says in so many words that it is none, whoever sent it. Gateways answer 200 to everything and put
+/// the failure beside an empty list; a record's own rules, which know more, were asked before.
+fn fails_inside(body: &Value) -> bool {
+    let says_something = |name: &&str| match body.get(name) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Bool(true)) => true,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+    };
+    let denies = |name: &&str| body.get(name).is_some_and(|value| is_bool(value, false));
+    ["error", "errors"].iter().any(says_something) || ["success", "ok"].iter().any(denies)
+}
+
 fn has_expected_shape(record: &Provider, body: Option<&Value>) -> bool {
     let Some(body @ (Value::Object(_) | Value::Array(_))) = body else {
         return false;
     };
     record.test.expects.as_ref().is_none_or(|pointer| {
+        let is_list = lists_models(record)
+            && record
+                .models_list
+                .as_ref()
+                .is_some_and(|list| list.array == *pointer);
         body.pointer(pointer.as_str())
-            .is_some_and(|found| !found.is_null())
+            .is_some_and(|found| match is_list {
+                true => found.is_array(),
+                false => !found.is_null(),
+            })
     })
 }
 
@@ -167,19 +201,53 @@ fn body_fits(rule: &Rule, body: Option<&Value>) -> bool {
 
 /// Whether a body has what a condition asks for.
 pub(super) fn body_is(BodyIs { at, is }: &BodyIs, body: Option<&Value>) -> bool {
-    let Some(found) = body.and_then(|body| body.pointer(at.as_str())) else {
-        return false;
+    let mut found = Vec::new();
+    if let Some(body) = body {
+        collect(body, at.as_str(), &mut found);
+    }
+    found.into_iter().any(|value| value_is(is, value))
+}
+
+/// What stands at a place; `*` in it is every element of an array.
+fn collect<'a>(value: &'a Value, at: &str, found: &mut Vec<&'a Value>) {
+    let Some((before, after)) = at.split_once("/*") else {
+        found.extend(value.pointer(at));
+        return;
     };
+    for element in value
+        .pointer(before)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        collect(element, after, found);
+    }
+}
+
+fn value_is(is: &Match, found: &Value) -> bool {
     let written = match found {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     match is {
-        Match::Bool(wanted) => found.as_bool() == Some(*wanted),
+        Match::Bool(wanted) => is_bool(found, *wanted),
         Match::Text(wanted) => written.as_deref() == Some(wanted),
+        Match::OtherThan(wanted) => written.is_some_and(|text| text != *wanted),
         Match::OneOf(wanted) => written.is_some_and(|text| wanted.contains(&text)),
-        Match::Contains(part) => found.as_str().is_some_and(|text| text.contains(part)),
+        Match::Contains(part) => found.as_str().is_some_and(|text| {
+            text.to_ascii_lowercase()
+                .contains(&part.to_ascii_lowercase())
+        }),
+    }
+}
+
+/// True or false, also where it is written as a text.
+fn is_bool(found: &Value, wanted: bool) -> bool {
+    match found {
+        Value::Bool(value) => *value == wanted,
+        Value::String(text) => text.eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
+        _ => false,
     }
 }
 
@@ -221,7 +289,9 @@ mod tests {
                         {"status": 400, "body": {"at": "/code", "is": {"text": "10"}}, "means": "invalid_key"},
                         {"status": 400, "body": {"at": "/code", "is": {"one_of": ["a", "b"]}}, "means": "disabled"},
                         {"status": 400, "body": {"at": "/why", "is": {"contains": "scope"}}, "means": "valid_but_restricted"},
+                        {"status": 400, "body": {"at": "/each/*/why", "is": {"text": "gone"}}, "means": "expired_key"},
                         {"status": 200, "body": {"at": "/ok", "is": {"bool": false}}, "means": "failed_in_band"},
+                        {"status": 200, "body": {"at": "/state", "is": {"other_than": "0"}}, "means": "failed_in_band"},
                         {"status": 200, "means": "valid"},
                         {"status": 422, "means": "valid"},
                         {"status": 401, "means": "invalid_key"}]},
@@ -239,7 +309,8 @@ mod tests {
             (200, r#"{"data": []}"#, Outcome::Valid),
             (200, r#"{"data": [], "ok": true}"#, Outcome::Valid),
             (200, r#"{"data": [], "ok": false}"#, Outcome::Unreachable),
-            (200, r#"{"data": [], "ok": "false"}"#, Outcome::Valid),
+            (200, r#"{"data": [], "ok": "False"}"#, Outcome::Unreachable),
+            (200, r#"{"data": [], "ok": "no"}"#, Outcome::Valid),
             (200, r#"{"data": [], "code": 700}"#, Outcome::OutOfCredit),
             (200, r#"{"data": [], "code": "700"}"#, Outcome::OutOfCredit),
             (503, r#"{"code": "700"}"#, Outcome::OutOfCredit),
@@ -258,7 +329,23 @@ mod tests {
                 r#"{"why": "a scope is missing"}"#,
                 Outcome::ValidRestricted,
             ),
+            (
+                400,
+                r#"{"why": "A SCOPE is missing"}"#,
+                Outcome::ValidRestricted,
+            ),
             (400, r#"{"why": ["scope"]}"#, Outcome::Unreachable),
+            (400, r#"{"each": []}"#, Outcome::Unreachable),
+            (400, r#"{"each": {"why": "gone"}}"#, Outcome::Unreachable),
+            (
+                400,
+                r#"{"each": [1, {"why": "x"}, {"why": "gone"}]}"#,
+                Outcome::Invalid,
+            ),
+            (200, r#"{"data": [], "state": 0}"#, Outcome::Valid),
+            (200, r#"{"data": [], "state": "0"}"#, Outcome::Valid),
+            (200, r#"{"data": [], "state": null}"#, Outcome::Valid),
+            (200, r#"{"data": [], "state": 1}"#, Outcome::Unreachable),
             (422, "{}", Outcome::Valid),
             (401, "", Outcome::Invalid),
             (401, "<html>", Outcome::Invalid),
@@ -279,6 +366,9 @@ mod tests {
             "null",
             "true",
             r#"{"data": null}"#,
+            r#"{"data": "unauthorized"}"#,
+            r#"{"data": {}}"#,
+            r#"{"data": false}"#,
         ] {
             let verdict = judge(&record, None, 200, body.as_bytes());
             assert_eq!(verdict.outcome, Outcome::Unreachable, "{body}");
@@ -288,6 +378,42 @@ mod tests {
             judge(&record, None, 200, deep.as_bytes()).outcome,
             Outcome::Unreachable
         );
+    }
+
+    #[test]
+    fn a_success_that_says_it_is_none_is_none() {
+        let mut record = record();
+        for proves in [true, false] {
+            record.test.proves_key = proves;
+            let sound = if proves {
+                Outcome::Valid
+            } else {
+                Outcome::Unverifiable
+            };
+            for (beside, expected) in [
+                (r#""error": null"#, sound),
+                (r#""error": """#, sound),
+                (r#""error": {}"#, sound),
+                (r#""errors": []"#, sound),
+                (r#""error": false, "success": true"#, sound),
+                (r#""error": 0"#, sound),
+                (
+                    r#""error": {"code": "invalid_api_key"}"#,
+                    Outcome::Unreachable,
+                ),
+                (r#""error": "Unauthorized""#, Outcome::Unreachable),
+                (r#""error": true"#, Outcome::Unreachable),
+                (r#""error": 401"#, Outcome::Unreachable),
+                (r#""errors": ["no"]"#, Outcome::Unreachable),
+                (r#""success": false"#, Outcome::Unreachable),
+                (r#""success": "false""#, Outcome::Unreachable),
+            ] {
+                let body = format!(r#"{{"data": [], {beside}}}"#);
+                let verdict = judge(&record, None, 200, body.as_bytes());
+                assert_eq!(verdict.outcome, expected, "{body}");
+                assert_eq!(verdict.models.is_some(), expected == sound, "{body}");
+            }
+        }
     }
 
     #[test]
@@ -308,7 +434,15 @@ mod tests {
         let home = judge(alibaba, other_region(alibaba, None), 401, b"{}");
         assert_eq!(home.outcome, Outcome::Invalid);
         assert!(home.detail.contains("https://dashscope-intl.aliyuncs.com/"));
-        assert!(!judge(alibaba, None, 401, b"{}").detail.contains("https://"));
+        let gateway = judge(alibaba, None, 401, b"{}").detail;
+        assert!(
+            gateway.ends_with(
+                "the provider has https://dashscope.aliyuncs.com/compatible-mode/v1, \
+                 https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
+            ),
+            "{gateway}"
+        );
+        assert!(!gateway.contains("base_url"), "and which is not guessed");
         let openai = Catalogue::builtin().provider("openai").unwrap();
         assert!(
             !judge(openai, Some("https://x.example"), 401, b"{}")

@@ -82,8 +82,11 @@ pub fn list_models(installed: &Path, request: &ModelList) -> Result<ModelPage> {
 ///
 /// Errors: `invalid_input` if it is not one, with row and field in the hint; `denied`, `io`.
 pub fn install_models(file: &Path, installed: &Path) -> Result<usize> {
-    let text = read(file)?
-        .ok_or_else(|| Error::new(Kind::NotFound, "there is no such file").with_field("file"))?;
+    let text = read(file)?.ok_or_else(|| {
+        Error::new(Kind::NotFound, "there is no such file")
+            .with_field("file")
+            .with_hint("check the path")
+    })?;
     let models = Models::from_json(&text).map_err(|problem| {
         refused(
             Kind::InvalidInput,

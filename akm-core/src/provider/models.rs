@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::check::Problem;
+use super::check::{Problem, unreadable};
 
 /// The only version of the format that is read.
 const SCHEMA: u32 = 1;
@@ -231,11 +231,8 @@ impl Models {
         };
         let mut reader = serde_json::Deserializer::from_str(text);
         let models: Models = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let place = format!("{} (line {})", error.path(), error.inner().line());
-            whole(
-                place,
-                "it is missing, unknown, doubled or of the wrong type",
-            )
+            let (field, what) = unreadable(&error.path().to_string(), error.inner());
+            whole(format!("{field} (line {})", error.inner().line()), what)
         })?;
         reader
             .end()
@@ -440,9 +437,15 @@ mod tests {
             (
                 r#""verified":true"#,
                 r#""verified":true,"verified":false"#,
-                "models[1] (line 3)",
+                "models[1].verified (line 3)",
             ),
-            (r#","verified":false"#, "", "models[0] (line 2)"),
+            (r#","verified":false"#, "", "models[0].verified (line 2)"),
+            (r#""compiled":"2026-11-22","#, "", "compiled (line 4)"),
+            (
+                r#""currency":"CNY","#,
+                "",
+                "models[0].price.currency (line 2)",
+            ),
         ] {
             let (_, found) = change(from, to);
             assert_eq!(found, field, "{to}");

@@ -133,6 +133,15 @@ pub(super) fn other_region<'a>(
         .map(|other| other.base_url.as_str())
 }
 
+/// The addresses of a provider that a key may belong to, one for each region.
+pub(super) fn regions(record: &Provider) -> Vec<&str> {
+    let home = record
+        .endpoints
+        .first()
+        .map(|first| first.base_url.as_str());
+    home.into_iter().chain(other_region(record, None)).collect()
+}
+
 /// Whether a test's address is that of the models list, so that its answer is the list.
 pub(super) fn lists_models(record: &Provider) -> bool {
     record.test.method == Method::Get

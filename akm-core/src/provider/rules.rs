@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for StatusIs {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BodyIs {
-    /// The place.
+    /// The place; `*` in it is every element of an array, one of which must fit.
     pub at: Pointer,
     /// What must stand there.
     pub is: Match,
@@ -159,7 +159,9 @@ pub enum Match {
     Text(String),
     /// One of these texts.
     OneOf(Vec<String>),
-    /// A text with this in it.
+    /// Something that is written otherwise.
+    OtherThan(String),
+    /// A text with this in it, whatever the case of its letters.
     Contains(String),
     /// True or false.
     Bool(bool),

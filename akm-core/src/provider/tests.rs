@@ -114,6 +114,7 @@ fn changed(rule: &Rule) -> Vec<(String, Option<Rule>)> {
     });
     let other: Vec<Match> = match is {
         Match::Text(text) => vec![Match::Text(format!("{text}x"))],
+        Match::OtherThan(text) => vec![Match::OtherThan(format!("{text}x"))],
         Match::Contains(text) => vec![Match::Contains(format!("{text}x"))],
         Match::Bool(value) => vec![Match::Bool(!value)],
         Match::OneOf(texts) => (0..texts.len())

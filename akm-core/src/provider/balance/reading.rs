@@ -152,6 +152,10 @@ pub(super) fn read(
             }
         }
     }
+    // Each amount may be missing, but an answer with none of them is somebody else's.
+    if sums.0.is_empty() && !source.reads.iter().any(|reading| reading.may_be_empty) {
+        return Err(not_understood());
+    }
     Ok(sums)
 }
 
