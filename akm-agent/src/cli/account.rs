@@ -10,6 +10,9 @@ use super::{admin, connect, handover, init, keyfile, server, totp};
 
 /// Accounts in this vault.
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akm account register work\n  akm account list\n  akm account passphrase"
+)]
 pub(crate) struct Account {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +31,9 @@ enum Command {
         #[command(flatten)]
         passphrase: PassphraseFlags,
     },
+    /// List the accounts of this vault, without anything in them
+    #[command(after_help = "Example:\n  akm account list --json")]
+    List,
     /// Change the passphrase of the unlocked account (from stdin: the current one, then the new one)
     #[command(after_help = "Example:\n  akm account passphrase")]
     Passphrase {
@@ -72,6 +78,8 @@ pub(crate) fn account(args: Account, json: bool) -> Result<()> {
             asker.require_passphrase()?;
             init::register(&mut connect()?, &asker, &name, !no_totp, json)
         }
+        // On this machine its owner may: the operation of an administrator, under the word that its owner looks for.
+        Command::List => admin::accounts(json),
         Command::Passphrase { passphrase } => {
             let asker = Asker::new(&passphrase, &SecretFlags::default())?;
             asker.require_passphrase()?;

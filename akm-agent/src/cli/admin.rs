@@ -12,6 +12,7 @@ use super::{billing, connect, log, server};
 
 /// Accounts of a server: roles, limits, invitations, its own log.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm admin accounts\n  akm admin log")]
 pub(crate) struct Admin {
     #[command(subcommand)]
     command: Command,
@@ -136,7 +137,7 @@ pub(crate) fn admin(args: Admin, json: bool) -> Result<()> {
     }
 }
 
-fn accounts(json: bool) -> Result<()> {
+pub(super) fn accounts(json: bool) -> Result<()> {
     let mut client = connect()?;
     let mut all = AccountPage {
         accounts: Vec::new(),

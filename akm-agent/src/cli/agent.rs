@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The agent.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm agent start -t 8h\n  akm agent stop")]
 pub(crate) struct Agent {
     #[command(subcommand)]
     command: Command,
@@ -112,6 +113,22 @@ fn is_gone(pid: i32) -> bool {
     }
 }
 
+/// On a machine without a vault there is nothing to unlock yet.
+pub(super) fn where_to_begin(error: Error) -> Error {
+    let is_new = error.kind() == Kind::NoAgent
+        && !names_an_agent()
+        && Places::from_env().is_ok_and(|places| places.vault.try_exists().is_ok_and(|is| !is));
+    match is_new {
+        true => error.with_hint("run akm init"),
+        false => error,
+    }
+}
+
+/// Whether `AKM_AGENT_SOCK` says which agent to use.
+fn names_an_agent() -> bool {
+    std::env::var_os("AKM_AGENT_SOCK").is_some_and(|path| !path.is_empty())
+}
+
 fn no_agent() -> Error {
     Error::new(Kind::NoAgent, "no agent is running")
 }
@@ -120,7 +137,7 @@ fn no_agent() -> Error {
 pub(crate) fn connect_or_start() -> Result<Client> {
     match Client::connect(None) {
         Err(error) if error.kind() == Kind::NoAgent => {
-            if std::env::var_os("AKM_AGENT_SOCK").is_some_and(|path| !path.is_empty()) {
+            if names_an_agent() {
                 return Err(no_agent()
                     .with_hint(
                         "AKM_AGENT_SOCK says which agent to use: start that one, or unset it",

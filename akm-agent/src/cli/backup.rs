@@ -30,6 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Backs the vault up.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm backup create\n  akm backup schedule --daily --keep 30")]
 pub(crate) struct Backup {
     #[command(subcommand)]
     command: Command,

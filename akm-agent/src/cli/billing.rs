@@ -15,6 +15,7 @@ use super::text::{self, text};
 
 /// Tiers and orders.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm billing status\n  akm billing notices")]
 pub(crate) struct Billing {
     #[command(subcommand)]
     command: Command,

@@ -40,6 +40,7 @@ const NAMES: &[(&str, &str)] = &[
     ("env", "names"),
     ("run", "keys"),
     ("log", "key"),
+    ("grant", "name"),
 ];
 
 /// Prints the script for a shell.

@@ -42,6 +42,7 @@ pub(super) const CHECKS: &[&str] = &[
     "agent version",
     "agent's vault",
     "session",
+    "keys",
     "clock",
     "time since boot",
     "agent's memory",
@@ -392,4 +393,27 @@ fn clocks(vault: &Path) -> Vec<Check> {
         },
     );
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_stands_in_the_list_that_is_translated() {
+        let mut seen = 0;
+        for source in [
+            include_str!("doctor.rs"),
+            include_str!("doctor/isolation.rs"),
+        ] {
+            for state in ["ok", "bad", "note"] {
+                for rest in source.split(&format!("Check::{state}(\"")).skip(1) {
+                    let name = rest.split('"').next().unwrap();
+                    assert!(CHECKS.contains(&name), "{name}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 20, "the checks are written in another way: {seen}");
+    }
 }

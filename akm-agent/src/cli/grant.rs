@@ -305,6 +305,9 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyCommand {
+    /// Show it, as akm policy alone does
+    #[command(after_help = "Example:\n  akm policy show --json")]
+    Show,
     /// Change it; a looser one asks for the passphrase
     #[command(
         after_help = "Example:\n  akm policy set granted\n  akm policy set --agents ask --sandboxes ask"

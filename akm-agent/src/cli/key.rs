@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
 use super::text::{message, of_token, text};
-use super::{agent, check, connect, list};
+use super::{agent, check, connect, connect_unlocked, list};
 
 /// Stores a key.
 #[derive(Args)]
@@ -67,7 +67,7 @@ pub(crate) fn add(args: Add, json: bool) -> Result<()> {
     let name = KeyName::parse(&args.name, "name")?;
     let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
     asker.require_secret()?;
-    let mut client = connect()?;
+    let mut client = connect_unlocked()?;
     let added = client.call(&KeyAdd {
         name: args.name,
         secret: asker.secret(&text!("ask-secret-of", name = name.to_string()))?,
@@ -277,7 +277,7 @@ pub(crate) fn edit(args: Edit, json: bool) -> Result<()> {
     if needs_secret {
         asker.require_secret()?;
     }
-    let mut client = connect()?;
+    let mut client = connect_unlocked()?;
     let passphrase = match needs_passphrase {
         true => Some(asker.passphrase(&text!("ask-passphrase"))?),
         false => None,
@@ -348,6 +348,7 @@ pub(crate) struct Mv {
 pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
     let old = KeyName::parse(&args.old, "name")?;
     let new = KeyName::parse(&args.new, "new_name")?;
+    let mut client = connect_unlocked()?;
     let secret = if old.provider() == new.provider() {
         None
     } else {
@@ -355,7 +356,7 @@ pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
         asker.require_secret()?;
         Some(asker.secret(&text!("ask-secret"))?)
     };
-    let moved = connect()?.call(&KeyUpdate {
+    let moved = client.call(&KeyUpdate {
         name: args.old,
         new_name: Some(args.new),
         secret,
@@ -433,7 +434,7 @@ pub(crate) struct Rotate {
 pub(crate) fn rotate(args: Rotate, json: bool) -> Result<()> {
     let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
     asker.require_secret()?;
-    let mut client = connect()?;
+    let mut client = connect_unlocked()?;
     let rotated = client.call(&KeyRotate {
         name: args.name,
         secret: asker.secret(&text!("ask-new-secret"))?,

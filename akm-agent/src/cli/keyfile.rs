@@ -19,6 +19,7 @@ use super::text::text;
 
 /// Keyfiles.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm account keyfile enable\n  akm account keyfile show")]
 pub(crate) struct Keyfile {
     #[command(subcommand)]
     command: Command,

@@ -42,7 +42,7 @@ pub(crate) struct Log {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
     /// Only the newest this many
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "after", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(short = 'n', long, value_name = "N", conflicts_with_all = ["after", "limit"], value_parser = clap::value_parser!(u32).range(1..=1000))]
     last: Option<u32>,
     /// The page behind this one: what the page before named
     #[arg(long, value_name = "CURSOR")]
@@ -90,9 +90,10 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
     if args.follow {
         return follow(&mut client, request, json);
     }
-    let page = match args.limit {
-        Some(limit) => page(&mut client, request, limit as usize)?,
-        None => page(&mut client, request, usize::MAX)?,
+    let page = match (args.last, args.limit) {
+        (Some(last), _) => newest(&mut client, &request, last)?,
+        (None, Some(limit)) => page(&mut client, request, limit as usize)?,
+        (None, None) => page(&mut client, request, usize::MAX)?,
     };
     if json {
         return output::json(&page);
@@ -106,6 +107,10 @@ pub(crate) fn log(args: Log, json: bool) -> Result<()> {
 
 /// The events as a table.
 pub(super) fn table(page: &EventPage) -> Result<()> {
+    if page.events.is_empty() {
+        output::note(&text!("no-events"));
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = page.events.iter().map(row).collect();
     output::table(
         &[
@@ -124,8 +129,15 @@ pub(super) fn table(page: &EventPage) -> Result<()> {
 
 /// Shows what there is and then what comes, until somebody ends it or the account is locked.
 fn follow(client: &mut Client, mut request: AuditList, json: bool) -> Result<()> {
+    let mut first = match request.last.take() {
+        Some(last) => Some(newest(client, &request, last)?),
+        None => None,
+    };
     loop {
-        let page = client.call(&request)?;
+        let page = match first.take() {
+            Some(page) => page,
+            None => client.call(&request)?,
+        };
         for event in &page.events {
             match json {
                 true => output::json(event)?,
@@ -206,6 +218,38 @@ fn row(event: &AuditEvent) -> Vec<String> {
             uid = event.caller.uid,
         ),
     ]
+}
+
+/// The newest `last` of the events that are asked for. The agent counts positions in each of its two chains, before
+/// any filter; who types `-n 3` counts lines.
+fn newest(client: &mut Client, request: &AuditList, last: u32) -> Result<EventPage> {
+    let is_filtered = request.since.is_some() || request.action.is_some() || request.key.is_some();
+    let mut request = AuditList {
+        last: (!is_filtered).then_some(last),
+        limit: Some(MAX_PAGE),
+        ..request.clone()
+    };
+    let mut events = Vec::new();
+    loop {
+        let page = client.call(&request)?;
+        events.extend(page.events);
+        // A long log is not held whole to show its end.
+        events.drain(..events.len().saturating_sub(last as usize));
+        match page.next {
+            Some(next) if request.after.as_ref() != Some(&next) => {
+                request.after = Some(next);
+                // The cursor is past what `last` leaves out, and both at once are refused.
+                request.last = None;
+            }
+            _ => {
+                return Ok(EventPage {
+                    events,
+                    next: None,
+                    end: page.end,
+                });
+            }
+        }
+    }
 }
 
 /// Up to this many events; a page of the agent may be short.

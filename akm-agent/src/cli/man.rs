@@ -15,7 +15,7 @@ use crate::flags;
 #[derive(Args)]
 #[command(after_help = "Example:\n  akm man | man -l -\n  akm man ~/.local/share/man/man1")]
 pub(crate) struct Pages {
-    /// Write one page per command into this directory; without it the first page goes to stdout
+    /// Write one page per command into this directory, made if need be; without it the first page goes to stdout
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -27,6 +27,8 @@ pub(crate) fn man(args: &Pages) -> Result<()> {
     let Some(directory) = &args.directory else {
         return output::raw(&page(&command)?);
     };
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Error::from_io(&error).with_field("directory"))?;
     write_all(&command, directory)?;
     write(&flags::Arguments::command(), directory)
 }
@@ -45,7 +47,7 @@ fn write(command: &clap::Command, directory: &Path) -> Result<()> {
     let text = page(command)?;
     File::create(path)
         .and_then(|mut file| file.write_all(&text))
-        .map_err(|error| Error::from_io(&error).into())
+        .map_err(|error| Error::from_io(&error).with_field("directory").into())
 }
 
 fn page(command: &clap::Command) -> Result<Vec<u8>> {

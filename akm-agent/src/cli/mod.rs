@@ -52,8 +52,9 @@ mod vault;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use akm_core::Error;
 use akm_core::client::Client;
-use akm_core::protocol::KeyGet;
+use akm_core::protocol::{AgentStatus, KeyGet};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -203,6 +204,7 @@ pub fn main() -> ExitCode {
     if complete::completed(&arguments) {
         return ExitCode::SUCCESS;
     }
+    let arguments = help_asked(arguments);
     let as_json = arguments
         .iter()
         .take_while(|argument| *argument != "--")
@@ -219,11 +221,11 @@ pub fn main() -> ExitCode {
         return finish(dispatch(cli, core_limit), as_json);
     }
     match Cli::command()
-        .try_get_matches_from(arguments)
+        .try_get_matches_from(&arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches))
     {
         Ok(cli) => finish(dispatch(cli, core_limit), as_json),
-        Err(error) => match usage::explain(&in_own_language(error)) {
+        Err(error) => match usage::explain(&in_own_language(error, &arguments), &arguments) {
             // The command's own codes begin below 125, so those of a usage error would be taken for its.
             Err(fail) if is_run => {
                 output::report(&fail, as_json);
@@ -242,13 +244,22 @@ fn command() -> clap::Command {
     }
 }
 
+/// `akm help backup create` as `akm backup create --help`: one text, whichever way it is asked for.
+fn help_asked(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|first| first == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
+    arguments
+}
+
 /// Help that was asked for, asked for again of a tree in the right language; any other error as it is.
-fn in_own_language(error: clap::Error) -> clap::Error {
+fn in_own_language(error: clap::Error, arguments: &[OsString]) -> clap::Error {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             if text::language() != text::Language::English =>
         {
-            let again = command().try_get_matches_from(std::env::args_os());
+            let again = command().try_get_matches_from(arguments);
             again.err().unwrap_or(error)
         }
         _ => error,
@@ -328,7 +339,18 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
 
 /// The agent of this environment.
 fn connect() -> Result<Client> {
-    Ok(Client::connect(None)?)
+    Client::connect(None).map_err(|error| agent::where_to_begin(error).into())
+}
+
+/// The same where an account is open: asked before a person types a secret that would be refused.
+fn connect_unlocked() -> Result<Client> {
+    let mut client = connect()?;
+    let status = client.call(&AgentStatus {})?;
+    match (status.locked, status.initialized) {
+        (false, _) => Ok(client),
+        (true, true) => Err(Error::locked().into()),
+        (true, false) => Err(Error::locked().with_hint("run akm init").into()),
+    }
 }
 
 fn get_secret(client: &mut Client, name: &str) -> Result<()> {
@@ -378,18 +400,37 @@ mod tests {
     #[test]
     fn every_command_has_an_example() {
         fn walk(command: &clap::Command, path: &str) {
-            if !command.has_subcommands() || path == "akm" {
-                let help = command.get_after_help().map(ToString::to_string);
-                assert!(
-                    help.is_some_and(|text| text.contains("Example") && text.contains(path)),
-                    "{path} has no example"
-                );
-            }
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|text| text.contains("Example") && text.contains(path)),
+                "{path} has no example"
+            );
             for child in command.get_subcommands() {
                 walk(child, &format!("{path} {}", child.get_name()));
             }
         }
         walk(&Cli::command(), "akm");
+    }
+
+    #[test]
+    fn help_of_a_command_is_its_help_flag() {
+        let line = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        for (typed, meant) in [
+            (&["akm", "help"][..], &["akm", "--help"][..]),
+            (&["akm", "help", "add"], &["akm", "add", "--help"]),
+            (
+                &["akm", "help", "backup", "create"],
+                &["akm", "backup", "create", "--help"],
+            ),
+            (&["akm", "get", "help"], &["akm", "get", "help"]),
+            (&["akm"], &["akm"]),
+        ] {
+            assert_eq!(help_asked(line(typed)), line(meant), "{typed:?}");
+        }
+        let error = Cli::command()
+            .try_get_matches_from(help_asked(line(&["akm", "help", "run"])))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DisplayHelp);
     }
 
     #[test]
@@ -427,7 +468,8 @@ mod tests {
             else {
                 panic!("{line:?} was accepted");
             };
-            let fail = usage::explain(&error).unwrap_err();
+            let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+            let fail = usage::explain(&error, &line).unwrap_err();
             assert_eq!(fail.code(), 64);
             assert!(!format!("{fail:?}").contains("canary"), "{fail:?}");
         }

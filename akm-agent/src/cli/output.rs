@@ -256,6 +256,8 @@ fn next_step(error: &Error) -> Option<String> {
         Kind::Corrupt | Kind::RolledBack => text!("hint-corrupt"),
         Kind::UnsupportedVersion => text!("hint-version"),
         Kind::Timeout | Kind::Unavailable => text!("hint-again"),
+        // A field is a path that was given; akm's own files have none.
+        Kind::Io if error.field().is_some() => text!("hint-path"),
         Kind::Io => text!("hint-doctor"),
         Kind::Conflict
         | Kind::Denied

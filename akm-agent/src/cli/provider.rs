@@ -19,6 +19,7 @@ use super::{connect, prompt};
 
 /// Providers of one's own.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm provider add\n  akm provider show mycorp")]
 pub(crate) struct Provider {
     #[command(subcommand)]
     command: Command,

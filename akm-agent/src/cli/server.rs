@@ -56,6 +56,7 @@ fn limit<T: std::str::FromStr>(text: &str) -> Result<Limit<T>, &'static str> {
 
 /// Redeem codes that were made.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm admin code list")]
 pub(crate) struct Code {
     #[command(subcommand)]
     command: CodeCommand,
@@ -76,6 +77,7 @@ enum CodeCommand {
 
 /// Providers that every account has.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm admin provider add --file mycorp.json")]
 pub(crate) struct Shared {
     #[command(subcommand)]
     command: SharedCommand,

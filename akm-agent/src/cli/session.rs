@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use akm_core::Secret;
 use akm_core::client::Client;
 use akm_core::protocol::{
     AgentLock, AgentStatus, AgentUnlock, AuditEvent, AuditList, GrantInfo, GrantList, LockReason,
     Policy, PolicyShow, Status, VaultNotice,
 };
+use akm_core::{Error, Kind, Secret};
 use clap::Args;
 use serde::Serialize;
 
@@ -47,6 +47,10 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
     let mut client = agent::connect_or_start()?;
     let status = client.call(&AgentStatus {})?;
+    if !status.initialized {
+        let none = Error::new(Kind::NotFound, "this vault has no account yet");
+        return Err(none.with_hint("run akm init").into());
+    }
     let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
     let totp = match &args.totp {
         Some(code) => Some(Secret::new(code.clone())),

@@ -18,6 +18,7 @@ const TRIES: usize = 3;
 
 /// Two-factor codes for unlocking.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm totp enable\n  akm totp confirm 123456")]
 pub(crate) struct Totp {
     #[command(subcommand)]
     command: Command,

@@ -4,14 +4,17 @@
 //! belongs may be a secret that somebody meant to store.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::Cli;
 use super::output::{self, Fail, Result};
 use super::text::{Language, help, language, text, translated};
 
 /// Turns clap's error into ours; help and version are data and go to stdout.
-pub(crate) fn explain(error: &clap::Error) -> Result<()> {
+pub(crate) fn explain(error: &clap::Error, line: &[OsString]) -> Result<()> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = error.render();
@@ -30,7 +33,7 @@ pub(crate) fn explain(error: &clap::Error) -> Result<()> {
     }
     Err(Fail::Usage {
         message: message(error),
-        hint: Some(hint(error)),
+        hint: Some(hint(error, line)),
     })
 }
 
@@ -102,7 +105,7 @@ fn without_flag(error: &clap::Error) -> String {
     }
 }
 
-fn hint(error: &clap::Error) -> String {
+fn hint(error: &clap::Error, line: &[OsString]) -> String {
     if let Some(values) = list(error, ContextKind::ValidValue) {
         return text!("hint-one-of", values = values);
     }
@@ -112,13 +115,33 @@ fn hint(error: &clap::Error) -> String {
         }
     }
     match part(error, ContextKind::Usage) {
-        Some(usage) => of_clap(&usage.replacen("Usage: ", "", 1))
-            .lines()
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .join(" "),
-        None => "akm --help".to_owned(),
+        Some(usage) => {
+            let usage = of_clap(&usage.replacen("Usage: ", "", 1)).into_owned();
+            // Of a command with subcommands clap gives a line for each way to use it.
+            let mut ways = usage.lines().map(str::trim).filter(|line| !line.is_empty());
+            let way = match error.kind() {
+                ErrorKind::InvalidSubcommand => ways.next_back(),
+                _ => ways.next(),
+            };
+            way.unwrap_or_default().to_owned()
+        }
+        None => format!("{} --help", command_of(line)),
     }
+}
+
+/// The command that a line means, as far as its words are ones of ours: nothing else of it comes back.
+fn command_of(line: &[OsString]) -> String {
+    let mut command = Cli::command();
+    let mut path = "akm".to_owned();
+    let words = line.iter().skip(1).filter_map(|word| word.to_str());
+    for word in words.filter(|word| !word.starts_with('-')) {
+        let Some(found) = command.find_subcommand(word).cloned() else {
+            break;
+        };
+        path = format!("{path} {}", found.get_name());
+        command = found;
+    }
+    path
 }
 
 fn part(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -24,6 +24,7 @@ const STEP: u32 = 256;
 
 /// The vault as a whole.
 #[derive(Args)]
+#[command(after_help = "Example:\n  akm vault rekey")]
 pub(crate) struct Vault {
     #[command(subcommand)]
     command: Command,

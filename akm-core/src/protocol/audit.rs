@@ -6,7 +6,7 @@ use super::wire;
 
 wire! {
     /// Asks for events. Filters combine.
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     request AuditList {
         /// Only events at or after this RFC 3339 time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
