@@ -4,13 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use akm_core::Kind;
 use akm_core::client::Client;
 use akm_core::error::Error;
 use akm_core::protocol::{
-    Backup as Made, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify,
+    Backup as Made, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify, Op,
     Operation, Request, Schedule, Verified,
 };
 use clap::{Args, Subcommand};
@@ -25,6 +25,8 @@ use super::text::text;
 
 /// A vault of a million keys takes minutes on a slow disk; this is only for an agent that is gone.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// How long one waits for another.
+const TURN: Duration = Duration::from_secs(30);
 /// How often the bar looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -281,7 +283,7 @@ where
         let (socket, done) = (&socket, &done);
         let work = scope.spawn(move || {
             let answer = Client::connect_with_timeout(Some(socket), PATIENCE)
-                .and_then(|mut client| client.call(&request));
+                .and_then(|mut client| in_turn(&mut client, &request));
             done.store(true, Ordering::Release);
             answer
         });
@@ -307,6 +309,24 @@ where
     })
 }
 
+/// The agent makes or checks one backup at a time and says so to a second one, which waits here for a while: a schedule
+/// that was just made begins with one. A restore is never asked for twice.
+fn in_turn<T: Operation>(client: &mut Client, request: &T) -> akm_core::Result<T::Result> {
+    let end = Instant::now() + TURN;
+    loop {
+        match client.call(request) {
+            Err(error)
+                if error.kind() == Kind::Unavailable
+                    && T::OP != Op::BackupRestore
+                    && Instant::now() < end =>
+            {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            answer => return answer,
+        }
+    }
+}
+
 fn bar(json: bool) -> ProgressBar {
     if json || !output::stderr_is_terminal() {
         return ProgressBar::hidden();
@@ -325,4 +345,65 @@ pub(crate) fn size(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What a request ends with, and how often it was asked, of an agent that is busy once.
+    fn asked_of_a_busy_agent<T: Operation>(request: &T) -> (Kind, usize) {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let agent = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut seen = Vec::new();
+            let mut asked = 0;
+            let mut piece = [0; 1024];
+            loop {
+                match stream.read(&mut piece).unwrap() {
+                    0 => return asked,
+                    count => seen.extend_from_slice(&piece[..count]),
+                }
+                if !seen.ends_with(b"}") {
+                    continue;
+                }
+                seen.clear();
+                asked += 1;
+                let (status, kind) = match asked {
+                    1 => ("503 Service Unavailable", "unavailable"),
+                    _ => ("403 Forbidden", "denied"),
+                };
+                let body =
+                    format!(r#"{{"ok":false,"error":{{"kind":"{kind}","message":"of a test"}}}}"#);
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        let mut client = Client::connect(Some(&path)).unwrap();
+        let Err(error) = in_turn(&mut client, request) else {
+            panic!("nothing succeeds there");
+        };
+        drop(client);
+        (error.kind(), agent.join().unwrap())
+    }
+
+    #[test]
+    fn a_backup_waits_for_another_and_a_restore_is_asked_for_once() {
+        let made = asked_of_a_busy_agent(&BackupCreate::default());
+        assert_eq!(made, (Kind::Denied, 2));
+        let restored = asked_of_a_busy_agent(&BackupRestore {
+            name: "a".to_owned(),
+            account: None,
+            passphrase: akm_core::Secret::new("a passphrase".to_owned()),
+            keyfile: None,
+            replace: None,
+        });
+        assert_eq!(restored, (Kind::Unavailable, 1));
+    }
 }
