@@ -41,11 +41,13 @@ use std::time::Duration;
 
 use akm_core::Secret;
 use akm_core::audit::Caller;
+use akm_core::crypto::age;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::protocol::{AgentLock, Cost, Mark, Op, Request, Response};
 use akm_core::service;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use zeroize::Zeroizing;
 
 use super::Shared;
 use super::route;
@@ -149,6 +151,26 @@ impl Visitor {
         }
         route::run(&self.shared, self.caller.clone(), AgentLock {}.into()).await?;
         Ok(forget_cookie())
+    }
+
+    /// Opens a file that a passphrase seals, in the lane of whatever derives a key: it costs more than a sign-in.
+    ///
+    /// Errors: as [`age::open_shared`]; `unavailable` where too many derive already.
+    pub(crate) async fn open_sealed(
+        &self,
+        file: Vec<u8>,
+        passphrase: Secret,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let network = self.shared.network.get().filter(|_| self.address.is_some());
+        let _turn = network.map(super::network::Network::turn).transpose()?;
+        let place = Arc::clone(&self.shared.deriving).acquire_owned().await.ok();
+        let opened = self.shared.blocking(move |_| {
+            let _place = place;
+            age::open_shared(&file, &passphrase)
+        });
+        opened
+            .await
+            .unwrap_or_else(|| Err(Error::internal("a file was not opened, unexpectedly")))
     }
 
     /// A place among those who derive keys for the network, and the leave to guess once more; a process of this machine
