@@ -5,11 +5,12 @@
 mod hosted_support;
 mod support;
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hosted_support::{OPEN, Site, configure};
-use support::{Home, launch};
+use support::{Agent, Home, launch};
 
 const PLAIN: [&str; 2] = ["--listen", "http://127.0.0.1:0"];
 
@@ -122,6 +123,32 @@ fn a_certificate_that_is_missing_or_another_ones_is_named() {
 }
 
 #[test]
+fn a_certificate_whose_time_is_over_is_told_when_the_server_starts() {
+    for (name, over) in [("expired", true), ("good", false)] {
+        let home = Home::new();
+        configure(&home, "");
+        let key = home.path().join("key.pem");
+        let pem = std::fs::read(fixture(&format!("{name}.key.pem"))).unwrap();
+        private(&key, &pem);
+        let mut command = home.command();
+        command
+            .args(["serve", "--listen", "https://127.0.0.1:0", "--cert"])
+            .arg(fixture(&format!("{name}.pem")))
+            .arg("--key")
+            .arg(&key);
+        let mut child = launch(command).unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let socket = home.socket();
+        // Ended here, so that what it said is whole.
+        drop(Agent { child, socket });
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        assert!(said.contains("listening on"), "{said}");
+        assert_eq!(said.contains("the certificate has expired"), over, "{said}");
+    }
+}
+
+#[test]
 fn metrics_are_for_named_addresses_and_the_socket() {
     let site = Site::start(OPEN);
     let closed = site.ask("GET", "/metrics", &[], "");
@@ -141,6 +168,29 @@ fn metrics_are_for_named_addresses_and_the_socket() {
     assert!(
         open.body.contains("akm_") && open.body.ends_with("# EOF\n"),
         "{open:?}"
+    );
+    // What a page asks for counts as what a program asks for, its refusals too.
+    let counted = |line: &str| {
+        let text = site.ask("GET", "/metrics", &[], "").body;
+        let counted = text
+            .lines()
+            .find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
+        counted.unwrap_or(0_u64)
+    };
+    let all = "akm_operations_total{operation=\"agent.unlock\"}";
+    let refused =
+        "akm_operation_errors_total{operation=\"agent.unlock\",kind=\"wrong_credentials\"}";
+    site.register("mei");
+    let origin = format!("Origin: http://{}", site.address);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let before = (counted(all), counted(refused));
+    for passphrase in ["wrong", "correct+horse+battery+staple"] {
+        let body = format!("account=mei&passphrase={passphrase}");
+        site.ask("POST", "/unlock", &[&origin, form], &body);
+    }
+    assert_eq!(
+        (counted(all), counted(refused)),
+        (before.0 + 2, before.1 + 1)
     );
     // For whom the proxy asks is what counts.
     let through = site.ask("GET", "/metrics", &["X-Forwarded-For: 203.0.113.9"], "");

@@ -37,7 +37,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use akm_core::Secret;
 use akm_core::audit::Caller;
@@ -52,6 +52,7 @@ use zeroize::Zeroizing;
 use super::Shared;
 use super::route;
 pub use super::route::Http;
+use crate::log;
 
 /// The cookie of a session. The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 pub(super) const COOKIE: &str = "__Host-akm";
@@ -131,7 +132,19 @@ impl Visitor {
             return Err(foreign_page());
         }
         let _turn = self.turn(&request)?;
-        route::run(&self.shared, self.caller.clone(), request).await
+        self.run(request).await
+    }
+
+    /// Counted and told as a request for the operation is: whoever watches the server sees what its pages do.
+    async fn run(&self, request: Request) -> Result<Response> {
+        let (start, op) = (Instant::now(), request.op());
+        let answer = route::run(&self.shared, self.caller.clone(), request).await;
+        let (took, error) = (start.elapsed(), answer.as_ref().err().map(Error::kind));
+        self.shared.metrics.count(op, error, took);
+        if log::tells_requests() {
+            log::request(op, error, took, 0);
+        }
+        answer
     }
 
     /// As [`Visitor::call`] for what begins a session (`agent.unlock`, `account.register`, `account.recover`): the token
@@ -149,7 +162,7 @@ impl Visitor {
         if !self.may_change() {
             return Err(foreign_page());
         }
-        route::run(&self.shared, self.caller.clone(), AgentLock {}.into()).await?;
+        self.run(AgentLock {}.into()).await?;
         Ok(forget_cookie())
     }
 
