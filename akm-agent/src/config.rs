@@ -30,6 +30,7 @@
 //! absolute = "12h"             # and in any case after this
 //! requests_per_minute = 600    # of one address; 0 is no limit
 //! sign_ins_per_minute = 20     # of one address, registrations and recoveries among them; 0 is no limit
+//! metrics_from = ["10.0.0.5"]  # who may read GET /metrics over the network; nobody if absent
 //! [monitoring]                 # when an alert is raised; 0 is never
 //! backup_hours = 48            # the newest backup is older
 //! error_percent = 5            # of answers that failed because of the server, in this hour and the one before
@@ -47,6 +48,7 @@
 //! ```
 
 mod hosted;
+mod known;
 mod monitoring;
 
 use std::fs::File;
@@ -64,6 +66,8 @@ use crate::caller::Extra;
 use crate::lifetime::Lifetime;
 
 pub use hosted::Hosted;
+pub(crate) use known::shown;
+use known::{in_file, unknown};
 pub use monitoring::{Elsewhere, Thresholds};
 
 /// Largest file that is read.
@@ -160,10 +164,11 @@ impl Config {
         let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
         let euid = nix::unistd::geteuid().as_raw();
         if !meta.is_file() || (meta.uid() != euid && meta.uid() != 0) || meta.mode() & 0o022 != 0 {
-            return Err(Error::new(
+            let denied = Error::new(
                 Kind::Denied,
                 "the configuration could have been written by others",
-            ));
+            );
+            return Err(in_file(denied.with_hint("chmod 600"), path));
         }
         let mut text = String::new();
         file.take(MAX_CONFIG + 1)
@@ -175,7 +180,7 @@ impl Config {
         if text.len() as u64 > MAX_CONFIG {
             return Err(bad("the configuration is too large"));
         }
-        Config::parse(&text)
+        Config::parse(&text).map_err(|error| in_file(error, path))
     }
 
     /// How providers are reached, as the provider room wants to know it.
@@ -205,7 +210,7 @@ impl Config {
         let mut config = Config::default();
         for (section, value) in table {
             let Value::Table(entries) = value else {
-                return Err(unknown());
+                return Err(unknown("", &section));
             };
             for (key, value) in entries {
                 match (section.as_str(), key.as_str()) {
@@ -262,7 +267,7 @@ impl Config {
                     ("callers", "ignore") => {
                         config.callers.ignore = names(&value, "callers.ignore")?;
                     }
-                    _ => return Err(unknown()),
+                    _ => return Err(unknown(&section, &key)),
                 }
             }
         }
@@ -336,12 +341,6 @@ const fn bad(message: &'static str) -> Error {
 
 const fn wrong_type() -> Error {
     bad("a value of the configuration has the wrong type or range")
-}
-
-fn unknown() -> Error {
-    bad("the configuration has an unknown key").with_hint(
-        "known are agent.lifetime, agent.group, agent.paths, agent.max_lifetime, agent.idle, agent.lock_on_suspend, agent.lock_on_screen_lock, limits.keys_per_account, outbound.ca_file, outbound.proxy, outbound.timeout_s, tests.daily, web.folder, confirm.timeout_s, callers.agents, callers.sandboxes, callers.ignore, and hosted.registration, .totp_required, .idle, .absolute, .requests_per_minute, .sign_ins_per_minute, monitoring.backup_hours, .error_percent, .disk_percent, .certificate_days, and backup.offsite, .offsite_timeout_s",
-    )
 }
 
 #[cfg(test)]
@@ -424,9 +423,13 @@ mod tests {
             ("[callers]\nagents = \"canary\"", Some("callers.agents")),
             ("[callers]\nignore = [7]", Some("callers.ignore")),
             ("[web]\nfolder = \"canary\"", Some("web.folder")),
-            ("[agent]\ncanary = 1", None),
-            ("canary = 1", None),
-            ("[canary]\nx = 1", None),
+            ("[agent]\ncanary-5 = 1", None),
+            ("canary-5 = 1", None),
+            ("[canary-5]\nx = 1", None),
+            (
+                "[hosted]\nmetrics_from = [\"canary\"]",
+                Some("hosted.metrics_from"),
+            ),
             ("[agent]\nlifetime = canary", None),
         ] {
             let error = Config::parse(text).unwrap_err();
@@ -436,6 +439,33 @@ mod tests {
         }
         let error = Config::parse("[agent]\n\nlifetime = canary").unwrap_err();
         assert_eq!(error.hint(), Some("look at line 3"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_file_and_every_listed_one_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        for (text, named) in [
+            ("[hosted]\nregistartion = \"open\"\n", "hosted.registartion"),
+            ("[hostd]\nidle = 1\n", "hostd.idle"),
+            (
+                "registration = \"open\"\n",
+                "registration stands in no section",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            let hint = error.hint().unwrap();
+            assert!(hint.contains(named), "{hint}");
+            assert!(hint.contains("hosted.registration"), "{hint}");
+            assert!(hint.contains(path.to_str().unwrap()), "{hint}");
+        }
+        for known in known::KNOWN {
+            let (section, key) = known.split_once('.').unwrap();
+            let error = Config::parse(&format!("[{section}]\n{key} = 1979-05-27\n")).unwrap_err();
+            assert_eq!(error.field(), Some(*known), "{error:?}");
+        }
     }
 
     #[test]

@@ -234,7 +234,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     // Before the socket, so that a mistyped option leaves nothing behind.
     let network = match &launch.network {
         Some(options) => {
-            let pages = Hosted::load(config.web_folder.as_deref())?;
+            let pages = Hosted::load(config.web_folder.as_deref(), &config.hosted.rules)?;
             let network = network::Network::bind(config.hosted.limits(options))?;
             Some(network.with_pages(Arc::new(pages)))
         }
@@ -295,6 +295,10 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             if let Some(network) = network {
                 for address in network.addresses() {
                     note(&format!("listening on {address}"));
+                }
+                if network.certificate_is_over() {
+                    // Served all the same: the next one is taken up without a restart.
+                    note("the certificate has expired: clients will refuse it");
                 }
                 server = server.with_network(network);
             }
@@ -589,7 +593,10 @@ fn note(text: &str) {
 
 /// Says on standard error what went wrong.
 pub fn report(error: &Error) {
-    note(error.message());
+    match error.field() {
+        Some(field) => note(&format!("{field}: {}", error.message())),
+        None => note(error.message()),
+    }
     if let Some(hint) = error.hint() {
         note(&format!("hint: {hint}"));
     }

@@ -160,12 +160,7 @@ impl Selling {
 
     /// Reads the text of the file.
     pub fn parse(text: &str, outbound: Outbound, clock: Arc<dyn Clock>) -> Result<Selling> {
-        let sections: Sections = toml::from_str(text).map_err(|error: toml::de::Error| {
-            // The error's own text quotes the line.
-            let start = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(start).filter(|b| *b == b'\n').count() + 1;
-            bad("billing.toml is not as it should be").with_hint(format!("look at line {line}"))
-        })?;
+        let sections = sections(text)?;
         let mut payments: Vec<Arc<dyn PaymentProvider>> = Vec::new();
         let polls = sections.afdian.is_some();
         if let Some(section) = sections.afdian {
@@ -255,6 +250,27 @@ impl Selling {
         }
         jobs
     }
+}
+
+/// Reads the sections. An error names the line and, where it looks like one, the key; its own text would quote the line.
+fn sections(text: &str) -> Result<Sections> {
+    let wrong = |error: &toml::de::Error, path: &str| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(start).filter(|b| *b == b'\n').count() + 1;
+        let named = !path.is_empty()
+            && path
+                .split(['.', '[', ']'])
+                .all(|part| part.parse::<u32>().is_ok() || crate::config::shown(part));
+        bad("billing.toml is not as it should be").with_hint(match named {
+            true => format!("look at {path}, line {line} of billing.toml"),
+            false => format!("look at line {line} of billing.toml"),
+        })
+    };
+    let parsed = toml::Deserializer::parse(text).map_err(|error| wrong(&error, ""))?;
+    serde_path_to_error::deserialize(parsed).map_err(|error| {
+        let path = error.path().to_string();
+        wrong(error.inner(), &path)
+    })
 }
 
 fn product(section: ProductSection) -> Result<Product> {

@@ -136,7 +136,9 @@ fn somebody_with_an_account_walks_through_the_server_edition_in_both_languages()
     browser_support::run(
         script
             .env("AKM_URL", format!("https://{}", site.address))
-            .env("AKM_CODES", made["codes"].to_string()),
+            .env("AKM_CODES", made["codes"].to_string())
+            .env("AKM_BINARY", env!("CARGO_BIN_EXE_akm"))
+            .env("AKM_AGENT_SOCK", &site.agent.socket),
     );
     // With the keyboard alone no provider that is played is asked.
     let asked = providers.received().len();

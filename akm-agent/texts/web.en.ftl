@@ -21,6 +21,7 @@ cancel = Cancel
 save = Save changes
 remove = Remove
 never = never
+no-end = never
 next = Next
 previous = Previous
 newer = Newer
@@ -40,6 +41,9 @@ js-failed = The agent did not answer. Is it still running?
 js-locked = The vault is locked. Reload the page to unlock it.
 js-tested = { "{done}" } of { "{total}" } tested, { "{bad}" } with a problem
 js-testing = Testing { "{done}" } of { "{total}" }
+js-too-large = The file is too large for this page: import it with akm import on a machine of your own.
+js-no-handover = The file is not a hand-over.
+js-refused = Nothing is stored. These keys cannot be taken: { "{names}" }
 reveal = Reveal for a moment
 hide = Hide
 
@@ -95,7 +99,8 @@ no-account = Create an account
 have-account = I have an account
 join-title = Create an account
 join-lead = Your keys will be sealed with your passphrase. Whoever runs this server cannot read them at rest and cannot reset it.
-invitation-hint = If this server asks for one
+join-closed = Accounts are not created here. Ask whoever runs this server for one.
+invitation-hint = From whoever runs this server
 setup-lead = This server asks every account for a second factor before anything else.
 
 ## Membership
@@ -114,6 +119,12 @@ tier-keys =
       *[other] { $count } keys
     }
 tier-keys-any = as many keys as you like
+tier-providers =
+    { $count ->
+        [one] { $count } provider of your own
+       *[other] { $count } providers of your own
+    }
+tier-requests = { $count } requests a minute
 tier-order = Order
 order-ready = Your order
 order-price = { $price }, to be paid at the seller's page. Your membership begins here when the payment arrives.
@@ -487,6 +498,7 @@ admin-most-providers = Most providers of their own
 admin-most-requests = Most requests in a minute
 admin-orders-held = Waiting
 admin-orders-none = There are none.
+admin-orders-empty = What cannot be matched to an account or a product waits here for a decision.
 admin-order-look = Look at
 admin-order-grant = Grant it
 admin-order-dismiss = Dismiss it
@@ -505,6 +517,7 @@ admin-codes-once = They are shown this once.
 admin-codes-count = How many
 admin-codes-until = Good until
 admin-codes-none = There are none yet.
+admin-codes-empty = Codes that were made are listed here, without themselves.
 admin-code = Id
 admin-code-revoke = Take back
 code-open = open
@@ -566,3 +579,56 @@ field-number = Number
 field-resolution = Decision
 field-count = How many
 field-name-zh = Name in Chinese
+
+## Moving
+move-title = Import and hand-over
+move-lead = Bring keys in from a file, or move them to an account of another server without a passphrase to agree on.
+move-go = Import or move
+import-title = Import
+import-lead = An export of akm, a FIDO CXF file, lines of NAME=secret, or a list of LLM API Manager. Nothing is stored unless every key can be.
+import-seal-hint = Only for a file that was sealed
+import-skip = Leave keys alone that exist with another secret
+import = Import
+import-dry = Only look
+import-why = Why
+import-stored =
+    { $count ->
+        [one] { $count } key is stored.
+       *[other] { $count } keys are stored.
+    }
+import-would =
+    { $count ->
+        [one] { $count } key would be stored; the others are here already.
+       *[other] { $count } keys would be stored; the others are here already.
+    }
+import-nothing =
+    { $count ->
+        [one] Nothing is stored: { $count } key cannot be taken.
+       *[other] Nothing is stored: { $count } keys cannot be taken.
+    }
+import-added = new
+import-unchanged = here already
+import-skipped = left alone
+import-conflict = another secret
+import-invalid = not a key
+receive-title = Receive from another server
+receive-lead = Make a code here, send the keys for it there, and bring the file back in this session. It comes in once.
+receive-code = Make a code
+receive-code-title = Code to receive with
+receive-code-lead = Give it to the account that sends. It ends with this session, at the latest
+receive = Receive
+received =
+    { $count ->
+        [one] { $count } key is stored; { $unchanged } were here already.
+       *[other] { $count } keys are stored; { $unchanged } were here already.
+    }
+receive-compare = Compare the checksum with the name of the file, or with what the other end shows. Then remove the old keys there.
+receive-differing = Not stored as they were sent, because they existed with other properties: { $names }
+send-title = Send to another server
+send-lead = The file is sealed for the session that made the code; nobody else can open it. Its name says how many keys are in it and how their checksum begins. Burned keys, old secrets, grants and providers of your own stay here.
+send-code = Code of the account that receives
+send = Save the file
+field-file = File
+field-content = Content
+field-checksum = Checksum
+field-handover = Hand-over

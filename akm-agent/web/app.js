@@ -184,6 +184,83 @@
     });
   }
 
+  // Files, for the text area beside them: what is no text as base64. Of a hand-over each line goes by itself, so that its size
+  // does not matter.
+  const MAX_FORM = 180 * 1024;
+  const base64 = (bytes) => {
+    let text = "";
+    for (const byte of bytes) text += String.fromCharCode(byte);
+    return btoa(text);
+  };
+  for (const chosen of all("[data-file]")) {
+    const form = chosen.form;
+    chosen.closest("[data-file-field]").hidden = false;
+    if (form.matches("[data-pieces]")) continue;
+    chosen.addEventListener("change", async () => {
+      const bytes = new Uint8Array((await chosen.files[0]?.arrayBuffer()) ?? []);
+      form.elements.content.value = form.elements.sealed.value = "";
+      if (bytes.length > MAX_FORM) {
+        chosen.value = "";
+        return tell(say("tooLarge"), "bad");
+      }
+      try {
+        form.elements.content.value = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+      } catch {
+        form.elements.sealed.value = base64(bytes);
+      }
+    });
+  }
+  for (const form of all("form[data-pieces]")) {
+    form.addEventListener(
+      "submit",
+      async (event) => {
+        const chosen = form.querySelector("[data-file]").files[0];
+        if (!chosen) return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        if (form.dataset.sent) return;
+        form.dataset.sent = "1";
+        const [frame, button] = [form.querySelector("[data-progress]"), form.querySelector("button[type=submit]")];
+        const bar = frame.querySelector("progress");
+        const stop = (text) => {
+          delete form.dataset.sent;
+          frame.hidden = true;
+          button.removeAttribute("aria-busy");
+          tell(text, "bad");
+        };
+        button.setAttribute("aria-busy", "true");
+        frame.hidden = false;
+        try {
+          const [title, ...pieces] = (await chosen.text()).split("\n").map((line) => line.trim()).filter(Boolean);
+          if (!title?.startsWith("akm-handover-") || !pieces.length) return stop(say("noHandover"));
+          bar.max = pieces.length;
+          let [handover, refused] = ["", []];
+          for (const [index, content] of pieces.entries()) {
+            const told = await ask("move/piece", handover ? { handover, content } : { content });
+            handover = told.handover;
+            refused = told.refused;
+            bar.value = index + 1;
+          }
+          if (refused.length) return stop(say("refused", { names: refused.join(", ") }));
+          form.elements.handover.value = handover;
+          form.elements.content.value = "";
+          form.submit();
+        } catch (error) {
+          stop(error.message);
+        }
+      },
+      { capture: true },
+    );
+  }
+
+  // What is wider than the window begins where somebody looks first: the newest of a chart, the room one is in.
+  for (const frame of all("[data-newest]")) frame.scrollLeft = frame.scrollWidth;
+  const here = document.querySelector(".side nav [aria-current]");
+  if (here) {
+    const rooms = here.closest("nav");
+    rooms.scrollLeft = Math.max(0, here.offsetLeft + here.offsetWidth + 24 - rooms.clientWidth);
+  }
+
   // A form that takes a while says so, and is sent once.
   for (const form of all("form[data-busy]")) {
     form.addEventListener("submit", (event) => {

@@ -20,7 +20,7 @@ use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{text, translated};
 
 /// The first line of a file.
-const TITLE: &str = "akm-handover-1";
+pub(crate) const TITLE: &str = "akm-handover-1";
 /// Longest file that is read: 20,000 keys are far below.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 

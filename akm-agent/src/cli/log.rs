@@ -211,13 +211,22 @@ fn row(event: &AuditEvent) -> Vec<String> {
         or_dash(&event.account),
         or_dash(&event.key),
         event.outcome.clone(),
-        text!(
-            "caller",
-            exe = event.caller.exe.as_str(),
-            pid = event.caller.pid,
-            uid = event.caller.uid,
-        ),
+        caller(event),
     ]
+}
+
+/// Who asked: a process, or an address, which has no numbers.
+fn caller(event: &AuditEvent) -> String {
+    let caller = &event.caller;
+    if caller.exe.starts_with("network ") {
+        return caller.exe.clone();
+    }
+    text!(
+        "caller",
+        exe = caller.exe.as_str(),
+        pid = caller.pid,
+        uid = caller.uid,
+    )
 }
 
 /// The newest `last` of the events that are asked for. The agent counts positions in each of its two chains, before

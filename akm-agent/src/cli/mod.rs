@@ -25,7 +25,7 @@ mod doctor;
 mod env;
 mod export;
 mod grant;
-mod handover;
+pub(crate) mod handover;
 mod import;
 mod init;
 mod inject;

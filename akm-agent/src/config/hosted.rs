@@ -6,8 +6,9 @@ use akm_core::error::Result;
 use akm_core::service::{Hosting, Registration};
 use toml::Value;
 
-use super::{lifetime, number, string, wrong_type};
+use super::{lifetime, names, number, string, wrong_type};
 use crate::server::network;
+use crate::server::proxies::Cidr;
 
 /// Requests, and sign-ins, of one address per minute where the configuration does not say.
 const REQUESTS: u32 = 600;
@@ -20,6 +21,7 @@ pub struct Hosted {
     pub rules: Hosting,
     requests_per_minute: u32,
     sign_ins_per_minute: u32,
+    metrics_from: Vec<Cidr>,
 }
 
 impl Default for Hosted {
@@ -28,6 +30,7 @@ impl Default for Hosted {
             rules: Hosting::default(),
             requests_per_minute: REQUESTS,
             sign_ins_per_minute: SIGN_INS,
+            metrics_from: Vec::new(),
         }
     }
 }
@@ -64,6 +67,13 @@ impl Hosted {
             "sign_ins_per_minute" => {
                 self.sign_ins_per_minute = rate("hosted.sign_ins_per_minute")?;
             }
+            "metrics_from" => {
+                const KEY: &str = "hosted.metrics_from";
+                self.metrics_from = names(value, KEY)?
+                    .iter()
+                    .map(|text| Cidr::parse(text).map_err(|error| error.with_field(KEY)))
+                    .collect::<Result<_>>()?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -74,6 +84,7 @@ impl Hosted {
         network::Options {
             requests_per_minute: self.requests_per_minute,
             sign_ins_per_minute: self.sign_ins_per_minute,
+            metrics_from: self.metrics_from.clone(),
             ..options.clone()
         }
     }

@@ -65,6 +65,25 @@ impl Listen {
     }
 }
 
+/// Why an address cannot be had. It stands in the hint: the configuration or command line of whoever is told.
+fn not_bound(error: &io::Error, listen: &Listen) -> Error {
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::AddrInUse => (Kind::Conflict, "another program listens at this address"),
+        io::ErrorKind::AddrNotAvailable => (
+            Kind::InvalidInput,
+            "this machine does not have this address",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            Kind::Denied,
+            "the operating system does not let this user listen at this port",
+        ),
+        _ => return Error::from_io(error).with_field("listen"),
+    };
+    Error::new(kind, message)
+        .with_field("listen")
+        .with_hint(format!("it is {}", listen.address))
+}
+
 fn bad_listen() -> Error {
     Error::invalid(
         "listen",
@@ -87,6 +106,8 @@ pub struct Options {
     pub requests_per_minute: u32,
     /// Sign-ins, registrations and recoveries of one address per minute; 0 is no limit.
     pub sign_ins_per_minute: u32,
+    /// Who may read `GET /metrics`.
+    pub metrics_from: Vec<Cidr>,
 }
 
 /// Listeners that are bound, and what holds on them.
@@ -95,6 +116,7 @@ pub struct Network {
     addresses: Vec<SocketAddr>,
     certificate: Option<Certificate>,
     pub(super) trusted: Vec<Cidr>,
+    pub(super) metrics_from: Vec<Cidr>,
     /// Lowercase, without ports.
     pub(super) hosts: Vec<String>,
     pub(super) pages: Option<Arc<dyn Pages>>,
@@ -152,11 +174,8 @@ impl Network {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for listen in &options.listen {
-            let bound = TcpListener::bind(listen.address).map_err(|error| {
-                Error::from_io(&error)
-                    .with_field("listen")
-                    .with_hint("another program may listen there already")
-            })?;
+            let bound =
+                TcpListener::bind(listen.address).map_err(|error| not_bound(&error, listen))?;
             addresses.push(bound.local_addr().map_err(|error| Error::from_io(&error))?);
             listeners.push((bound, listen.tls));
         }
@@ -167,6 +186,7 @@ impl Network {
             addresses,
             certificate,
             trusted: options.trusted,
+            metrics_from: options.metrics_from,
             hosts,
             pages: None,
             requests: limiter(options.requests_per_minute),
@@ -195,6 +215,17 @@ impl Network {
         if let Some(certificate) = &self.certificate {
             certificate.reload();
         }
+    }
+
+    /// Whether clients will refuse the certificate because its time is over.
+    pub(crate) fn certificate_is_over(&self) -> bool {
+        let now = jiff::Timestamp::now().as_second();
+        self.certificate_ends().is_some_and(|ends| ends <= now)
+    }
+
+    /// Whether this address may read how the server is.
+    pub(super) fn may_read_metrics(&self, address: IpAddr) -> bool {
+        self.metrics_from.iter().any(|of| of.contains(address))
     }
 
     /// When the certificate ends, Unix seconds.

@@ -216,6 +216,18 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
     if path == "/healthz" && *request.method() != Method::POST {
         return route::health(&visitor.shared);
     }
+    if path == "/metrics" && *request.method() != Method::POST {
+        let may = visitor
+            .address
+            .is_some_and(|from| network.may_read_metrics(from));
+        return match may {
+            true => route::figures(&visitor.shared).await,
+            false => failure(
+                &Error::new(Kind::Denied, "metrics are not for this address")
+                    .with_hint("name it in hosted.metrics_from, or ask the socket on the host"),
+            ),
+        };
+    }
     let document = match path {
         "/healthz" => Some(Ok(Vec::new())),
         "/readyz" => Some(ready(&visitor).await),

@@ -67,7 +67,7 @@ pub(super) fn health(shared: &Shared) -> Http {
     }
 }
 
-async fn figures(shared: &Arc<Shared>) -> Http {
+pub(super) async fn figures(shared: &Arc<Shared>) -> Http {
     // As an operation on the store: it reads a directory, and may wait for a restore.
     let place = Arc::clone(&shared.storing).acquire_owned().await.ok();
     let text = shared

@@ -134,7 +134,10 @@ fn load(files: &[PathBuf; 2]) -> Result<(TlsAcceptor, Option<i64>)> {
         .map_err(|_| Error::internal("TLS has no protocol version"))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|_| bad("the key does not belong to the certificate", "key"))?;
+        .map_err(|_| {
+            bad("the key does not belong to the certificate", "key")
+                .with_hint("both in PEM; the certificate itself stands before those that signed it")
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // What was decided under an old certificate is decided anew: nothing is resumed from outside this process.
     Ok((TlsAcceptor::from(Arc::new(config)), ends))
@@ -142,7 +145,12 @@ fn load(files: &[PathBuf; 2]) -> Result<(TlsAcceptor, Option<i64>)> {
 
 /// A file of the owner's or root's with none of these bits.
 fn read(path: &Path, forbidden: u32, field: &'static str) -> Result<Vec<u8>> {
-    let io = |error: std::io::Error| Error::from_io(&error).with_field(field);
+    let io = |error: std::io::Error| {
+        let name = path.display();
+        Error::from_io(&error)
+            .with_field(field)
+            .with_hint(format!("the file is {name}"))
+    };
     let file = File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     let owner = nix::unistd::geteuid().as_raw();

@@ -37,19 +37,22 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use akm_core::Secret;
 use akm_core::audit::Caller;
+use akm_core::crypto::age;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::protocol::{AgentLock, Cost, Mark, Op, Request, Response};
 use akm_core::service;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use zeroize::Zeroizing;
 
 use super::Shared;
 use super::route;
 pub use super::route::Http;
+use crate::log;
 
 /// The cookie of a session. The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 pub(super) const COOKIE: &str = "__Host-akm";
@@ -129,7 +132,19 @@ impl Visitor {
             return Err(foreign_page());
         }
         let _turn = self.turn(&request)?;
-        route::run(&self.shared, self.caller.clone(), request).await
+        self.run(request).await
+    }
+
+    /// Counted and told as a request for the operation is: whoever watches the server sees what its pages do.
+    async fn run(&self, request: Request) -> Result<Response> {
+        let (start, op) = (Instant::now(), request.op());
+        let answer = route::run(&self.shared, self.caller.clone(), request).await;
+        let (took, error) = (start.elapsed(), answer.as_ref().err().map(Error::kind));
+        self.shared.metrics.count(op, error, took);
+        if log::tells_requests() {
+            log::request(op, error, took, 0);
+        }
+        answer
     }
 
     /// As [`Visitor::call`] for what begins a session (`agent.unlock`, `account.register`, `account.recover`): the token
@@ -147,8 +162,28 @@ impl Visitor {
         if !self.may_change() {
             return Err(foreign_page());
         }
-        route::run(&self.shared, self.caller.clone(), AgentLock {}.into()).await?;
+        self.run(AgentLock {}.into()).await?;
         Ok(forget_cookie())
+    }
+
+    /// Opens a file that a passphrase seals, in the lane of whatever derives a key: it costs more than a sign-in.
+    ///
+    /// Errors: as [`age::open_shared`]; `unavailable` where too many derive already.
+    pub(crate) async fn open_sealed(
+        &self,
+        file: Vec<u8>,
+        passphrase: Secret,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let network = self.shared.network.get().filter(|_| self.address.is_some());
+        let _turn = network.map(super::network::Network::turn).transpose()?;
+        let place = Arc::clone(&self.shared.deriving).acquire_owned().await.ok();
+        let opened = self.shared.blocking(move |_| {
+            let _place = place;
+            age::open_shared(&file, &passphrase)
+        });
+        opened
+            .await
+            .unwrap_or_else(|| Err(Error::internal("a file was not opened, unexpectedly")))
     }
 
     /// A place among those who derive keys for the network, and the leave to guess once more; a process of this machine

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use akm_core::error::Result;
+use akm_core::service::Hosting;
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 
@@ -17,12 +18,14 @@ use crate::server::visitor::{Answer, Pages, Visitor};
 /// The pages of a server.
 pub(crate) struct Hosted {
     site: Site,
+    rules: Hosting,
 }
 
 impl Hosted {
-    /// Pages that look and speak as the folder says.
-    pub(crate) fn load(folder: Option<&Path>) -> Result<Hosted> {
+    /// Pages that look and speak as the folder says, of a server with these rules.
+    pub(crate) fn load(folder: Option<&Path>, rules: &Hosting) -> Result<Hosted> {
         Ok(Hosted {
+            rules: rules.clone(),
             site: Site::load(folder)?,
         })
     }
@@ -42,6 +45,7 @@ impl Hosted {
             visitor: &visitor,
             site: &self.site,
             edition: Edition::Hosted,
+            rules: Some(&self.rules),
             base: "",
             words: routes::words(&self.site, &parts.headers),
         };

@@ -29,6 +29,7 @@ pub(crate) mod words;
 
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{Operation, Request};
+use akm_core::service::Hosting;
 use hyper::header::HeaderValue;
 
 use crate::server::visitor::Visitor;
@@ -49,6 +50,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) visitor: &'a Visitor,
     pub(crate) site: &'a Site,
     pub(crate) edition: Edition,
+    /// What holds for those who come over the network, where they do.
+    pub(crate) rules: Option<&'a Hosting>,
     /// What stands before every path, without a slash at its end.
     pub(crate) base: &'a str,
     pub(crate) words: Words<'a>,

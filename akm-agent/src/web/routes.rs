@@ -110,6 +110,7 @@ async fn heard(
         visitor: &visitor,
         site: entry.site,
         edition: Edition::Local,
+        rules: None,
         base: entry.base,
         words,
     };

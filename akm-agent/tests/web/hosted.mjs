@@ -2,6 +2,7 @@
 // at two widths, once with the keyboard alone and once in the dark. Run by web_hosted.rs, which sets AKM_URL, AKM_CODES,
 // AKM_CHROMIUM and AKM_SHOTS.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { faults, launch, looked, totp, window } from "./browser.mjs";
 import { PASSPHRASE, addKey, control, expects, fill, goto, send, tabbing } from "./steps.mjs";
@@ -225,6 +226,51 @@ const walk = async (browser, { lang, width, code }) => {
   assert.equal(plainName, "akm-keys.json");
   assert.deepEqual(JSON.parse(plain).keys.map((key) => key.name).sort(), ["deepseek/default", "openai/inside", "openai/old", "openai/work"]);
   assert.equal(JSON.parse(plain).keys.find((key) => key.name === "openai/work").secret, VALID);
+
+  // And brought in again: looked at first, from a file that was chosen; what is no text goes as it is.
+  await goto(page, "move");
+  await look("hosted-move");
+  const dry = async (name, content, seal) => {
+    await goto(page, "move");
+    await page.setInputFiles("#import-file", { name, mimeType: "application/octet-stream", buffer: Buffer.from(content, "latin1") });
+    await page.waitForFunction(() => document.querySelector("#import-content").value || document.querySelector("[name=sealed]").value);
+    if (seal) await fill(page, { seal });
+    await Promise.all([page.waitForEvent("framenavigated"), page.click("button[name=dry]")]);
+    await page.waitForLoadState("load");
+  };
+  await dry("akm-keys.json.age", sealed, "a passphrase for the file");
+  await expectText("here already", "已存在");
+  await look("hosted-imported");
+  await dry("keys.env", "OPENAI_API_KEY=sk-another-0123456789\nnot a line\n");
+  await page.waitForSelector("[role=alert]");
+  await look("hosted-import-refused");
+  // Handed over to a session of its own: a code, a file, and the file again, in pieces.
+  await goto(page, "move");
+  await send(page, "move/offer");
+  const handover = (await page.innerText("[data-handover-code]")).trim();
+  await look("hosted-handover-code");
+  await fill(page, { code: handover });
+  await page.fill("#send-passphrase", NEXT);
+  const [handed] = await Promise.all([page.waitForEvent("download"), page.click("form[action$='/move/send'] button[type=submit]")]);
+  assert.match(handed.suggestedFilename(), /^akm-4-keys-[0-9a-z]{16}\.handover$/);
+  await page.setInputFiles("#receive-file", await handed.path());
+  await Promise.all([page.waitForURL("**/move/receive"), page.click("form[action$='/move/receive'] button[type=submit]")]);
+  await expectText("4 were here already", "4 个已存在");
+  await look("hosted-received");
+
+  // Made an administrator on the host: the pages of administration.
+  execFileSync(process.env.AKM_BINARY, ["admin", "grant", account], { stdio: "ignore" });
+  for (const path of ["", "/tiers", "/orders", "/codes", "/providers", "/limits", "/monitoring"]) {
+    await goto(page, "admin" + path);
+    await look(`hosted-admin${path.replace("/", "-")}`);
+  }
+  await page.locator("[data-chart] .day").last().hover();
+  await page.waitForSelector("[data-tip-of]:not([hidden])");
+  const here = await page.evaluate(() => {
+    const [room, bar] = [document.querySelector(".side nav [aria-current]"), document.querySelector(".side nav")].map((e) => e.getBoundingClientRect());
+    return room.right <= bar.right + 1 && room.left >= bar.left - 1;
+  });
+  assert.ok(here, "the room one is in is seen");
 
   // Out: neither the way back nor the old passphrase leads in.
   await goto(page, "account");

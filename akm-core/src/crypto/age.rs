@@ -49,6 +49,10 @@ const FOREIGN: Error = invalid("the file is not in the age format");
 const MALFORMED: Error = invalid("the header of the age file is malformed");
 const DAMAGED: Error = invalid("the age file is damaged or cut off");
 
+const fn too_dear() -> Error {
+    invalid("opening the age file would cost more memory than this program takes")
+}
+
 const fn invalid(message: &'static str) -> Error {
     Error::new(Kind::InvalidInput, message)
 }
@@ -153,8 +157,17 @@ fn work_factor(host: &Host) -> u8 {
 /// Opens a whole file. `wrong_credentials` where the passphrase does not fit, `invalid_input` for a file that is
 /// malformed, damaged, cut off, or meant for somebody's key.
 pub fn open(file: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>> {
+    open_costing(file, passphrase, MAX_WORK)
+}
+
+/// As [`open`], for somebody else's file on a machine that many share: it costs no more than sealing one does.
+pub fn open_shared(file: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>> {
+    open_costing(file, passphrase, STANDARD)
+}
+
+fn open_costing(file: &[u8], passphrase: &Secret, most: u8) -> Result<Zeroizing<Vec<u8>>> {
     let header = Header::parse(file)?;
-    let file_key = header.file_key(passphrase)?;
+    let file_key = header.file_key(passphrase, most)?;
     header.open(&file_key)
 }
 
@@ -234,7 +247,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    fn file_key(&self, passphrase: &Secret) -> Result<Zeroizing<[u8; FILE_KEY]>> {
+    fn file_key(&self, passphrase: &Secret, most: u8) -> Result<Zeroizing<[u8; FILE_KEY]>> {
         let is_scrypt = |stanza: &Stanza<'_>| stanza.arguments.first() == Some(&"scrypt");
         if !self.stanzas.iter().any(is_scrypt) {
             return Err(
@@ -251,6 +264,9 @@ impl<'a> Header<'a> {
         };
         let salt: [u8; SALT] = decode(salt.as_bytes())?.try_into().map_err(|_| MALFORMED)?;
         let work = parse_work(work)?;
+        if work > most {
+            return Err(too_dear());
+        }
         if stanza.body.len() != FILE_KEY + TAG {
             return Err(MALFORMED);
         }
@@ -337,10 +353,7 @@ fn parse_work(text: &str) -> Result<u8> {
         Some(0..MIN_WORK) => Err(invalid(
             "the age file is sealed more weakly than this program accepts",
         )),
-        _ => Err(
-            invalid("opening the age file would cost more memory than this program takes")
-                .with_hint("run age -d -o FILE on it, and import what comes out"),
-        ),
+        _ => Err(too_dear().with_hint("run age -d -o FILE on it, and import what comes out")),
     }
 }
 

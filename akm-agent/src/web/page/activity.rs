@@ -79,7 +79,7 @@ pub(super) async fn show(page: &Page<'_>, ask: &Ask) -> Result<Http> {
         }
         section.panel {
             h2 { (say!(words, "chart-title")) }
-            div.chart-frame { (bars(&say!(words, "chart-title"), &names, &bars_of)) p.tip data-tip-of hidden {} }
+            (bars(&say!(words, "chart-title"), &names, &bars_of))
             (numbers(page, &names, &bars_of))
         }
         section.panel {

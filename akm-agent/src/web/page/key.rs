@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::answer::{self, Http};
 use super::super::form::{Form, query};
 use super::super::routes::Ask;
-use super::super::view::{self, Section, heading, icon, maybe_time, monogram, time};
+use super::super::view::{self, Section, end_time, heading, icon, maybe_time, monogram, time};
 use super::super::words::say;
 use super::{Page, key_change, keys};
 
@@ -98,7 +98,7 @@ fn facts(page: &Page<'_>, key: &Key) -> Markup {
             dt { (say!(words, "field-created")) } dd { (time(&key.created_at)) }
             dt { (say!(words, "field-updated")) } dd { (time(&key.updated_at)) }
             dt { (say!(words, "field-last-used")) } dd { (maybe_time(words, key.last_used_at.as_deref())) }
-            dt { (say!(words, "field-expires")) } dd { (maybe_time(words, key.expires_at.as_deref())) }
+            dt { (say!(words, "field-expires")) } dd { (end_time(words, key.expires_at.as_deref())) }
             @if let Some(test) = &key.last_test {
                 dt { (say!(words, "field-last-test")) }
                 dd { (view::outcome(words, test.outcome)) " " (time(&test.time)) }

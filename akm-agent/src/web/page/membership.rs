@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 use super::super::answer::{self, Http};
 use super::super::routes::Ask;
-use super::super::view::{Field, Section, badge, heading, maybe_time, time};
+use super::super::view::{Field, Section, badge, end_time, heading, time};
 use super::super::words::{Language, Words, say};
 use super::{Page, reminders};
 
@@ -109,7 +109,7 @@ fn stands(page: &Page<'_>, standing: &BillingStanding, tiers: &[TierInfo]) -> Ma
                     TierState::None | TierState::Local => "",
                 }
             }
-            dt { (say!(words, "tier-until")) } dd { (maybe_time(words, standing.until.as_deref())) }
+            dt { (say!(words, "tier-until")) } dd { (end_time(words, standing.until.as_deref())) }
             dt { (say!(words, "keys-title")) }
             dd {
                 @match standing.most_keys {
@@ -136,6 +136,8 @@ fn card(page: &Page<'_>, tier: &TierInfo, standing: &BillingStanding) -> Markup 
                     None => (say!(words, "tier-keys-any")),
                 }
             }
+            @if let Some(most) = tier.providers { p { (say!(words, "tier-providers", count = most)) } }
+            @if let Some(most) = tier.requests_per_minute { p { (say!(words, "tier-requests", count = most)) } }
             @if !tier.sold_by.is_empty() {
                 form.inline method="post" action=(page.path("membership/order")) data-busy {
                     input type="hidden" name="tier" value=(tier.tier);

@@ -14,6 +14,7 @@ mod key_change;
 mod keys;
 mod log;
 mod membership;
+mod moving;
 mod reminders;
 pub(super) mod session;
 
@@ -178,6 +179,12 @@ pub(super) async fn route(
         (false, "log") => log::show(page, ask).await?,
         (true, "log/verify") => log::verify(page).await?,
         (false, "account") => account::show(page, None).await?,
+        (false, "move") => moving::show(page, None).await?,
+        (true, "move/import") => moving::import(page, ask).await?,
+        (true, "move/offer") => moving::offer(page).await?,
+        (true, "move/piece") => moving::piece(page, ask).await?,
+        (true, "move/receive") => moving::receive(page, ask).await?,
+        (true, "move/send") => moving::send(page, ask).await?,
         (false, "setup") => account::setup(page),
         (true, "account/passphrase") => account::passphrase(page, ask).await?,
         (true, "account/totp") => account::totp(page, ask).await?,

@@ -4,6 +4,7 @@ use akm_core::error::{Error, Result};
 use akm_core::protocol::{
     AccountRecover, AccountRegister, AgentLock, AgentUnlock, Status, TotpConfirm,
 };
+use akm_core::service::Registration;
 use akm_core::{Kind, Secret};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SET_COOKIE};
@@ -137,7 +138,9 @@ fn unlock_page(visit: &Visit<'_>, ask: &Ask, status: &Status, fault: Option<&Err
         }
         p.aside {
             a href=(visit.path("recover")) { (say!(words, "lost-passphrase")) }
-            @if hosted { " · " a href=(visit.path("register")) { (say!(words, "no-account")) } }
+            @if hosted && registration(visit) != Registration::Closed {
+                " · " a href=(visit.path("register")) { (say!(words, "no-account")) }
+            }
         }
     };
     sheet(visit, ask, &title, fault, &body)
@@ -164,6 +167,7 @@ async fn register(visit: &Visit<'_>, ask: &Ask) -> Http {
             made.totp_secret.as_ref().zip(made.totp_uri.as_ref()),
             &made.recovery_codes,
             cookie,
+            may_wait(visit),
         ),
         Err(error) => register_page(visit, ask, Some(&error)),
     }
@@ -204,6 +208,14 @@ fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
         true => say!(words, "join-title"),
         false => say!(words, "register-title"),
     };
+    if registration(visit) == Registration::Closed {
+        let body = html! {
+            (fault_line(words, fault))
+            p.lead { (say!(words, "join-closed")) }
+            p.aside { a href=(visit.path("unlock")) { (say!(words, "have-account")) } }
+        };
+        return sheet(visit, ask, &title, fault, &body);
+    }
     let body = html! {
         (fault_line(words, fault))
         p.lead { @if visit.is_hosted() { (say!(words, "join-lead")) } @else { (say!(words, "register-lead")) } }
@@ -214,11 +226,16 @@ fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
                 required: true, ..Field::default()
             }.show())
             (new_passphrase_fields(words, fault))
-            (tick("with_totp", &say!(words, "with-totp"), &say!(words, "with-totp-hint"), true))
-            @if visit.is_hosted() {
+            @if may_wait(visit) {
+                (tick("with_totp", &say!(words, "with-totp"), &say!(words, "with-totp-hint"), true))
+            } @else {
+                input type="hidden" name="with_totp" value="1";
+            }
+            @if registration(visit) == Registration::Invitation {
                 (Field {
                     name: "invitation", label: say!(words, "field-invitation"), hint: say!(words, "invitation-hint"),
-                    value: ask.form.get("invitation").unwrap_or(""), wrong: wrong("invitation"), ..Field::default()
+                    value: ask.form.get("invitation").unwrap_or(""), required: true, wrong: wrong("invitation"),
+                    ..Field::default()
                 }.show())
             }
             button.primary.wide type="submit" { (say!(words, "register")) }
@@ -228,6 +245,18 @@ fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     sheet(visit, ask, &title, fault, &body)
 }
 
+/// Whether an account may do anything before it has TOTP.
+fn may_wait(visit: &Visit<'_>) -> bool {
+    visit.rules.is_none_or(|rules| !rules.totp_required)
+}
+
+/// Who may register here; on one's own machine whoever is there.
+fn registration(visit: &Visit<'_>) -> Registration {
+    visit
+        .rules
+        .map_or(Registration::Open, |rules| rules.registration)
+}
+
 /// What the owner of a new way in has to keep. It is shown once: the service does not say it again.
 fn welcome(
     visit: &Visit<'_>,
@@ -235,6 +264,7 @@ fn welcome(
     totp: Option<(&Secret, &Secret)>,
     codes: &[Secret],
     cookie: Option<HeaderValue>,
+    later: bool,
 ) -> Http {
     let words = visit.words;
     let body = html! {
@@ -242,7 +272,7 @@ fn welcome(
         @match totp {
             Some((secret, uri)) => {
                 (totp_sheet(words, secret, uri, &visit.path("register/confirm"), None))
-                p.aside { a href=(visit.path("")) { (say!(words, "totp-later")) } }
+                @if later { p.aside { a href=(visit.path("")) { (say!(words, "totp-later")) } } }
             }
             None => p { a.button.primary.wide href=(visit.path("")) { (say!(words, "go-on")) } },
         }
@@ -308,6 +338,7 @@ async fn confirm(visit: &Visit<'_>, ask: &Ask) -> Http {
         Ok(_) => answer::see(&visit.path("account?done=totp-on")),
         Err(error) => {
             let words = visit.words;
+            let later = may_wait(visit);
             // The secret was shown once and is not shown again: only the code can be typed again.
             let body = html! {
                 (fault_line(words, Some(&error)))
@@ -318,7 +349,7 @@ async fn confirm(visit: &Visit<'_>, ask: &Ask) -> Http {
                     }.show())
                     button.primary type="submit" { (say!(words, "totp-confirm")) }
                 }
-                p.aside { a href=(visit.path("account")) { (say!(words, "totp-later")) } }
+                @if later { p.aside { a href=(visit.path("account")) { (say!(words, "totp-later")) } } }
             };
             sheet(visit, ask, &say!(words, "totp-title"), Some(&error), &body)
         }
@@ -348,6 +379,7 @@ async fn recover(visit: &Visit<'_>, ask: &Ask) -> Http {
             made.totp_secret.as_ref().zip(made.totp_uri.as_ref()),
             &[],
             cookie,
+            may_wait(visit),
         ),
         Err(error) => recover_page(visit, ask, Some(&error)),
     }

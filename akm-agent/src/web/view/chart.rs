@@ -28,6 +28,8 @@ pub(crate) fn bars(label: &str, series: &[String], days: &[Day]) -> Markup {
     // Every how many days a date is written.
     let every = days.len().div_ceil(6).max(1);
     html! {
+        // Wider than a narrow window, in which it scrolls; the newest are at its end, where a script begins.
+        div.chart-frame data-newest {
         svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(label) tabindex="0" data-chart {
             @for step in 0..=4u64 {
                 @let y = HEIGHT - BOTTOM - height(scale * step / 4);
@@ -50,6 +52,8 @@ pub(crate) fn bars(label: &str, series: &[String], days: &[Day]) -> Markup {
                     }
                 }
             }
+        }
+        p.tip data-tip-of hidden {}
         }
     }
 }

@@ -190,6 +190,9 @@ impl Frame<'_> {
                 data-hide=(say!(words, "hide"))
                 data-show=(say!(words, "reveal"))
                 data-tested=(say!(words, "js-tested"))
+                data-too-large=(say!(words, "js-too-large"))
+                data-no-handover=(say!(words, "js-no-handover"))
+                data-refused=(say!(words, "js-refused"))
                 data-testing=(say!(words, "js-testing")) {}
         }
     }
@@ -282,6 +285,14 @@ pub(super) fn maybe_time(words: Words<'_>, text: Option<&str>) -> Markup {
     match text {
         Some(text) => time(text),
         None => html! { span.faint { (say!(words, "never")) } },
+    }
+}
+
+/// When something ends, if it does.
+pub(super) fn end_time(words: Words<'_>, text: Option<&str>) -> Markup {
+    match text {
+        Some(text) => time(text),
+        None => html! { span.faint { (say!(words, "no-end")) } },
     }
 }
 

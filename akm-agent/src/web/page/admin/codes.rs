@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::super::super::answer::{self, Http};
 use super::super::super::form::query;
 use super::super::super::routes::Ask;
-use super::super::super::view::{badge, maybe_time, time};
+use super::super::super::view::{badge, empty, end_time, time};
 use super::super::super::words::say;
 use super::super::Page;
 use super::{number, tabbed};
@@ -64,7 +64,9 @@ async fn draw(
                 button.primary type="submit" { (say!(words, "admin-codes-make")) }
             }
         }
-        @if codes.is_empty() { p.faint { (say!(words, "admin-codes-none")) } }
+        @if codes.is_empty() {
+            (empty("check", &say!(words, "admin-codes-none"), &say!(words, "admin-codes-empty"), &html! {}))
+        }
         @else {
             div.scroll tabindex="0" role="region" aria-label=(say!(words, "admin-codes")) {
                 table {
@@ -101,7 +103,7 @@ fn row(page: &Page<'_>, code: &CodeInfo) -> Markup {
             td.number { (code.months) }
             td { (badge(tone, &words.token("code", code.state.token()))) }
             td { (time(&code.created_at)) }
-            td { (maybe_time(words, code.expires_at.as_deref())) }
+            td { (end_time(words, code.expires_at.as_deref())) }
             td {
                 @if code.state != CodeState::Used {
                     form method="post" action=(page.path("admin/codes/revoke")) {

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::super::super::answer::{self, Http};
 use super::super::super::form::query;
 use super::super::super::routes::Ask;
-use super::super::super::view::{badge, time};
+use super::super::super::view::{badge, empty, time};
 use super::super::super::words::say;
 use super::super::Page;
 use super::super::membership::{order_state, price};
@@ -37,7 +37,9 @@ pub(in super::super) async fn show(
             a href=(page.path("admin/orders")) aria-current=[(!all).then_some("page")] { (say!(words, "admin-orders-held")) }
             a href=(page.path("admin/orders?state=all")) aria-current=[all.then_some("page")] { (say!(words, "all")) }
         }
-        @if orders.is_empty() { p.faint { (say!(words, "admin-orders-none")) } }
+        @if orders.is_empty() {
+            (empty("check", &say!(words, "admin-orders-none"), &say!(words, "admin-orders-empty"), &html! {}))
+        }
         @for order in &orders { (panel(page, order)) }
         @if let Some(next) = &next {
             p.pager { a.button href=(page.path(&format!("admin/orders{}", query(&[("state", state), ("after", next)])))) { (say!(words, "more")) } }
