@@ -319,3 +319,19 @@ fn without_masking_the_terminal_is_the_commands_own() {
     terminal.expect(SECRET);
     assert_eq!(terminal.end().0, 0);
 }
+
+#[test]
+fn lines_end_once_where_only_some_streams_are_a_terminal() {
+    let home = home();
+    let akm = env!("CARGO_BIN_EXE_akm");
+    for (before, after) in [("echo x |", ""), ("", "| cat"), ("echo x |", "| cat")] {
+        let line =
+            format!("{before} {akm} run -p openai -- sh -c 'echo err >&2; echo out' {after}");
+        let (code, shown) = Terminal::of(&home, "sh", &["-c", &line]).end();
+        assert_eq!(code, 0, "{shown}");
+        for text in ["err\r\n", "out\r\n"] {
+            assert!(shown.contains(text), "{line}: {shown:?}");
+        }
+        assert!(!shown.contains("\r\r"), "{line}: {shown:?}");
+    }
+}

@@ -184,3 +184,17 @@ fn a_wrong_address_ends_the_questions_of_a_new_provider() {
     assert_eq!(code, 1, "{shown}");
     assert!(!shown.contains("how a request"), "{shown}");
 }
+
+#[test]
+fn a_terminal_that_was_never_told_its_width_gets_whole_rows() {
+    let home = Home::empty();
+    let akm = env!("CARGO_BIN_EXE_akm");
+    // The control: 40 columns are too few for a row.
+    for (columns, is_whole) in [("0", true), ("40", false)] {
+        let line = format!("stty cols {columns} && exec {akm} providers");
+        let (code, shown) = Terminal::of(&home, "sh", &["-c", &line]).end();
+        assert_eq!(code, 0, "{shown}");
+        let whole = |line: &str| line.contains("openai") && line.contains("OPENAI_API_KEY");
+        assert_eq!(shown.lines().any(whole), is_whole, "{columns}: {shown}");
+    }
+}

@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 use akm_core::protocol::KeyGet;
 use akm_core::{Error, Kind};
 use clap::Args;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connect;
 use super::output::{self, Result};
 use super::reference;
+use super::run::wanted::named;
 
 /// Largest template, in bytes.
 const MAX_TEMPLATE: usize = 1024 * 1024;
@@ -46,7 +48,14 @@ enum Piece<'a> {
     Key(String),
 }
 
-pub(crate) fn inject(args: &Inject) -> Result<()> {
+/// What `--json` prints: the text, unless it went into a file.
+#[derive(Serialize)]
+struct Filled<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+pub(crate) fn inject(args: &Inject, as_json: bool) -> Result<()> {
     if let Some(path) = &args.output {
         check_target(path)?;
     }
@@ -75,7 +84,9 @@ pub(crate) fn inject(args: &Inject) -> Result<()> {
                         name: name.clone(),
                         version: None,
                     };
-                    secrets.insert(name.clone(), client.call(&request)?.secret);
+                    let found = client.call(&request);
+                    let secret = found.map_err(|error| named(error, name))?.secret;
+                    secrets.insert(name.clone(), secret);
                 }
                 secrets[name].len()
             }
@@ -91,9 +102,22 @@ pub(crate) fn inject(args: &Inject) -> Result<()> {
             Piece::Key(name) => secrets[name].expose().as_bytes(),
         });
     }
+    // What cannot be said in JSON is refused before anything is written.
+    let text = match (as_json, &args.output) {
+        (true, None) => Some(std::str::from_utf8(&filled).map_err(|_| {
+            Error::invalid("input", "the template is not UTF-8, as JSON has to be")
+                .with_hint("leave out --json, or give -o")
+        })?),
+        _ => None,
+    };
     match &args.output {
-        Some(path) => write(path, &filled),
-        None => output::raw(&filled),
+        Some(path) => write(path, &filled)?,
+        None if !as_json => return output::raw(&filled),
+        None => {}
+    }
+    match as_json {
+        true => output::json(&Filled { text }),
+        false => Ok(()),
     }
 }
 

@@ -315,7 +315,7 @@ fn dispatch(cli: Cli, core_limit: Option<CoreLimit>) -> Result<()> {
         Command::Run(args) => run::run(args, core_limit, json),
         Command::Check(args) => run::needs::check(&args, json),
         Command::Read(args) => reference::read(&args, json),
-        Command::Inject(args) => inject::inject(&args),
+        Command::Inject(args) => inject::inject(&args, json),
         Command::Env(args) => env::env(&args, json),
         Command::Log(args) => log::log(args, json),
         Command::Export(args) => export::export(&args, json),

@@ -296,15 +296,19 @@ fn moves_the_cursor(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A table is not fitted to less columns than these: it would be letters below each other.
+const NARROWEST: u16 = 20;
+
 /// A table of cleaned cells with widths that are right for Chinese, fitted to the terminal if there is one. A head is
 /// the id of a message.
 pub(crate) fn table(headers: &[&'static str], rows: &[Vec<String>]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_content_arrangement(if stdout_is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
+    // A terminal that was never told its size says that it has no columns at all.
+    let fits = table.width().is_none_or(|columns| columns >= NARROWEST);
+    table.set_content_arrangement(match stdout_is_terminal() && fits {
+        true => ContentArrangement::Dynamic,
+        false => ContentArrangement::Disabled,
     });
     table.set_header(headers.iter().map(|id| match *id {
         "" => String::new(),

@@ -1,7 +1,8 @@
 //! The forms in which a secret appears in output.
 //!
-//! As it is; in base64 at each of the three places it can begin within a group, in both alphabets, with and
-//! without padding; URL-encoded and JSON-escaped as the common libraries do it. Secrets are printable ASCII.
+//! As it is, and in base64 at each of the three places it can begin within a group, in both alphabets, with and
+//! without padding. Either may be escaped besides, in addresses and in JSON: `escaped` sees to that. Secrets are printable
+//! ASCII.
 //!
 //! In base64 the first and the last character of a secret may share their bits with a neighbour. The last is masked
 //! whatever its neighbour is; the first is not, which shows at most 4 bits of the secret's first character.
@@ -21,21 +22,6 @@ pub(super) fn of(secret: &Secret) -> Vec<Form> {
             base64(&mut forms, text, before, alphabet);
         }
     }
-    for kept in [UNRESERVED, COMPONENT, PATH, FORM, WHOLE] {
-        for space in [&b"%20"[..], b"+"] {
-            for digits in [UPPER, LOWER] {
-                add(&mut forms, url(text, kept, space, digits));
-            }
-        }
-    }
-    for (marked, digits) in [
-        (&b""[..], LOWER),
-        (b"/", LOWER),
-        (HTML, LOWER),
-        (DOTNET, UPPER),
-    ] {
-        add(&mut forms, json(text, marked, digits));
-    }
     forms
 }
 
@@ -45,8 +31,6 @@ fn add(forms: &mut Vec<Form>, form: Form) {
     }
 }
 
-const UPPER: &[u8; 16] = b"0123456789ABCDEF";
-const LOWER: &[u8; 16] = b"0123456789abcdef";
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -88,59 +72,4 @@ fn copy(form: &Form, room: usize) -> Form {
     let mut copy = Zeroizing::new(Vec::with_capacity(form.len() + room));
     copy.extend_from_slice(form);
     copy
-}
-
-/// What `encodeURIComponent` keeps besides letters and digits.
-const COMPONENT: &[u8] = b"-_.~!'()*";
-/// RFC 3986, `quote_plus` in Python, `rawurlencode` in PHP.
-const UNRESERVED: &[u8] = b"-_.~";
-/// `quote` in Python.
-const PATH: &[u8] = b"-_.~/";
-/// `application/x-www-form-urlencoded` of the WHATWG, and Java.
-const FORM: &[u8] = b"-_.*";
-/// `encodeURI`.
-const WHOLE: &[u8] = b"-_.~!'()*;,/?:@&=+$#";
-
-fn url(text: &[u8], kept: &[u8], space: &[u8], digits: &[u8; 16]) -> Form {
-    let mut form = Zeroizing::new(Vec::with_capacity(3 * text.len()));
-    for byte in text {
-        match byte {
-            b' ' => form.extend_from_slice(space),
-            byte if byte.is_ascii_alphanumeric() || kept.contains(byte) => form.push(*byte),
-            byte => {
-                form.push(b'%');
-                form.extend(hex(*byte, digits));
-            }
-        }
-    }
-    form
-}
-
-/// What Go's `encoding/json` writes as `\u00…`; also PHP with its HEX flags, and Python's web frameworks.
-const HTML: &[u8] = b"<>&";
-/// What `System.Text.Json` writes so.
-const DOTNET: &[u8] = b"<>&'\"+`";
-
-/// JSON with some characters escaped that need not be. A slash among them is `\/`, as in PHP.
-fn json(text: &[u8], marked: &[u8], digits: &[u8; 16]) -> Form {
-    let mut form = Zeroizing::new(Vec::with_capacity(6 * text.len()));
-    for byte in text {
-        match byte {
-            b'/' if marked.contains(byte) => form.extend_from_slice(b"\\/"),
-            byte if marked.contains(byte) => {
-                form.extend_from_slice(b"\\u00");
-                form.extend(hex(*byte, digits));
-            }
-            b'"' | b'\\' => form.extend([b'\\', *byte]),
-            byte => form.push(*byte),
-        }
-    }
-    form
-}
-
-fn hex(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
-    [
-        digits[usize::from(byte >> 4)],
-        digits[usize::from(byte & 15)],
-    ]
 }

@@ -1,7 +1,7 @@
 //! Takes secrets out of a stream of output: each becomes `[akm:NAME]`.
 //!
 //! One automaton (Aho and Corasick, 1975) finds every form of every secret at once; `forms` says which
-//! there are. What is found may overlap: no byte that belongs to any form of any secret gets through, and every
+//! there are, and `escaped` reads the stream as decoders of URLs and JSON would. What is found may overlap: no byte that belongs to any form of any secret gets through, and every
 //! secret that was there is named once. Everything else passes unchanged, also what is not UTF-8.
 //!
 //! A byte is held back only while it could be part of a form: the longest end of the stream that a form begins with.
@@ -12,10 +12,11 @@
 //! Invariants: the result does not depend on how the stream was cut into pieces; the time is linear in the stream
 //! whatever the secrets are; the bytes of the automaton and what is held are secrets, and are wiped when dropped.
 //!
-//! Deliberately absent: secrets shorter than [`SHORTEST`], which would blot out ordinary text; encodings that `forms`
-//! does not name (hex, encryption, wrapped lines). This is a guard against accidents: a program that has a key can
+//! Deliberately absent: secrets shorter than [`SHORTEST`], which would blot out ordinary text; encodings that neither
+//! names (hex, encryption, wrapped lines). This is a guard against accidents: a program that has a key can
 //! always find a way to send it.
 
+mod escaped;
 mod forms;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ use std::sync::Arc;
 
 use akm_core::Secret;
 use zeroize::Zeroizing;
+
+use escaped::{Kind, Lane};
 
 /// Length in bytes of the shortest secret that is masked.
 pub const SHORTEST: usize = 8;
@@ -37,11 +40,15 @@ const NONE: u32 = 0;
 /// All forms of all secrets, as an automaton. Its nodes are the beginnings of forms.
 pub struct Patterns {
     labels: Vec<Box<[u8]>>,
-    /// The first children, by byte: most of any output begins no form, and is passed over quickly.
+    /// The first children, by byte.
     first: Zeroizing<Vec<u32>>,
+    /// Whether a byte begins a form or an escape: most of any output begins neither, and is passed over quickly.
+    begins: Zeroizing<Vec<bool>>,
     /// Of each node, the byte that leads to it.
     byte: Zeroizing<Vec<u8>>,
     nodes: Vec<Node>,
+    /// The ways to read a stream besides the plain one.
+    kinds: Vec<Kind>,
 }
 
 /// A node without its byte; the shape alone says little of a secret.
@@ -63,11 +70,22 @@ impl Patterns {
     pub fn new(secrets: &[(String, Secret)]) -> Self {
         let mut labels = Vec::with_capacity(secrets.len());
         let mut all = Vec::new();
+        let mut kinds = Vec::new();
         for (name, secret) in secrets
             .iter()
             .filter(|(_, secret)| secret.len() >= SHORTEST)
         {
             let owner = labels.len() as u32;
+            let spaced = secret.expose().contains(' ');
+            for (kind, wanted) in [
+                (Kind::Url, true),
+                (Kind::Form, spaced),
+                (Kind::Backslash, true),
+            ] {
+                if wanted && !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
             labels.push(format!("[akm:{name}]").into_bytes().into_boxed_slice());
             all.extend(forms::of(secret).into_iter().map(|form| (owner, form)));
         }
@@ -75,15 +93,21 @@ impl Patterns {
         let mut patterns = Patterns {
             labels,
             first: Zeroizing::new(vec![NONE; 256]),
+            begins: Zeroizing::new(vec![false; 256]),
             // Room for all of it, so that the bytes never move and leave a copy behind.
             byte: Zeroizing::new(Vec::with_capacity(most)),
             nodes: Vec::with_capacity(most),
+            kinds,
         };
         patterns.add_node(0, 0);
         for (owner, form) in &all {
             patterns.add(*owner, form);
         }
         patterns.link();
+        for byte in 0..=u8::MAX {
+            patterns.begins[usize::from(byte)] = patterns.first[usize::from(byte)] != NONE
+                || patterns.kinds.iter().any(|kind| kind.begins(byte));
+        }
         patterns
     }
 
@@ -158,6 +182,19 @@ impl Patterns {
         }
     }
 
+    /// Where a byte leads, and in how many steps.
+    fn step(&self, mut at: u32, byte: u8) -> (u32, usize) {
+        let mut steps = 1;
+        loop {
+            match self.child(at, byte) {
+                NONE if at == ROOT => return (ROOT, steps),
+                NONE => at = self.nodes[at as usize].fail,
+                next => return (next, steps),
+            }
+            steps += 1;
+        }
+    }
+
     fn child(&self, at: u32, byte: u8) -> u32 {
         if at == ROOT {
             return self.first[usize::from(byte)];
@@ -184,6 +221,7 @@ struct Covered {
 pub struct Mask {
     patterns: Arc<Patterns>,
     state: u32,
+    lanes: Vec<Lane>,
     /// What is held, and during [`Mask::push`] what has just come.
     buffer: Zeroizing<Vec<u8>>,
     /// In order, apart from each other.
@@ -196,9 +234,11 @@ pub struct Mask {
 impl Mask {
     /// At the beginning of a stream.
     pub fn new(patterns: Arc<Patterns>) -> Self {
+        let lanes = patterns.kinds.iter().copied().map(Lane::new).collect();
         Mask {
             patterns,
             state: ROOT,
+            lanes,
             buffer: Zeroizing::new(Vec::new()),
             covered: VecDeque::new(),
             #[cfg(test)]
@@ -211,30 +251,41 @@ impl Mask {
         let mut at = self.buffer.len();
         self.hold(piece);
         while at < self.buffer.len() {
-            if self.state == ROOT {
-                // Nothing is under way: on to the next byte that begins a form.
-                let first = &self.patterns.first;
-                let begins = |byte: &u8| first[usize::from(*byte)] != NONE;
+            if self.state == ROOT && self.lanes.iter().all(Lane::sleeps) {
+                // Nothing is under way: on to the next byte that begins a form, or an escape.
+                let begins = |byte: &u8| self.patterns.begins[usize::from(*byte)];
                 match self.buffer[at..].iter().position(begins) {
                     Some(skipped) => at += skipped,
                     None => break,
                 }
             }
-            self.step(self.buffer[at]);
+            let (byte, plain) = (self.buffer[at], self.state);
+            self.step(byte);
             at += 1;
             let found = self.patterns.nodes[self.state as usize].found;
             if found != NONE {
                 let node = self.patterns.nodes[found as usize];
                 self.cover(at - node.depth as usize, at, node.owner);
             }
+            for lane in 0..self.lanes.len() {
+                if let Some((length, owner)) = self.lanes[lane].push(&self.patterns, plain, byte) {
+                    self.cover(at - length, at, owner);
+                }
+            }
         }
-        let undecided = self.patterns.nodes[self.state as usize].depth as usize;
+        let plain = self.patterns.nodes[self.state as usize].depth as usize;
+        let undecided = self
+            .lanes
+            .iter()
+            .map(|lane| lane.undecided(&self.patterns))
+            .fold(plain, usize::max);
         self.let_go(self.buffer.len() - undecided, out);
     }
 
     /// The end of the stream: what is held is no secret, or masked already.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.state = ROOT;
+        self.lanes.iter_mut().for_each(Lane::reset);
         self.let_go(self.buffer.len(), out);
     }
 
@@ -250,19 +301,11 @@ impl Mask {
     }
 
     fn step(&mut self, byte: u8) {
-        loop {
-            #[cfg(test)]
-            {
-                self.work += 1;
-            }
-            match self.patterns.child(self.state, byte) {
-                NONE if self.state == ROOT => return,
-                NONE => self.state = self.patterns.nodes[self.state as usize].fail,
-                next => {
-                    self.state = next;
-                    return;
-                }
-            }
+        let (next, _steps) = self.patterns.step(self.state, byte);
+        self.state = next;
+        #[cfg(test)]
+        {
+            self.work += _steps;
         }
     }
 

@@ -102,7 +102,48 @@ fn cases(name: &str, secret: &str) -> Vec<(String, String)> {
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026");
-    for text in [json.replace('/', "\\/"), json, go] {
+    // Gson, everything that is no letter or digit, and simply everything; in both cases of the digits.
+    let marked = |kept: &dyn Fn(char) -> bool, upper: bool| -> String {
+        let escape = |c: char| match (kept(c), upper) {
+            (true, _) if c == '"' || c == '\\' => format!("\\{c}"),
+            (true, _) => c.to_string(),
+            (false, true) => format!("\\u{:04X}", u32::from(c)),
+            (false, false) => format!("\\u{:04x}", u32::from(c)),
+        };
+        secret.chars().map(escape).collect()
+    };
+    let mut json_texts = vec![json.replace('/', "\\/"), json, go];
+    for upper in [true, false] {
+        json_texts.push(marked(&|c| !"<>&='".contains(c), upper));
+        json_texts.push(marked(&|c| c.is_ascii_alphanumeric(), upper));
+        json_texts.push(marked(&|_| false, upper));
+    }
+    json_texts.push(
+        secret
+            .bytes()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect(),
+    );
+    for upper in [true, false] {
+        let all = |byte: u8| match upper {
+            true => format!("%{byte:02X}"),
+            false => format!("%{byte:02x}"),
+        };
+        let text: String = secret.bytes().map(all).collect();
+        cases.push((format!("%{text}%2"), format!("%{label}%2")));
+    }
+    // In base64 and then in an address, or in PHP's JSON.
+    let both = base64(secret.as_bytes(), STANDARD, true);
+    let escaped = both
+        .replace('+', "%2B")
+        .replace('/', "%2f")
+        .replace('=', "%3D");
+    cases.push((format!("<{escaped}>"), format!("<{label}>")));
+    cases.push((
+        format!("<{}>", both.replace('/', "\\/")),
+        format!("<{label}>"),
+    ));
+    for text in json_texts {
         cases.push((
             format!("{{\"k\":\"{text}\"}}"),
             format!("{{\"k\":\"{label}\"}}"),
@@ -227,6 +268,32 @@ fn what_is_no_secret_passes_at_once_and_unchanged() {
 }
 
 #[test]
+fn an_escape_is_held_only_while_it_could_lead_to_a_secret() {
+    let mut mask = Mask::new(patterns(&[("k/k", "secret/0123")]));
+    let mut out = Vec::new();
+    let mut next = |piece: &[u8]| {
+        out.clear();
+        mask.push(piece, &mut out);
+        String::from_utf8(out.clone()).unwrap()
+    };
+    assert_eq!(next(b"100%"), "100", "%73 would be its first letter");
+    assert_eq!(next(b" "), "% ");
+    assert_eq!(next(b"%2"), "%2", "nothing of the secret begins so");
+    assert_eq!(next(b"F %7"), "F ");
+    assert_eq!(next(b"4"), "%74", "a t begins nothing");
+    assert_eq!(next(b"secret%"), "");
+    assert_eq!(next(b"2"), "");
+    assert_eq!(next(b"e"), "secret%2e");
+    assert_eq!(next(b"%73ecret%2f01%32"), "");
+    assert_eq!(next(b"3"), "");
+    assert_eq!(next(b"\n"), "[akm:k/k]\n");
+    assert_eq!(next(b"secret\\u00"), "");
+    assert_eq!(next(b"s"), "secret\\u00", "no escape, and a new beginning");
+    assert_eq!(next(b"ecret\\"), "");
+    assert_eq!(next(b"n"), "secret\\n");
+}
+
+#[test]
 fn secrets_under_eight_bytes_are_left_alone() {
     assert_eq!(masked(&[("s/7", "1234567")], "12345678"), "12345678");
     assert_eq!(masked(&[("s/8", "12345678")], "12345678"), "[akm:s/8]");
@@ -297,5 +364,45 @@ proptest::proptest! {
             shown = shown.replace(&format!("[akm:{name}]"), "");
         }
         proptest::prop_assert_eq!(shown.as_bytes(), uncovered(&all, bytes));
+    }
+
+    /// Whatever part of a secret an encoder writes otherwise, and in whichever case, it is found where it is and nowhere
+    /// else, however the stream is cut.
+    #[test]
+    fn a_secret_escaped_at_random_is_masked(
+        secret in "[ab%+/ \\\\\"=2F]{8,14}",
+        ways in proptest::collection::vec(0usize..4, 14),
+        before in "[abu%+\\\\2 ]{0,8}",
+        after in "[abu%+\\\\2 ]{0,8}",
+        in_json in proptest::bool::ANY,
+        cuts in proptest::collection::vec(0usize..140, 0..6),
+    ) {
+        let mut text = String::new();
+        for (c, way) in secret.chars().zip(ways) {
+            let value = u32::from(c);
+            let must = if in_json { "\\\"".contains(c) } else { "%+ ".contains(c) };
+            match (in_json, way) {
+                (_, 0 | 1) if !must => text.push(c),
+                (true, 0) => text += &format!("\\{c}"),
+                (true, 1 | 2) => text += &format!("\\u{value:04x}"),
+                (true, _) => text += &format!("\\u{value:04X}"),
+                (false, 0 | 2) => text += &format!("%{value:02x}"),
+                (false, _) => text += &format!("%{value:02X}"),
+            }
+        }
+        // A stop on both sides, so that what stands there is no part of an escape.
+        let stream = format!("{before}!{text}!{after}");
+        let patterns = patterns(&[("K", &secret)]);
+        let bytes = stream.as_bytes();
+        let whole = masked_in(&patterns, &[bytes]);
+        proptest::prop_assert_eq!(
+            String::from_utf8_lossy(&whole),
+            format!("{before}![akm:K]!{after}")
+        );
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        proptest::prop_assert_eq!(masked_in(&patterns, &pieces), whole);
     }
 }

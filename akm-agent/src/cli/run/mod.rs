@@ -13,7 +13,7 @@ mod child;
 mod env_file;
 pub(crate) mod needs;
 mod project;
-mod wanted;
+pub(crate) mod wanted;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

@@ -156,10 +156,22 @@ impl<'a> Gathering<'a> {
             let request = KeyShow {
                 name: name.to_owned(),
             };
-            let key = self.client.call(&request)?.key;
+            let found = self.client.call(&request);
+            let key = found.map_err(|error| named(error, name))?.key;
             self.known.insert(name.to_owned(), key);
         }
         Ok(&self.known[name])
+    }
+}
+
+/// Of several keys that were asked for, which one there is not. The agent's own hint has a name where it knows one that is
+/// close.
+pub(crate) fn named(error: Error, name: &str) -> Error {
+    match (error.kind(), error.hint()) {
+        (Kind::NotFound, Some("run akm ls") | None) => {
+            error.with_hint(format!("run akm add {name}"))
+        }
+        _ => error,
     }
 }
 

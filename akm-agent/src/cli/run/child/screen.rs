@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgrp, read, tcgetpgrp, write};
 use zeroize::Zeroizing;
 
@@ -61,7 +61,12 @@ impl Screen {
             ws_xpixel: size.ws_xpixel,
             ws_ypixel: size.ws_ypixel,
         };
-        let pty = openpty(Some(&size), Some(&before))?;
+        let mut theirs = before.clone();
+        if !at_once {
+            // Ours goes on ending lines, so theirs must not: each line would end twice.
+            theirs.output_flags.remove(OutputFlags::OPOST);
+        }
+        let pty = openpty(Some(&size), Some(&theirs))?;
         for end in [&pty.master, &pty.slave] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
