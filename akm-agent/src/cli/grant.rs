@@ -284,7 +284,7 @@ fn digest(path: &str) -> Result<String> {
             "exe",
             "this is a script: name its interpreter, and the script beside it",
         )
-        .with_hint("give --exe INTERPRETER --script FILE")
+        .with_hint("give --exe INTERPRETER --script FILE; behind a launcher of pyenv the interpreter is what python3 -c 'import sys; print(sys.executable)' says")
         .into());
     }
     file.rewind().map_err(|_| unreadable())?;

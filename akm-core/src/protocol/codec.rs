@@ -146,6 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn null_stands_for_every_optional_field_of_a_new_key() {
+        // What is required, and what is not: found by leaving each field out.
+        let all = r#"{"name":"a","secret":"b","categories":["c"]}"#;
+        assert!(Request::decode(Op::KeyAdd, all.as_bytes()).is_ok());
+        let mut optional = 0;
+        for field in <crate::protocol::KeyAdd as crate::protocol::Fields>::FIELDS {
+            let body = match *field {
+                "name" => r#"{"name":null,"secret":"b"}"#.to_owned(),
+                "secret" => r#"{"name":"a","secret":null}"#.to_owned(),
+                field => {
+                    optional += 1;
+                    format!(r#"{{"name":"a","secret":"b","{field}":null}}"#)
+                }
+            };
+            let decoded = Request::decode(Op::KeyAdd, body.as_bytes());
+            match ["name", "secret"].contains(field) {
+                true => assert_eq!(decoded.unwrap_err().field(), Some(*field)),
+                false => assert!(decoded.is_ok(), "{field}"),
+            }
+        }
+        assert!(optional > 5, "{optional}");
+        let wrong = r#"{"name":"a","secret":"b","categories":"c"}"#;
+        let error = Request::decode(Op::KeyAdd, wrong.as_bytes()).unwrap_err();
+        assert_eq!(error.field(), Some("categories"));
+    }
+
+    #[test]
     fn decoding_names_the_field_and_echoes_nothing() {
         let case = |body: &str| Request::decode(Op::KeyAdd, body.as_bytes()).unwrap_err();
         assert_eq!(case(r#"{"name":"openai"}"#).field(), Some("secret"));

@@ -1,10 +1,15 @@
 //! Wire types of keys.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::plain::{one, option};
 use super::{Outcome, wire};
 use crate::secret::Secret;
+
+/// Null stands for what is absent, as in every other optional field: programs write it where they have nothing.
+fn null_is_none<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
 
 wire! {
     /// Stores a new key.
@@ -19,7 +24,8 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
         /// The owner's categories.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, deserialize_with = "null_is_none", skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "openapi", schemars(with = "Option<Vec<String>>"))]
         categories: Vec<String>,
         /// Free text, at most 4 KiB.
         #[serde(default, skip_serializing_if = "Option::is_none")]
