@@ -99,6 +99,7 @@ const walk = async (browser, { lang, width, code }) => {
   await fill(page, { code });
   await send(page, "membership/redeem");
   await expectText("The code is redeemed.", "兑换成功。");
+  await expectText("History", "变更记录");
   // Where one is reminded: kept, but not the address of a hook elsewhere.
   await page.fill("[name=email]", `${account}@example.com`);
   await page.selectOption("select[name=hook]", "slack");

@@ -67,7 +67,7 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
             section.panel {
                 h2 { (say!(words, "move-title")) }
                 p { (say!(words, "move-lead")) }
-                p { a.button href=(page.path("move")) { (say!(words, "move-go")) } }
+                div.buttons { a.button href=(page.path("move")) { (say!(words, "move-go")) } }
             }
             }
             div.stack {

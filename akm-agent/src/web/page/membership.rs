@@ -55,6 +55,7 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
             }
         }
         (contact)
+        @if !standing.history.is_empty() { (history(page, &standing, &tiers.tiers)) }
         @if !orders.is_empty() {
             section.panel {
                 h2 { (say!(words, "orders-title")) }
@@ -115,6 +116,35 @@ fn stands(page: &Page<'_>, standing: &BillingStanding, tiers: &[TierInfo]) -> Ma
                 @match standing.most_keys {
                     Some(most) => (say!(words, "keys-of", count = standing.keys, most = most)),
                     None => (standing.keys),
+                }
+            }
+        }
+    }
+}
+
+/// What became of the membership, newest first.
+fn history(page: &Page<'_>, standing: &BillingStanding, tiers: &[TierInfo]) -> Markup {
+    let words = page.words();
+    let title = say!(words, "membership-history");
+    html! {
+        section.panel {
+            h2 { (title) }
+            div.scroll tabindex="0" role="region" aria-label=(title) {
+                table {
+                    thead { tr {
+                        th scope="col" { (say!(words, "col-time")) }
+                        th scope="col" { (say!(words, "col-tier")) }
+                        th scope="col" { (say!(words, "tier-until")) }
+                        th scope="col" { (say!(words, "col-outcome")) }
+                    } }
+                    tbody { @for change in &standing.history {
+                        tr {
+                            td { (time(&change.time)) }
+                            td { (called(page, &change.tier, tiers)) }
+                            td { (end_time(words, change.until.as_deref())) }
+                            td { (words.token("change", &change.reason)) }
+                        }
+                    } }
                 }
             }
         }

@@ -31,6 +31,7 @@ const FAMILIES: &[&str] = &[
     "alert-",
     "offsite-",
     "registration-",
+    "change-",
 ];
 
 #[test]
