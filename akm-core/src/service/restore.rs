@@ -101,6 +101,8 @@ impl Service {
                 self.file.carry_events(&file)?;
             }
             file.take_over(&self.file)?;
+            // What this vault still owes its anchor would take the announcement back when this service ends.
+            self.vault.sync_anchors()?;
             // Should it end here, the vault that stands is still the newest.
             vault::announce_restore(self.backups.state(), &*file)?;
             // Closed: its log is written back and gone, and the file stands alone.

@@ -50,8 +50,8 @@ fn with_fault(home: &Path, script: &str, calls: &str, fault: &str, nth: usize) -
     (output, text.contains("(INJECTED)"))
 }
 
-/// How many of these calls the working thread makes.
-fn count(script: &str, calls: &str) -> usize {
+/// The calls of this kind that the working thread makes, as strace writes them.
+fn made(script: &str, calls: &str) -> Vec<String> {
     let home = child::home();
     let log = home.path().with_extension("count");
     let traced = format!("trace={calls}");
@@ -59,6 +59,7 @@ fn count(script: &str, calls: &str) -> usize {
         "strace",
         "-f",
         "-qq",
+        "-y",
         "-s",
         "0",
         "-o",
@@ -70,14 +71,18 @@ fn count(script: &str, calls: &str) -> usize {
     assert!(output.status.success());
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
-    let mut by_thread = std::collections::HashMap::<&str, usize>::new();
+    let mut by_thread = std::collections::HashMap::<&str, Vec<String>>::new();
     for line in text.lines() {
-        *by_thread
+        by_thread
             .entry(line.split(' ').next().unwrap())
-            .or_default() += 1;
+            .or_default()
+            .push(line.to_owned());
     }
     // None of a kind that the script does without.
-    by_thread.into_values().max().unwrap_or(0)
+    by_thread
+        .into_values()
+        .max_by_key(Vec::len)
+        .unwrap_or_default()
 }
 
 /// Each of the calls, or about `most` of each kind, fails once.
@@ -93,8 +98,15 @@ fn each_fails(script: &str, calls: &[&str], errors: &[&str], most: usize) -> Run
 }
 
 fn each_of_a_kind_fails(script: &str, calls: &str, errors: &[&str], most: usize) -> Runs {
-    let total = count(script, calls);
+    let total = made(script, calls).len();
     let step = total.div_ceil(most).max(1);
+    let which: Vec<usize> = (1..=total).step_by(step).collect();
+    these_fail(script, calls, errors, &which)
+}
+
+/// The calls with these numbers fail, each in a run of its own.
+fn these_fail(script: &str, calls: &str, errors: &[&str], which: &[usize]) -> Runs {
+    let total = which.len();
     let states = steps::states(&child::script(script));
     let runs = Mutex::new(Runs::default());
     let next = AtomicUsize::new(0);
@@ -103,10 +115,9 @@ fn each_of_a_kind_fails(script: &str, calls: &str, errors: &[&str], most: usize)
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let nth = index * step + 1;
-                    if nth > total {
+                    let Some(&nth) = which.get(index) else {
                         return;
-                    }
+                    };
                     let error = errors[index % errors.len()];
                     let home = child::home();
                     let fault = format!("error={error}");
@@ -123,7 +134,7 @@ fn each_of_a_kind_fails(script: &str, calls: &str, errors: &[&str], most: usize)
                     runs.refused += usize::from(said.refused.is_some());
                     if let Some(wrong) = wrong {
                         runs.wrong
-                            .push(format!("{error} at {nth} of {total}: {wrong}; {said:?}"));
+                            .push(format!("{error} at {calls} {nth}: {wrong}; {said:?}"));
                     }
                 }
             });
@@ -191,6 +202,23 @@ fn h02_a_failed_change_of_a_name_is_told_and_nothing_is_lost() {
         all_honest(&each_fails("mixed-1", NAMES, &["ENOSPC", "EIO"], 40));
         all_honest(&each_fails("restoring", NAMES, &["EIO", "ENOSPC"], 20));
     }
+}
+
+/// The change stands though its epoch could not be noted; a restore that follows is not taken for an attack.
+#[test]
+fn h02_an_epoch_that_cannot_be_noted_is_made_up_for() {
+    if !can_trace() {
+        return;
+    }
+    let of_epochs: Vec<usize> = made("restoring", "pwrite64")
+        .iter()
+        .zip(1..)
+        .filter_map(|(call, number)| call.contains("/state/epoch/").then_some(number))
+        .collect();
+    assert!(of_epochs.len() > 5, "control: {of_epochs:?}");
+    let runs = these_fail("restoring", "pwrite64", &["ENOSPC", "EIO"], &of_epochs);
+    assert!(runs.wrong.is_empty(), "{:#?}", runs.wrong);
+    assert!(runs.hit > 0, "control: {runs:?}");
 }
 
 #[test]
