@@ -206,6 +206,12 @@ fn a_work_factor_outside_floor_and_ceiling_is_refused_before_any_memory_is_taken
         assert_eq!(error.kind(), Kind::InvalidInput, "{work}");
         assert!(error.message().contains("age file"), "{work}: {error:?}");
     }
+    // A machine that many share opens what costs as much as sealing does, and no more.
+    for work in ["19", "20"] {
+        let error = open_shared(&with(work), &secret("one")).unwrap_err();
+        assert_eq!(error, too_dear(), "{work}");
+    }
+    assert!(open_shared(&file, &secret("one")).is_ok(), "control");
     for work in ["010", "+10", "-1", "0x0a", "", "1e1", "10.0", "１０"] {
         assert_eq!(
             open(&with(work), &secret("one")).unwrap_err(),
