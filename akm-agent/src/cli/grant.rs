@@ -54,9 +54,9 @@ enum Command {
 #[derive(Args)]
 struct Add {
     /// provider/label; a provider alone is its default key
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present_any = ["all", "learn"], conflicts_with = "all")]
     name: Option<String>,
-    /// Every key of the account
+    /// Every key of the account; what --learn alone is about
     #[arg(long)]
     all: bool,
     /// The program that may have it: a path, or a name to be found in PATH
