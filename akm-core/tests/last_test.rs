@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use akm_core::protocol::{
     AuditList, Key, KeyAdd, KeyList, KeyRemove, KeyRotate, KeyShow, KeyStatus, KeyUpdate, Outcome,
-    ProviderTest,
+    ProviderTest, VaultRekey,
 };
 use akm_core::{Kind, Result};
 use provider_server::{ProviderServer, Reply};
-use support::{Bench, kind, new_key, secret};
+use support::{Bench, PASSPHRASE, kind, new_key, secret};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -156,6 +156,54 @@ fn a_result_of_another_key_or_a_changed_one_is_corrupt() {
     bench.get("openai/a").unwrap();
     test(&bench, "openai/a");
     assert_eq!(shown_one(&bench, "openai/a"), Some(Outcome::Valid));
+}
+
+#[test]
+fn a_rekey_seals_every_last_test_anew_and_amid_it_all_are_read() {
+    let status = Arc::new(AtomicU16::new(200));
+    let server = server(&status);
+    let bench = Bench::initialized();
+    let names = ["openai/a", "openai/b", "openai/c"];
+    for name in names {
+        add(&bench, &server, name);
+    }
+    // One was never tested.
+    for name in &names[..2] {
+        test(&bench, name);
+    }
+    let sealed = || -> Vec<Vec<u8>> {
+        let hand = bench.hand();
+        let mut statement = hand.prepare("SELECT sealed FROM last_tests").unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let before = sealed();
+    assert_eq!(before.len(), 2);
+    let mut step = VaultRekey {
+        passphrase: Some(secret(PASSPHRASE)),
+        limit: Some(1),
+        ..VaultRekey::default()
+    };
+    let mut steps = 0;
+    loop {
+        let done = bench.call(step).unwrap().done;
+        for (name, expected) in names.into_iter().zip([true, true, false]) {
+            let outcome = shown(&bench, name).map(|(outcome, _)| outcome);
+            assert_eq!(outcome, expected.then_some(Outcome::Valid), "{name}");
+        }
+        if done {
+            break;
+        }
+        steps += 1;
+        step = VaultRekey {
+            limit: Some(1),
+            ..VaultRekey::default()
+        };
+    }
+    assert!(steps > 0, "control: it was looked at amid the rekey");
+    let after = sealed();
+    assert_eq!(after.len(), 2);
+    assert!(before.iter().all(|old| !after.contains(old)));
 }
 
 fn shown_one(bench: &Bench, name: &str) -> Option<Outcome> {

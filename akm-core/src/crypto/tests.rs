@@ -450,3 +450,53 @@ fn a_series_ends_and_never_starts_again() {
     assert!(series.seal(&random(), &place(), b"").is_none());
     assert!(series.seal(&random(), &place(), b"").is_none());
 }
+
+/// Interrupted before each piece; fails where it should have ended, if it is told to.
+struct Halting<'a> {
+    left: &'a [u8],
+    interrupted: bool,
+    fails: bool,
+}
+
+impl std::io::Read for Halting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        if self.left.is_empty() && self.fails {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.left.read(buffer)
+    }
+}
+
+#[test]
+fn a_digest_is_that_of_the_whole_and_of_nothing_past_its_limit() {
+    let digest = |bytes: &[u8], most: u64, fails: bool| {
+        let mut reader = Halting {
+            left: bytes,
+            interrupted: false,
+            fails,
+        };
+        digest_of(&mut reader, most)
+    };
+    // FIPS 180-4, and two pieces of which the second is not full.
+    let abc = data_encoding::HEXLOWER
+        .decode(b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        .unwrap();
+    assert_eq!(digest(b"abc", 3, false).unwrap().unwrap()[..], abc);
+    let long: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut whole = primitives::Sha256::new();
+    whole.update(&long);
+    let expected = whole.finish();
+    assert_eq!(
+        digest(&long, long.len() as u64, false).unwrap(),
+        Some(expected)
+    );
+    assert_eq!(digest(&long, long.len() as u64 - 1, false).unwrap(), None);
+    assert_eq!(
+        digest(b"abc", 3, true).unwrap_err().kind(),
+        std::io::ErrorKind::StorageFull
+    );
+}

@@ -124,3 +124,90 @@ fn sync_directory(path: &Path) -> std::io::Result<()> {
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn key() -> LockedKey {
+        LockedKey::build(|bytes| {
+            bytes.fill(7);
+            Ok(())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn only_a_private_file_of_the_right_length_is_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert!(read(&at("none")).unwrap().is_none());
+        create(&at("good"), &key()).unwrap();
+        assert_eq!(read(&at("good")).unwrap().unwrap().expose(), key().expose());
+        assert_eq!(
+            create(&at("good"), &key()).unwrap_err().kind(),
+            Kind::Conflict
+        );
+        for (name, bytes) in [
+            ("short", &[7; 31][..]),
+            ("long", &[7; 33]),
+            ("empty", &[]),
+            ("zeros", &[0; 32]),
+        ] {
+            std::fs::write(at(name), bytes).unwrap();
+            std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o600)).unwrap();
+            assert_eq!(read(&at(name)).unwrap_err().kind(), Kind::Corrupt, "{name}");
+        }
+        for mode in [0o640, 0o604, 0o660] {
+            std::fs::set_permissions(at("good"), PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(
+                read(&at("good")).unwrap_err().kind(),
+                Kind::Denied,
+                "{mode:o}"
+            );
+        }
+        std::os::unix::fs::symlink("good", at("link")).unwrap();
+        assert!(read(&at("link")).is_err());
+        // A pipe is not waited for; a directory is no file.
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&at("pipe")).unwrap_err().kind(), Kind::Denied);
+        assert_eq!(read(dir.path()).unwrap_err().kind(), Kind::Denied);
+    }
+
+    #[test]
+    fn what_cannot_be_made_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let nowhere = dir.path().join("no/such/place");
+        assert!(create(&nowhere, &key()).is_err());
+        // A device that is always full takes the name and not the bytes; it is no name of ours to take away.
+        let full = Path::new("/dev/full");
+        assert_eq!(create(full, &key()).unwrap_err().kind(), Kind::Conflict);
+        assert!(full.exists());
+    }
+
+    #[test]
+    fn a_key_in_a_request_is_64_hex_digits_and_not_zeros() {
+        let read = |text: &str| from_hex(&Secret::new(text.to_owned()), "keyfile");
+        assert_eq!(
+            read(to_hex(&key()).expose()).unwrap().expose(),
+            key().expose()
+        );
+        assert!(read(&"AB".repeat(32)).is_ok());
+        for bad in [
+            String::new(),
+            "07".repeat(31),
+            "07".repeat(33),
+            "0g".repeat(32),
+            "00".repeat(32),
+        ] {
+            let error = read(&bad).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.field()),
+                (Kind::InvalidInput, Some("keyfile")),
+                "{bad}"
+            );
+        }
+    }
+}
