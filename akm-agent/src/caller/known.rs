@@ -1,6 +1,7 @@
 //! Programs that are known for running what a model wrote, or for shutting others in: `data/callers.toml`, and what
 //! `config.toml` adds. All of it is only good for being stricter.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use akm_core::caller::{Class, Known};
@@ -63,7 +64,11 @@ pub struct Extra {
 }
 
 /// The list of this process.
-pub(super) struct List(Data);
+pub(super) struct List {
+    data: Data,
+    /// Every variable that says something, here or in [`Loaders`].
+    telling: HashSet<Vec<u8>>,
+}
 
 static LIST: OnceLock<List> = OnceLock::new();
 
@@ -110,7 +115,28 @@ impl List {
         };
         data.known.extend(own(&extra.agents, ClassName::Agent));
         data.known.extend(own(&extra.sandboxes, ClassName::Sandbox));
-        Ok(List(data))
+        let loaders = &data.loaders;
+        let own = data.known.iter().map(|entry| &entry.variables);
+        let telling = own
+            .chain([&loaders.all, &loaders.python, &loaders.node])
+            .chain([&loaders.shell, &loaders.perl, &loaders.ruby])
+            .flatten()
+            .map(|name| name.clone().into_bytes())
+            .collect();
+        Ok(List { data, telling })
+    }
+
+    /// Of an environment, the variables that say something. One that is set to nothing loads nothing.
+    pub(super) fn telling(&self, environment: &[u8]) -> Vec<String> {
+        environment
+            .split(|byte| *byte == 0)
+            .filter_map(|entry| {
+                let end = entry.iter().position(|byte| *byte == b'=')?;
+                let name = &entry[..end];
+                (end + 1 < entry.len() && self.telling.contains(name))
+                    .then(|| String::from_utf8_lossy(name).into_owned())
+            })
+            .collect()
     }
 
     /// Adds what a process is known as.
@@ -163,7 +189,7 @@ impl List {
     }
 
     fn add(&self, found: &mut Vec<Known>, mut is: impl FnMut(&Entry) -> bool) {
-        for entry in &self.0.known {
+        for entry in &self.data.known {
             if is(entry) && found.iter().all(|known| known.id != entry.id) {
                 found.push(Known {
                     id: entry.id.clone(),
@@ -178,7 +204,7 @@ impl List {
 
     /// Whether one of these variables loads code into a program of this kind.
     pub(super) fn loads_code(&self, family: Option<Family>, variables: &[String]) -> bool {
-        let loaders = &self.0.loaders;
+        let loaders = &self.data.loaders;
         let own: &[String] = match family {
             Some(Family::Python) => &loaders.python,
             Some(Family::Node) => &loaders.node,
@@ -261,6 +287,21 @@ mod tests {
         assert_eq!(seen(&list, "/opt/my-bot", "my-bot"), ["my-bot"]);
         assert_eq!(seen(&list, "/opt/jail", "jail"), ["jail"]);
         assert!(seen(&list, "/usr/bin/claude", "claude").is_empty());
+    }
+
+    #[test]
+    fn of_an_environment_only_what_tells_something_is_kept() {
+        let list = List::read(&Extra::default()).unwrap();
+        let environment = b"HOME=/root\0LD_PRELOAD=/x.so\0CLAUDECODE=1\0PYTHONPATH=\0NODE_OPTIONS\0\0=LD_AUDIT\0PATH=LD_AUDIT=1\0";
+        assert_eq!(list.telling(environment), ["LD_PRELOAD", "CLAUDECODE"]);
+        for loaders in [&list.data.loaders.all, &list.data.loaders.ruby] {
+            assert!(!loaders.is_empty());
+            for name in loaders {
+                let environment = format!("A=1\0{name}=x");
+                assert_eq!(list.telling(environment.as_bytes()), [name.clone()]);
+            }
+        }
+        assert!(list.telling(b"").is_empty());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Look {
     fn variables(&self) -> Option<&[String]> {
         self.seen()
             .variables
-            .get_or_init(|| self.subject()?.dir.variables())
+            .get_or_init(|| Some(known::list()?.telling(&self.subject()?.dir.environment()?)))
             .as_deref()
     }
 
@@ -147,18 +147,18 @@ impl Look {
             vec![own]
         };
         for dir in &hands {
-            if dir.link(USER_NAMESPACE)? != *own_namespace()? {
+            if dir.link_id(USER_NAMESPACE)? != own_namespace()? {
                 return Some(Some(Hindrance::ForeignNamespace));
             }
         }
         for dir in &hands {
-            if is_traced(dir)? {
+            if dir.is_traced()? {
                 return Some(Some(Hindrance::Traced));
             }
         }
         let list = known::list()?;
         let loads = list.loads_code(Family::of(&subject.program), self.variables()?)
-            || (subject.by_hand && list.loads_code(None, &own.variables()?));
+            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)));
         Some(loads.then_some(Hindrance::Environment))
     }
 }
@@ -166,18 +166,9 @@ impl Look {
 const USER_NAMESPACE: &str = "ns/user";
 
 /// The user namespace of this process.
-fn own_namespace() -> Option<&'static String> {
-    static OWN: OnceLock<Option<String>> = OnceLock::new();
-    OWN.get_or_init(|| Dir::open(nix::unistd::getpid().as_raw())?.link(USER_NAMESPACE))
-        .as_ref()
-}
-
-fn is_traced(dir: &Dir) -> Option<bool> {
-    let status = dir.small("status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("TracerPid:"))?;
-    Some(line.trim() != "0")
+fn own_namespace() -> Option<(u64, u64)> {
+    static OWN: OnceLock<Option<(u64, u64)>> = OnceLock::new();
+    *OWN.get_or_init(|| Dir::open(nix::unistd::getpid().as_raw())?.link_id(USER_NAMESPACE))
 }
 
 /// Whether an executable is `akm` of this installation: what lies beside the agent's own.

@@ -126,15 +126,36 @@ impl Dir {
         self.read("cmdline", MAX_LARGE).map(|line| words(&line))
     }
 
-    /// Names of the variables that it was started with.
-    pub(super) fn variables(&self) -> Option<Vec<String>> {
-        let content = self.read("environ", MAX_LARGE)?;
-        let name = |entry: &[u8]| {
-            let end = entry.iter().position(|byte| *byte == b'=')?;
-            // A variable that is set to nothing loads nothing.
-            (end + 1 < entry.len()).then(|| String::from_utf8_lossy(&entry[..end]).into_owned())
-        };
-        Some(content.split(|byte| *byte == 0).filter_map(name).collect())
+    /// The environment that it was started with.
+    pub(super) fn environment(&self) -> Option<Vec<u8>> {
+        self.read("environ", MAX_LARGE)
+    }
+
+    /// Whether a debugger holds it.
+    pub(super) fn is_traced(&self) -> Option<bool> {
+        const FIELD: &[u8] = b"\nTracerPid:\t";
+        // It stands among the first lines, and every request may come here.
+        let mut room = [0; 512];
+        let file = openat(
+            &self.fd,
+            "status",
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        let count = nix::unistd::read(file.ok()?, &mut room).ok()?;
+        let start = room[..count]
+            .windows(FIELD.len())
+            .position(|part| part == FIELD)?;
+        let tracer = room[..count][start + FIELD.len()..]
+            .split(|byte| *byte == b'\n')
+            .next()?;
+        Some(tracer != b"0")
+    }
+
+    /// Which file a link leads to.
+    pub(super) fn link_id(&self, name: &str) -> Option<(u64, u64)> {
+        let found = fstatat(&self.fd, name, AtFlags::empty()).ok()?;
+        Some((found.st_dev, found.st_ino))
     }
 
     /// Its parent: the process that has that number, and had it before this one began and while it was looked at.
@@ -240,12 +261,25 @@ mod tests {
         assert_eq!(dir.stat(), None);
         assert_eq!(dir.exe_id(), None);
         assert!(
-            dir.arguments().is_none() && dir.variables().is_none() && dir.link("cwd").is_none()
+            dir.arguments().is_none() && dir.environment().is_none() && dir.link("cwd").is_none()
         );
     }
 
     #[test]
-    fn words_and_variables_come_apart() {
+    fn a_process_that_is_held_by_a_debugger_is_seen() {
+        let me = Dir::open(std::process::id() as i32).unwrap();
+        assert_eq!(me.is_traced(), Some(false));
+        let status = me.small("status").unwrap();
+        let end = status.find("\nTracerPid:\t0\n").unwrap();
+        // A name of 15 bytes, each written as four.
+        assert!(
+            end + 100 < 512,
+            "the field may lie behind what is read: {end}"
+        );
+    }
+
+    #[test]
+    fn words_come_apart() {
         assert_eq!(
             words(b"a\0b c\0\0"),
             [b"a".to_vec(), b"b c".to_vec(), Vec::new()]

@@ -9,8 +9,7 @@
 //!
 //! Invariants: the command ends as if it had been started directly: its signals reach it, its exit code or signal
 //! becomes ours; it does not outlive us: when this process dies, it gets SIGHUP; what it wrote before its end is written;
-//! output that others of its processes still hold open is not waited for. Secrets are in the memory of this process only
-//! as patterns, and nobody can read it.
+//! output that others of its processes still hold open is not waited for. Nobody can read the memory of this process.
 
 mod screen;
 mod session;
@@ -21,7 +20,6 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use akm_core::Secret;
 use nix::sys::resource::{Resource, setrlimit};
@@ -31,7 +29,6 @@ use nix::unistd::Pid;
 use super::super::output::{Fail, Result};
 use super::{CoreLimit, cannot_run, cannot_start};
 use crate::harden;
-use crate::mask::Patterns;
 use signals::{Attended, Signals};
 use stream::{Copying, Target};
 
@@ -61,7 +58,8 @@ pub(crate) fn run(
         command = session::led(&command, opened.at_once(), json);
         screen = Some(opened);
     }
-    let mut streams = Streams::new(&mut command, outputs, screen.as_ref()).map_err(own)?;
+    let mut copying = Copying::of(keys).map_err(own)?;
+    connect_output(&mut command, outputs, screen.as_ref(), &mut copying).map_err(own)?;
     harden::bind_child(&mut command, signals.before(), core_limit, None);
     let child = command.spawn().map_err(|error| {
         if has_session {
@@ -78,17 +76,33 @@ pub(crate) fn run(
     }
     // The agent has looked at this process; nobody else needs to.
     let _ = harden::no_dump();
-    streams.start(Patterns::new(&keys));
-    drop(keys);
-
-    let end = signals.attend(child, &mut Attended::of_run(screen.as_mut()));
-    streams.finish(&mut signals);
+    let end = attend(child, &mut signals, screen.as_mut(), &mut copying, outputs);
+    let written = copying.finish(&mut signals);
     drop(screen);
     drop(signals);
-    match end {
+    match end.and_then(|end| written.map(|()| end)) {
         Ok(end) => end_as(end),
         Err(error) => Err(own(error)),
     }
+}
+
+/// Copies the output of the command until it ends.
+fn attend(
+    child: Pid,
+    signals: &mut Signals,
+    screen: Option<&mut screen::Screen>,
+    copying: &mut Copying,
+    [is_out, _]: [bool; 2],
+) -> io::Result<End> {
+    if let Some(screen) = &screen {
+        let target = if is_out {
+            Target::Stdout
+        } else {
+            Target::Stderr
+        };
+        copying.terminal(screen.master()?, target)?;
+    }
+    signals.attend(child, &mut Attended::of_run(screen, copying))
 }
 
 /// Ends as the command did; returns only for an exit code.
@@ -109,68 +123,42 @@ fn end_as(end: End) -> Result<()> {
     }
 }
 
-/// Where the output of a command comes from and goes to.
-struct Streams {
-    waiting: Vec<(OwnedFd, Target, bool)>,
-    copying: Copying,
-}
-
-impl Streams {
-    /// Sets the output of the command: to the terminal where we have one, else to a pipe; one pipe for both where both
-    /// of ours are the same, so that their order stays.
-    fn new(
-        command: &mut Command,
-        terminals: [bool; 2],
-        screen: Option<&screen::Screen>,
-    ) -> io::Result<Self> {
-        let mut waiting = Vec::new();
-        let [out, err] = terminals;
-        if let Some(screen) = screen {
-            let target = if out { Target::Stdout } else { Target::Stderr };
-            waiting.push((screen.master()?, target, true));
-        }
-        let slave = || match screen {
-            Some(screen) => screen.slave(),
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        if screen.is_some_and(screen::Screen::at_once) {
-            command.stdin(slave()?);
-        }
-        let mut pipe = |target| -> io::Result<OwnedFd> {
-            let (read, write) = io::pipe()?;
-            waiting.push((read.into(), target, false));
-            Ok(write.into())
-        };
-        if !out && !err && same_file(io::stdout(), io::stderr()) {
-            let both = pipe(Target::Stdout)?;
-            command.stderr(both.try_clone()?);
-            command.stdout(both);
-        } else {
-            command.stdout(match out {
-                true => Stdio::from(slave()?),
-                false => pipe(Target::Stdout)?.into(),
-            });
-            command.stderr(match err {
-                true => Stdio::from(slave()?),
-                false => pipe(Target::Stderr)?.into(),
-            });
-        }
-        Ok(Streams {
-            waiting,
-            copying: Copying::new()?,
-        })
+/// Sets the output of the command: to the terminal where we have one, else to a pipe; one pipe for both where both
+/// of ours are the same, so that their order stays. What is read there is copied to our output.
+fn connect_output(
+    command: &mut Command,
+    terminals: [bool; 2],
+    screen: Option<&screen::Screen>,
+    copying: &mut Copying,
+) -> io::Result<()> {
+    let [out, err] = terminals;
+    let slave = || match screen {
+        Some(screen) => screen.slave(),
+        None => Err(io::ErrorKind::NotFound.into()),
+    };
+    if screen.is_some_and(screen::Screen::at_once) {
+        command.stdin(slave()?);
     }
-
-    fn start(&mut self, patterns: Patterns) {
-        let patterns = Arc::new(patterns);
-        for (from, to, is_terminal) in self.waiting.drain(..) {
-            self.copying.start(from, to, is_terminal, patterns.clone());
-        }
+    let mut pipe = |target| -> io::Result<OwnedFd> {
+        let (read, write) = io::pipe()?;
+        copying.pipe(read.into(), target);
+        Ok(write.into())
+    };
+    if !out && !err && same_file(io::stdout(), io::stderr()) {
+        let both = pipe(Target::Stdout)?;
+        command.stderr(both.try_clone()?);
+        command.stdout(both);
+    } else {
+        command.stdout(match out {
+            true => Stdio::from(slave()?),
+            false => pipe(Target::Stdout)?.into(),
+        });
+        command.stderr(match err {
+            true => Stdio::from(slave()?),
+            false => pipe(Target::Stderr)?.into(),
+        });
     }
-
-    fn finish(self, signals: &mut Signals) {
-        self.copying.finish(signals);
-    }
+    Ok(())
 }
 
 fn same_file(a: impl AsFd, b: impl AsFd) -> bool {

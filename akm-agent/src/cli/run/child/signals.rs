@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::End;
 use super::screen::Screen;
+use super::stream::Copying;
 
 /// Passed on to the command.
 const PASSED_ON: &[Signal] = &[
@@ -43,6 +44,8 @@ pub(super) struct Signals {
 /// What an end of a command needs besides waiting for it.
 pub(super) struct Attended<'a> {
     screen: Option<&'a mut Screen>,
+    /// Its output.
+    copying: Option<&'a mut Copying>,
     /// The command is in our process group, and gets what the kernel sends there.
     same_group: bool,
     /// What to do when the command has been stopped, if that is not for the screen to say.
@@ -53,10 +56,11 @@ pub(super) struct Attended<'a> {
 
 impl<'a> Attended<'a> {
     /// As `akm run` attends to a command, or to the leader of its session.
-    pub(super) fn of_run(screen: Option<&'a mut Screen>) -> Self {
+    pub(super) fn of_run(screen: Option<&'a mut Screen>, copying: &'a mut Copying) -> Self {
         Attended {
             same_group: screen.is_none(),
             screen,
+            copying: Some(copying),
             stopped: None,
             hangs_up_group: false,
         }
@@ -66,6 +70,7 @@ impl<'a> Attended<'a> {
     pub(super) fn of_leader(stopped: impl FnMut(Signal) + 'a) -> Self {
         Attended {
             screen: None,
+            copying: None,
             same_group: false,
             stopped: Some(Box::new(stopped)),
             hangs_up_group: true,
@@ -143,13 +148,14 @@ impl Signals {
         }
     }
 
-    /// Until there is a signal, moving what is typed to the command.
+    /// Until there is a signal, moving what is typed to the command, and what it writes first.
     fn wait(&self, attended: &mut Attended<'_>) -> io::Result<()> {
         loop {
             let held = PollFd::new(self.held.as_fd(), PollFlags::POLLIN);
-            let woken = match &mut attended.screen {
-                Some(screen) => screen.pass_input(held, LOOK),
-                None => poll(&mut [held], PollTimeout::NONE).map(|_| true),
+            let woken = match (&mut attended.screen, &mut attended.copying) {
+                (Some(screen), _) => screen.pass_input(held, LOOK),
+                (None, Some(copying)) => copying.listen(held, PollTimeout::NONE),
+                (None, None) => poll(&mut [held], PollTimeout::NONE).map(|_| true),
             };
             match woken {
                 Ok(true) => return Ok(()),

@@ -1,15 +1,18 @@
 //! The output of a command on its way to ours: read, masked, written.
 //!
-//! A thread for each stream, because a reader of ours that does not read must hold up nothing but that stream.
+//! A thread for each stream, because a reader of ours that does not read must hold up nothing but that stream. A pipe gets
+//! its thread when there is something in it: most commands never write to stderr, many write nothing at all.
 //!
 //! Invariants: what the command wrote before its end is written; when our reader goes away, the command's pipe is
-//! closed, so that the command learns of it as it would without us.
+//! closed, so that the command learns of it as it would without us; the secrets are here as they are until the first
+//! thread starts, and as patterns from then on.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use akm_core::Secret;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zeroize::Zeroizing;
@@ -33,6 +36,8 @@ pub(super) enum Target {
 
 /// The streams under way.
 pub(super) struct Copying {
+    /// Pipes that nothing came through yet.
+    quiet: Vec<(OwnedFd, Target)>,
     /// Held open while the command runs; closing it tells the threads that it has ended.
     running: OwnedFd,
     ended: Arc<OwnedFd>,
@@ -40,40 +45,95 @@ pub(super) struct Copying {
     idle: OwnedFd,
     at_work: Arc<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
+    keys: Vec<(String, Secret)>,
+    patterns: Option<Arc<Patterns>>,
 }
 
 impl Copying {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Nothing yet; what is copied will be masked of these.
+    pub(super) fn of(keys: Vec<(String, Secret)>) -> io::Result<Self> {
         let (ended, running) = io::pipe()?;
         let (idle, at_work) = io::pipe()?;
         Ok(Copying {
+            quiet: Vec::new(),
             running: running.into(),
             ended: Arc::new(ended.into()),
             idle: idle.into(),
             at_work: Arc::new(at_work.into()),
             threads: Vec::new(),
+            keys,
+            patterns: None,
         })
     }
 
-    /// Copies a stream from here on.
-    pub(super) fn start(
-        &mut self,
-        from: OwnedFd,
-        to: Target,
-        is_terminal: bool,
-        patterns: Arc<Patterns>,
-    ) {
+    /// Copies a pipe from when there is something in it.
+    pub(super) fn pipe(&mut self, from: OwnedFd, to: Target) {
+        self.quiet.push((from, to));
+    }
+
+    /// Copies a terminal from here on, and every pipe too: who waits at a terminal does not [`listen`](Self::listen).
+    pub(super) fn terminal(&mut self, from: OwnedFd, to: Target) -> io::Result<()> {
+        self.start(from, to, true)?;
+        for (from, to) in std::mem::take(&mut self.quiet) {
+            self.start(from, to, false)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until `held` is readable (true) or something else happened: starts to copy the pipes that something came
+    /// through, and lets go of those that nothing will.
+    pub(super) fn listen(&mut self, held: PollFd<'_>, timeout: PollTimeout) -> nix::Result<bool> {
+        let mut fds = vec![held];
+        let quiet = self.quiet.iter();
+        fds.extend(quiet.map(|(from, _)| PollFd::new(from.as_fd(), PollFlags::POLLIN)));
+        poll(&mut fds, timeout)?;
+        let happened: Vec<_> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        let is_held = happened[0].is_none_or(|events| !events.is_empty());
+        if happened[1..]
+            .iter()
+            .all(|events| *events == Some(PollFlags::empty()))
+        {
+            return Ok(is_held);
+        }
+        let quiet = std::mem::take(&mut self.quiet);
+        for ((from, to), events) in quiet.into_iter().zip(&happened[1..]) {
+            match events {
+                Some(events) if events.is_empty() => self.quiet.push((from, to)),
+                // Nothing is in it, and nobody has it open any more.
+                Some(events) if !events.contains(PollFlags::POLLIN) => {}
+                _ => self.start(from, to, false)?,
+            }
+        }
+        Ok(is_held)
+    }
+
+    fn start(&mut self, from: OwnedFd, to: Target, is_terminal: bool) -> nix::Result<()> {
+        let keys = &mut self.keys;
+        let patterns = self.patterns.get_or_insert_with(|| {
+            let keys = std::mem::take(keys);
+            Arc::new(Patterns::new(&keys))
+        });
+        let mask = Mask::new(Arc::clone(patterns));
         let (ended, at_work) = (self.ended.clone(), self.at_work.clone());
-        self.threads.push(std::thread::spawn(move || {
-            copy(from, to, is_terminal, &ended, Mask::new(patterns));
+        let copying = move || {
+            copy(from, to, is_terminal, &ended, mask);
             drop(at_work);
-        }));
+        };
+        let thread = std::thread::Builder::new().spawn(copying);
+        let thread = thread.map_err(|error| {
+            let number = error.raw_os_error();
+            number.map_or(Errno::EAGAIN, Errno::from_raw)
+        })?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// Waits until everything is written that came before the command's end. Whoever asks us to end meanwhile does not
     /// wait for a reader that does not read.
-    pub(super) fn finish(self, signals: &mut Signals) {
-        drop((self.running, self.at_work));
+    pub(super) fn finish(mut self, signals: &mut Signals) -> io::Result<()> {
+        self.listen(signals.as_poll(), PollTimeout::ZERO)?;
+        drop((self.quiet, self.running, self.at_work));
         loop {
             let idle = PollFd::new(self.idle.as_fd(), PollFlags::POLLIN);
             let mut fds = [idle, signals.as_poll()];
@@ -81,7 +141,7 @@ impl Copying {
                 Ok(_) if fds[0].any() == Some(true) => break,
                 Ok(_) => {
                     if signals.is_asked_to_end() {
-                        return;
+                        return Ok(());
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -92,6 +152,7 @@ impl Copying {
             // One that panicked has said so.
             let _ = thread.join();
         }
+        Ok(())
     }
 }
 
