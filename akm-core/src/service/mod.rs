@@ -11,6 +11,7 @@
 mod access;
 mod accounts;
 mod admin;
+mod allowance;
 mod backups;
 mod balance;
 mod billing;
@@ -32,6 +33,7 @@ mod keyfile;
 mod keys;
 mod lifetimes;
 mod monitoring;
+mod orders;
 mod payments;
 mod rekey;
 mod reminding;
