@@ -26,6 +26,7 @@ mod documents;
 mod door;
 mod events;
 mod export;
+mod fields;
 mod figures;
 mod grants;
 mod handover;
