@@ -17,6 +17,7 @@ mod certificate;
 mod connection;
 mod daily;
 pub(crate) mod desk;
+mod foreign;
 mod housekeeping;
 pub mod lookout;
 mod metrics;
@@ -53,6 +54,7 @@ use crate::jobs::Scheduler;
 use crate::log::{self, Entry};
 use crate::web::local::Local;
 
+use foreign::Bucket;
 use metrics::Metrics;
 
 /// Most connections at a time; fewer if the descriptors do not last.
@@ -89,9 +91,6 @@ const MAX_OUTBOUND: usize = 64;
 const DRAIN: Duration = Duration::from_secs(5);
 /// First and longest pause of the accept loop when descriptors run out.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// Foreign peers that are recorded at once, and how long until one more may be.
-const FOREIGN_BURST: u32 = 16;
-const FOREIGN_EVERY: Duration = Duration::from_secs(10);
 
 /// A server in front of one service.
 #[derive(Clone)]
@@ -436,37 +435,6 @@ fn connection_limit() -> usize {
         .clamp(1, MAX_CONNECTIONS)
 }
 
-/// A token bucket for the events of foreign peers.
-struct Bucket {
-    tokens: u32,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new(now: Instant) -> Bucket {
-        Bucket {
-            tokens: FOREIGN_BURST,
-            filled: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let earned = now.duration_since(self.filled).as_secs() / FOREIGN_EVERY.as_secs();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(FOREIGN_BURST);
-            self.tokens = self.tokens.saturating_add(earned).min(FOREIGN_BURST);
-            self.filled = now;
-        }
-        match self.tokens.checked_sub(1) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 /// The runtime that a server runs on: one thread for the sockets, a bounded number for slow work.
 ///
 /// Errors: `io` if the system has no descriptors left.
@@ -489,20 +457,5 @@ async fn until_changed<F: Future>(
         biased;
         done = work.as_mut() => Some(done),
         _ = changed => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_peers_cannot_fill_the_audit() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(start);
-        let taken = (0..1000).filter(|_| bucket.take(start)).count();
-        assert_eq!(taken, FOREIGN_BURST as usize);
-        assert!(bucket.take(start + FOREIGN_EVERY));
-        assert!(!bucket.take(start + FOREIGN_EVERY));
     }
 }

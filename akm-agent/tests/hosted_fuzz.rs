@@ -12,24 +12,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use akm_core::protocol::{Cost, Offered, Op, offered};
-use hosted_support::{Answer, OPEN, Site, configure};
+use hosted_support::{Answer, Site};
 use serde_json::{Map, Value, json};
-use support::Home;
 
 const CASES: u64 = 100_000;
 const CANARY: &str = "sk-fuzz-canary-0123456789";
-/// Providers are asked through a proxy that is not there: no request leaves this machine.
-const NO_PROVIDERS: &str = "[outbound]\nproxy = \"http://127.0.0.1:9\"\ntimeout_s = 1\n";
-/// Something is sold, and nobody is refused for asking often.
-const BILLING: &str = "codes = true\n[gateway]\nsecret = \"a secret of the gateway, for tests\"\n\
-    link = \"https://pay.example.com/?n={months}&for={custom}\"\n\
-    [[product]]\nprovider = \"gateway\"\nplan = \"pro\"\ntier = \"pro\"\nprice = \"15.00\"\n\
-    [[tier]]\nid = \"free\"\nname = \"Free\"\nname_zh = \"免费版\"\nprice_fen = 0\n\
-    [[tier]]\nid = \"pro\"\nname = \"Pro\"\nname_zh = \"专业版\"\nprice_fen = 1500\n";
 /// Of so many requests that would derive a key one may.
 const DERIVES: u64 = 500;
 /// Operations that end the session that asks.
@@ -266,13 +256,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn fuzz(cases: u64) {
-    let home = Home::new();
-    let config = format!("{OPEN}{NO_PROVIDERS}");
-    configure(&home, &config);
-    let billing = home.path().join("billing.toml");
-    std::fs::write(&billing, BILLING).unwrap();
-    std::fs::set_permissions(&billing, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let site = Site::at(home, &config, &["--listen", "http://127.0.0.1:0"]);
+    let site = Site::selling();
     let token = site.register("mei");
     let kept = json!({"name": "canary/kept", "secret": CANARY});
     site.op(Some(&token), "key.add", &kept).result();

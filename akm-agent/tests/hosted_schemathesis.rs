@@ -15,26 +15,14 @@ mod support;
 mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use akm_core::protocol::{Offered, Op, offered};
-use hosted_support::{OPEN, Site, configure};
+use hosted_support::Site;
 use serde_json::{Value, json};
-use support::Home;
 
 /// The numbers that its choices follow from.
 const SEEDS: [&str; 4] = ["6", "7", "8", "9"];
-
-/// Something is sold, and nobody is refused for asking often.
-const BILLING: &str = "codes = true\npush_secret = \"aRandomPathSecret123\"\n[gateway]\nsecret = \"a secret of the gateway, for tests\"\n\
-    link = \"https://pay.example.com/?n={months}&for={custom}\"\n\
-    [[product]]\nprovider = \"gateway\"\nplan = \"pro\"\ntier = \"pro\"\nprice = \"15.00\"\n\
-    [[tier]]\nid = \"free\"\nname = \"Free\"\nname_zh = \"免费版\"\nprice_fen = 0\n\
-    [[tier]]\nid = \"pro\"\nname = \"Pro\"\nname_zh = \"专业版\"\nprice_fen = 1500\n";
-
-/// Providers are asked through a proxy that is not there: no request leaves this machine.
-const NO_PROVIDERS: &str = "[outbound]\nproxy = \"http://127.0.0.1:9\"\ntimeout_s = 1\n";
 
 /// Operations that begin or end sessions: asked without one.
 const OF_SESSIONS: [Op; 5] = [
@@ -298,13 +286,7 @@ fn whatever_is_asked_of_the_document_no_answer_is_an_error_of_the_server() {
     let Some(program) = schemathesis() else {
         return;
     };
-    let home = Home::new();
-    let config = format!("{OPEN}{NO_PROVIDERS}");
-    configure(&home, &config);
-    let billing = home.path().join("billing.toml");
-    std::fs::write(&billing, BILLING).unwrap();
-    std::fs::set_permissions(&billing, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let site = Site::at(home, &config, &["--listen", "http://127.0.0.1:0"]);
+    let site = Site::selling();
     let token = site.register("schemathesis");
     // An administrator, so that nothing ends at the gate.
     let role = json!({"account": "schemathesis", "role": "admin"}).to_string();

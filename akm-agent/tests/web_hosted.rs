@@ -15,11 +15,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hosted_support::{Site, configure};
+use hosted_support::{Site, configure, private};
 use provider_server::{Duplex, ProviderServer, Received, Reply};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -88,11 +87,6 @@ const BILLING: &str = "codes = true\npush_secret = \"aRandomPathSecret123\"\n[ga
     link = \"https://pay.example.com/?n={months}&for={custom}\"\n\
     [[product]]\nprovider = \"gateway\"\nplan = \"basic\"\ntier = \"basic\"\nprice = \"5.00\"\n\
     [[product]]\nprovider = \"gateway\"\nplan = \"pro\"\ntier = \"pro\"\nprice = \"15.00\"\n";
-
-fn private(path: &Path, content: &[u8]) {
-    std::fs::write(path, content).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
 
 #[test]
 fn somebody_with_an_account_walks_through_the_server_edition_in_both_languages() {

@@ -1,5 +1,5 @@
 //! Policies and grants through the service: what they say at their edges, and that nobody changes them in the file. Real
-//! processes are in `akm-agent/tests/callers.rs`; here facts are whatever a test wants them to be.
+//! processes are in `akm-agent/tests/callers/`; here facts are whatever a test wants them to be.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 

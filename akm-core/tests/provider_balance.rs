@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use akm_core::Secret;
-use akm_core::provider::{BalanceOf, BaseUrl, Catalogue, Destinations, Outbound, balance};
+use akm_core::provider::{
+    BalanceOf, BalanceReport, BaseUrl, Catalogue, Destinations, Outbound, balance,
+};
 use balance_fixtures::Fixture;
 use provider_server::{Manner, ProviderServer, Received, Reply};
 use serde_json::{Value, json};
@@ -390,11 +392,15 @@ fn a_rule_that_the_engine_does_not_know_is_refused_by_record_and_field() {
     );
 }
 
-/// One answer of one host to DeepSeek's question.
-fn deepseek_says(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Seen, usize) {
+/// What is made of the one answer of a server that is a provider's own address, and how often it was asked.
+fn answered(
+    provider: &str,
+    path: &str,
+    reply: impl Fn() -> Reply + Send + Sync + 'static,
+) -> (BalanceReport, usize) {
     let server = ProviderServer::start(move |_| reply()).unwrap();
-    let base_url = format!("http://127.0.0.1:{}", server.port());
-    let provider = Catalogue::builtin().provider("deepseek");
+    let base_url = format!("http://127.0.0.1:{}{path}", server.port());
+    let provider = Catalogue::builtin().provider(provider);
     let read = BaseUrl::read(&base_url).unwrap();
     let report = balance(
         &Outbound {
@@ -410,9 +416,15 @@ fn deepseek_says(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Seen, us
             now: "2026-11-22T19:30:15Z".parse().unwrap(),
         },
     );
+    (report, server.received().len())
+}
+
+/// One answer of one host to DeepSeek's question.
+fn deepseek_says(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Seen, usize) {
+    let (report, asked) = answered("deepseek", "", reply);
     let balances = serde_json::to_value(&report.balances).unwrap();
     let seen = (report.outcome.token().to_owned(), balances, report.detail);
-    (seen, server.received().len())
+    (seen, asked)
 }
 
 #[test]
@@ -501,23 +513,7 @@ fn a_balance_is_asked_for_as_carefully_as_a_test() {
 
 #[test]
 fn an_answer_with_none_of_the_amounts_that_may_be_missing_is_no_balance() {
-    let asked = |body: &'static str| {
-        let server = ProviderServer::start(move |_| Reply::json(200, body)).unwrap();
-        let base_url = format!("http://127.0.0.1:{}/api/v1", server.port());
-        let provider = Catalogue::builtin().provider("venice");
-        let read = BaseUrl::read(&base_url).unwrap();
-        balance(
-            &Outbound::default(),
-            &BalanceOf {
-                provider,
-                destinations: &Destinations::of(provider, Some(&read)),
-                base_url: Some(&base_url),
-                team: None,
-                secret: &Secret::new(KEY.to_owned()),
-                now: "2026-11-22T19:30:15Z".parse().unwrap(),
-            },
-        )
-    };
+    let asked = |body| answered("venice", "/api/v1", move || Reply::json(200, body)).0;
     let control = asked(r#"{"balances":{"usd":0}}"#);
     assert_eq!(control.outcome.token(), "known", "{control:?}");
     for none in [

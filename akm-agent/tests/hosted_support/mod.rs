@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,6 +15,16 @@ use crate::support::{Agent, Home, PASSPHRASE, launch};
 /// Anybody may register, without TOTP, as often as they like.
 pub const OPEN: &str = "[hosted]\nregistration = \"open\"\ntotp_required = false\n\
     requests_per_minute = 0\nsign_ins_per_minute = 0\n";
+
+/// Providers are asked through a proxy that is not there: no request leaves this machine.
+const NO_PROVIDERS: &str = "[outbound]\nproxy = \"http://127.0.0.1:9\"\ntimeout_s = 1\n";
+
+/// Something is sold, and nobody is refused for asking often.
+const BILLING: &str = "codes = true\npush_secret = \"aRandomPathSecret123\"\n[gateway]\nsecret = \"a secret of the gateway, for tests\"\n\
+    link = \"https://pay.example.com/?n={months}&for={custom}\"\n\
+    [[product]]\nprovider = \"gateway\"\nplan = \"pro\"\ntier = \"pro\"\nprice = \"15.00\"\n\
+    [[tier]]\nid = \"free\"\nname = \"Free\"\nname_zh = \"免费版\"\nprice_fen = 0\n\
+    [[tier]]\nid = \"pro\"\nname = \"Pro\"\nname_zh = \"专业版\"\nprice_fen = 1500\n";
 
 /// An agent that serves the network.
 pub struct Site {
@@ -30,6 +41,15 @@ impl Site {
 
     pub fn with(config: &str, arguments: &[&str]) -> Site {
         Site::at(Home::new(), config, arguments)
+    }
+
+    /// One that sells, to be asked anything: it is open to anybody and reaches no provider.
+    pub fn selling() -> Site {
+        let home = Home::new();
+        let config = format!("{OPEN}{NO_PROVIDERS}");
+        configure(&home, &config);
+        private(&home.path().join("billing.toml"), BILLING.as_bytes());
+        Site::at(home, &config, &["--listen", "http://127.0.0.1:0"])
     }
 
     pub fn at(home: Home, config: &str, arguments: &[&str]) -> Site {
@@ -118,9 +138,13 @@ pub fn configure(home: &Home, config: &str) {
         .mode(0o700)
         .create(home.path())
         .unwrap();
-    let path = home.path().join("config.toml");
-    std::fs::write(&path, config).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    private(&home.path().join("config.toml"), config.as_bytes());
+}
+
+/// Writes a file that only its owner may read.
+pub fn private(path: &Path, content: &[u8]) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// An answer, or none where the server closed without one.

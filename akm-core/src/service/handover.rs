@@ -23,8 +23,9 @@ use crate::transfer::handover::{Code, End, Mark, Offer, Page, Stream};
 
 use data_encoding::{BASE64, HEXLOWER};
 
+use super::import::Import;
 use super::session::Generation;
-use super::transfer::{Import, PAGE_KEYS, key_row, lock, needs, over, parse_id, same};
+use super::transfer::{PAGE_KEYS, key_row, lock, needs, over, parse_id, same};
 use super::{Asked, Service, shape};
 
 /// A piece ends with the key that takes it beyond this many bytes, so that it fits into one request.

@@ -1,23 +1,21 @@
-//! The arms for keys: add, get, show, list, update, rotate, remove, history.
+//! The arms for keys: add, get, show, list, rotate, remove, history. Changing what stands in their fields is `fields`' job.
 
 use crate::error::{Error, Kind, Result};
-use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, ProviderId, check_env, check_secret, check_text};
+use crate::name::{KeyName, MAX_MODEL, ProviderId, check_secret};
 use crate::protocol::{
     self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate,
-    KeySecret, KeyShow, KeyStatus, KeyUpdate,
+    KeySecret, KeyShow, KeyStatus,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
 
 use super::access::{self, Gate, pass};
-use super::balance::Threshold;
 use super::custom::Known;
+use super::fields::{line, notes, team, threshold, variable};
 use super::{Asked, Service, lifetimes, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
-/// Longest id of a team in bytes.
-const MAX_TEAM: usize = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
@@ -196,119 +194,6 @@ impl Service {
         })
     }
 
-    /// `confirmed`: the passphrase came with the request and was right.
-    pub(super) fn update_key(
-        &self,
-        asked: &Asked<'_>,
-        request: &KeyUpdate,
-        confirmed: bool,
-    ) -> Result<KeyResult> {
-        let name = KeyName::parse(&request.name, "name")?;
-        let opened = self.find(asked, &name)?;
-        let mut record = opened.record.clone();
-        if let Some(new_name) = &request.new_name {
-            record.name = KeyName::parse(new_name, "new_name")?;
-        }
-        if let Some(model) = &request.model {
-            record.model = line(Some(model.clone()), MAX_MODEL, "model")?;
-        }
-        if let Some(categories) = &request.categories {
-            record.categories = shape::parse_categories(categories.clone())?;
-        }
-        if let Some(text) = &request.notes {
-            record.notes = notes(Some(text.clone()))?;
-        }
-        if let Some(expires_at) = &request.expires_at {
-            record.expires_at = none_if_empty(expires_at)
-                .map(shape::parse_expiry)
-                .transpose()?;
-        }
-        if let Some(env) = &request.env {
-            record.env = variable(Some(env.clone()))?;
-        }
-        if let Some(low_balance) = &request.low_balance {
-            record.low_balance = threshold(Some(low_balance))?;
-        }
-        if let Some(text) = &request.team {
-            record.team = team(Some(text.clone()))?;
-        }
-        if let Some(seconds) = request.lifetime_s {
-            record.lifetime_s = lifetimes::of_changed_key(seconds)?;
-            lifetimes::check_change(opened.record.lifetime_s, record.lifetime_s, confirmed)?;
-        }
-        if let Some(status) = request.status {
-            record.status = next_status(record.status, status)?;
-        }
-        if let Some(use_only) = request.use_only {
-            if record.use_only && !use_only && !confirmed {
-                return Err(
-                    Error::new(Kind::Denied, "clearing use-only needs the passphrase")
-                        .with_field("passphrase"),
-                );
-            }
-            record.use_only = use_only;
-        }
-        if let Some(confirm) = request.confirm {
-            if record.confirm && !confirm && !confirmed {
-                return Err(Error::new(
-                    Kind::Denied,
-                    "doing without confirmation needs the passphrase",
-                )
-                .with_field("passphrase"));
-            }
-            record.confirm = confirm;
-        }
-        let base_url = match &request.base_url {
-            Some(text) => none_if_empty(text)
-                .map(|text| BaseUrl::parse(text, "base_url"))
-                .transpose()?,
-            None => record
-                .base_url
-                .as_deref()
-                .map(|text| BaseUrl::parse(text, "base_url"))
-                .transpose()?,
-        };
-        record.base_url = base_url.as_ref().map(BaseUrl::to_string);
-        // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
-        let moved =
-            record.base_url != opened.record.base_url || record.name.provider() != name.provider();
-        if let Some(secret) = &request.secret {
-            let stored = self.vault.open_secret(&asked.session.account, &opened)?;
-            if !secret.matches(&stored) {
-                return Err(
-                    Error::new(Kind::WrongCredentials, "that is not the key's secret")
-                        .with_field("secret"),
-                );
-            }
-        }
-        if moved {
-            if request.secret.is_none() {
-                return Err(Error::new(
-                    Kind::Denied,
-                    "sending a key elsewhere needs its secret again",
-                )
-                .with_field("secret"));
-            }
-            record.destinations = self
-                .destinations(asked, record.name.provider(), base_url.as_ref())?
-                .encode();
-        }
-        let secret = request.secret.as_ref().filter(|_| moved);
-        let mut event = || self.key_event(asked, &record.id, &name);
-        let record = self.vault.update_key(
-            &asked.session.account,
-            &opened,
-            record.clone(),
-            secret,
-            &mut event,
-        )?;
-        // Only who gave a lifetime to a key without one, or gave the passphrase, begins its life anew.
-        if request.lifetime_s.is_some() && (confirmed || opened.record.lifetime_s.is_none()) {
-            self.begin_life(asked.session, &record.terms());
-        }
-        self.key_result(asked, &record)
-    }
-
     pub(super) fn rotate_key(&self, asked: &Asked<'_>, request: &KeyRotate) -> Result<KeyResult> {
         let name = KeyName::parse(&request.name, "name")?;
         check_secret(&request.secret, "secret")?;
@@ -453,7 +338,7 @@ impl Service {
         }))
     }
 
-    fn key_result(&self, asked: &Asked<'_>, record: &Record) -> Result<KeyResult> {
+    pub(super) fn key_result(&self, asked: &Asked<'_>, record: &Record) -> Result<KeyResult> {
         let standard = match record.env {
             Some(_) => None,
             None => self
@@ -466,7 +351,7 @@ impl Service {
     }
 
     /// Where a key of this provider may be sent, as of now.
-    fn destinations(
+    pub(super) fn destinations(
         &self,
         asked: &Asked<'_>,
         provider: &ProviderId,
@@ -485,77 +370,6 @@ impl Service {
 fn is_builtin(record: &Record) -> bool {
     let id = record.name.provider().as_str();
     Catalogue::builtin().provider(id).is_some()
-}
-
-fn next_status(now: KeyStatus, wanted: KeyStatus) -> Result<KeyStatus> {
-    match (now, wanted) {
-        (_, KeyStatus::Expired) => Err(Error::invalid(
-            "status",
-            "expired follows from the date; it is not set",
-        )),
-        (KeyStatus::Burned, KeyStatus::Active | KeyStatus::Disabled) => Err(Error::new(
-            Kind::Denied,
-            "a burned key stays burned until it is rotated",
-        )
-        .with_field("status")
-        .with_hint("run akm rotate NAME")),
-        (_, wanted) => Ok(wanted),
-    }
-}
-
-fn none_if_empty(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
-}
-
-fn line(text: Option<String>, max: usize, field: &'static str) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    check_text(&text, max, field)?;
-    if text.contains(['\n', '\t']) {
-        return Err(Error::invalid(field, "the text is one line"));
-    }
-    Ok(Some(text))
-}
-
-fn notes(text: Option<String>) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    check_text(&text, MAX_NOTES, "notes")?;
-    Ok(Some(text))
-}
-
-fn variable(name: Option<String>) -> Result<Option<String>> {
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
-        return Ok(None);
-    };
-    check_env(&name, "env")?;
-    Ok(Some(name))
-}
-
-fn threshold(text: Option<&str>) -> Result<Option<String>> {
-    text.and_then(none_if_empty)
-        .map(|text| Threshold::parse(text).map(|threshold| threshold.to_string()))
-        .transpose()
-}
-
-/// It stands in a path, so it is one segment of one reading.
-fn team(text: Option<String>) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let fits = text.len() <= MAX_TEAM
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if !fits {
-        return Err(Error::invalid(
-            "team",
-            "the id of a team has up to 128 of a-z, A-Z, 0-9, - and _",
-        ));
-    }
-    Ok(Some(text))
 }
 
 pub(super) fn page_limit(limit: Option<u32>) -> Result<u32> {

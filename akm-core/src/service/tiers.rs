@@ -8,10 +8,10 @@ use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Caller;
+use crate::audit::{Caller, Via};
 use crate::billing::{Standing, Tier, tier};
 use crate::error::{Error, Kind, Result};
-use crate::protocol::{AdminTier, Op, Tiers};
+use crate::protocol::{AdminTier, Op, TierInfo, Tiers};
 
 use super::Service;
 use super::billing::not_sold;
@@ -72,6 +72,60 @@ impl Service {
         };
         let table = self.tier_table();
         table.get(standing.rank).cloned().unwrap_or_else(nothing)
+    }
+
+    /// The tiers, for whoever asks.
+    pub(super) fn tiers(&self) -> Tiers {
+        let settings = &self.billing.settings;
+        Tiers {
+            tiers: self
+                .tier_table()
+                .iter()
+                .map(|tier| {
+                    let mut sold_by: Vec<String> = settings
+                        .products
+                        .iter()
+                        .filter(|product| product.tier == tier.id)
+                        .map(|product| product.provider.clone())
+                        .collect();
+                    sold_by.sort();
+                    sold_by.dedup();
+                    TierInfo {
+                        tier: tier.id.clone(),
+                        name: tier.name.clone(),
+                        name_zh: tier.name_zh.clone(),
+                        price_fen: tier.price_fen,
+                        keys: tier.keys,
+                        providers: tier.providers,
+                        requests_per_minute: tier.requests_per_minute,
+                        sold_by,
+                    }
+                })
+                .collect(),
+            grace_days: settings.grace_days,
+            codes: settings.codes,
+        }
+    }
+
+    /// The tier that an account begins with; none for one that the owner of this machine makes for themselves.
+    pub(super) fn first_tier(&self, caller: &Caller) -> Option<String> {
+        if caller.via == Via::Host {
+            return None;
+        }
+        let table = self.tier_table();
+        Some(
+            table
+                .first()
+                .map_or_else(String::new, |tier| tier.id.clone()),
+        )
+    }
+
+    /// Whether this is a tier above the first.
+    pub(super) fn is_bought(&self, tier: &str) -> bool {
+        self.tier_table()
+            .iter()
+            .skip(1)
+            .any(|known| known.id == tier)
     }
 
     pub(super) fn put_tier(&self, caller: &Caller, request: &AdminTier) -> Result<Tiers> {

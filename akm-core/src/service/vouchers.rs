@@ -1,17 +1,104 @@
-//! The arms for redeem codes that were made: what became of them, and taking one back.
+//! The arms for redeem codes: making them, redeeming one, what became of them, and taking one back.
 //!
-//! The code itself is said once when it is made; here it is named by its keyed tag, which redeems nothing.
+//! Invariants: a code is said once, when it is made; from then on it is named by its keyed tag, which redeems nothing. That it
+//! is still there is asked inside the transaction that redeems it.
+
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
 use crate::audit::Caller;
+use crate::billing::PaymentProvider as _;
+use crate::billing::codes::{self, Codes};
+use crate::billing::term::MAX_MONTHS;
 use crate::error::{Error, Kind, Result};
-use crate::protocol::{AdminCodeRevoke, AdminCodes, CodeInfo, CodePage, CodeState, Op};
-use crate::store::{CodeRow, Hosted, Ledger, Tag};
+use crate::memory::LockedKey;
+use crate::protocol::{
+    AdminCodeRevoke, AdminCodes, BillingCodesCreate, BillingRedeem, BillingStanding, CodeInfo,
+    CodePage, CodeState, Op, RedeemCodes,
+};
+use crate::store::{CodeRow, Hosted, Ledger, Store, Tag};
 
-use super::{Service, keys, shape};
+use super::billing::not_sold;
+use super::{Asked, Service, keys, shape};
+
+/// Most redeem codes made at once.
+const MAX_CODES: u32 = 1000;
 
 impl Service {
+    pub(super) fn redeem_codes(&self) -> Result<Codes> {
+        if !self.billing.settings.codes {
+            return Err(not_sold());
+        }
+        let again = LockedKey::build(|to| {
+            to.copy_from_slice(self.billing.key.expose());
+            Ok(())
+        })?;
+        Ok(Codes::new(
+            Arc::clone(&self.file) as Arc<dyn Ledger>,
+            self.host.clone(),
+            again,
+            self.file.vault_id(),
+        ))
+    }
+
+    pub(super) fn redeem(
+        &self,
+        asked: &Asked<'_>,
+        request: &BillingRedeem,
+    ) -> Result<BillingStanding> {
+        const NONE: Error = Error::new(Kind::NotFound, "the code is not one, or is used up");
+        let account = &asked.session.account;
+        let codes = self.redeem_codes()?;
+        if !account.hosted() {
+            return Err(Error::new(
+                Kind::Denied,
+                "an account of your own has no limits: a code does nothing for it",
+            ));
+        }
+        let bill = codes
+            .bill(request.code.expose())?
+            .ok_or(NONE.with_field("code"))?;
+        let changed = self.settle(codes::NAME, &bill, Some(*account.id()), &mut |_| {
+            self.still_open(&bill.number)?;
+            self.event(asked)
+        })?;
+        if !changed {
+            return Err(NONE.with_field("code"));
+        }
+        self.tier_status(account)
+    }
+
+    pub(super) fn create_codes(
+        &self,
+        caller: &Caller,
+        request: &BillingCodesCreate,
+    ) -> Result<RedeemCodes> {
+        let codes = self.redeem_codes()?;
+        if !self.is_bought(&request.tier) {
+            return Err(Error::invalid("tier", "there is no such tier to buy"));
+        }
+        if !(1..=MAX_MONTHS).contains(&request.months) {
+            return Err(Error::invalid("months", "months are 1 to 120"));
+        }
+        let count = request.count.unwrap_or(1);
+        if !(1..=MAX_CODES).contains(&count) {
+            return Err(Error::invalid("count", "a count is 1 to 1000"));
+        }
+        let expires_at = request
+            .expires_at
+            .as_deref()
+            .map(shape::parse_expiry)
+            .transpose()?;
+        let (made, rows): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| codes.create(&request.tier, request.months, expires_at))
+            .unzip();
+        self.as_admin(caller, Op::BillingCodesCreate, |event| {
+            self.file.add_codes(&rows, event)
+        })?;
+        Ok(RedeemCodes { codes: made })
+    }
+
     pub(super) fn list_codes(&self, request: &AdminCodes) -> Result<CodePage> {
         let codes = self.redeem_codes()?;
         let limit = keys::page_limit(request.limit)?;

@@ -156,7 +156,7 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
             &[Locked, InvalidInput]
         }
-        // Nothing is sold without a configuration, which `akm-core/tests/billing.rs` has.
+        // Nothing is sold without a configuration, which `akm-core/tests/billing/` has.
         Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
         // An agent that serves no accounts has no business with them; `akm-core/tests/administration.rs` has one that does.
         Op::BillingCodesCreate
@@ -199,7 +199,7 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
         let elsewhere = [
             // A copy needs a display: `akm-agent/tests/clipboard.rs` makes one.
             Op::KeyCopy,
-            // A link to the dashboard needs an agent: `akm-agent/tests/web.rs` has one.
+            // A link to the dashboard needs an agent: `akm-agent/tests/web/` has one.
             Op::UiOpen,
             // And these something that is sold.
             Op::BillingOrderLink,

@@ -16,12 +16,10 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::connection::{READER_CACHE, SCANNER_CACHE, WRITER_CACHE, connect, harden, read_only};
 use super::files::Identity;
 use super::values::{array, sql};
-use super::{
-    READER_CACHE, SCANNER_CACHE, SqliteStore, WRITER_CACHE, accounts, connect, files, harden, hold,
-    read_only, schema,
-};
+use super::{SqliteStore, accounts, files, hold, schema};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Id, Store as _};
 

@@ -7,7 +7,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::MAX_ROW;
+use super::connection::MAX_ROW;
 use super::values::{MAX_BLOB, sql};
 use crate::error::{Error, Kind, Result};
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::ffi;
 use sha2::{Digest, Sha256};
 
+use super::connection::LOG_SIZE;
 use super::*;
 
 struct Still;

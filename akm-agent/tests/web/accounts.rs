@@ -1,0 +1,82 @@
+//! The same pages on a server, behind a sign-in.
+
+use super::hosted_support::{OPEN, Site};
+
+#[test]
+fn accounts_of_a_server_have_the_same_pages_behind_a_sign_in() {
+    let site = Site::start(OPEN);
+    let origin = format!("Origin: http://{}", site.address);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let get = |path: &str, cookie: &str| {
+        let cookie = format!("Cookie: {cookie}");
+        site.ask("GET", path, &[&cookie, "Accept-Language: en"], "")
+    };
+    let post = |path: &str, cookie: &str, body: &str| {
+        let cookie = format!("Cookie: {cookie}");
+        site.ask("POST", path, &[&origin, form, &cookie], body)
+    };
+    let outside = get("/", "x=y");
+    assert_eq!(outside.status, 303);
+    let sign_in = get("/unlock", "x=y");
+    assert!(sign_in.body.contains("Sign in"), "{sign_in:?}");
+    let policy = "content-security-policy: default-src 'none'; script-src 'self';";
+    assert!(sign_in.head.to_lowercase().contains(policy), "{sign_in:?}");
+    let body = "account=mei&new_passphrase=a+long+passphrase&again=a+long+passphrase";
+    // Another page's form is refused before anything is done.
+    assert_eq!(site.ask("POST", "/register", &[form], body).status, 403);
+    let joined = post("/register", "x=y", body);
+    assert_eq!(joined.status, 200, "{joined:?}");
+    assert!(joined.body.contains("Recovery codes"));
+    let line = joined
+        .head
+        .lines()
+        .find(|line| line.to_lowercase().starts_with("set-cookie: "))
+        .unwrap();
+    assert!(
+        line.contains("HttpOnly") && line.contains("Secure") && line.contains("SameSite=Strict")
+    );
+    let cookie = line[12..].split(';').next().unwrap();
+    assert!(get("/", cookie).body.contains("No keys yet"));
+    let added = post(
+        "/keys/new",
+        cookie,
+        "provider=unheard-of&secret=sk-hosted-1234567890",
+    );
+    assert_eq!(added.status, 303, "{added:?}");
+    for path in ["/", "/account", "/membership", "/log", "/activity"] {
+        let page = get(path, cookie);
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        assert!(!page.body.contains("sk-hosted-1234567890"), "{path}");
+    }
+    // Administration is not this account's.
+    assert_eq!(get("/admin", cookie).status, 403);
+    assert_eq!(post("/lock", cookie, "").status, 303);
+    assert_eq!(get("/", cookie).status, 303, "signed out is out");
+    let wrong = post("/unlock", "x=y", "account=mei&passphrase=wrong");
+    let unknown = post("/unlock", "x=y", "account=nobody&passphrase=wrong");
+    assert_eq!((wrong.status, unknown.status), (401, 401));
+}
+
+#[test]
+fn a_server_that_asks_for_totp_shows_nothing_but_how_to_set_it_up() {
+    let site = Site::start("[hosted]\nregistration = \"open\"\n");
+    let origin = format!("Origin: http://{}", site.address);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let body = "account=mei&new_passphrase=a+long+passphrase&again=a+long+passphrase&with_totp=1";
+    let joined = site.ask("POST", "/register", &[&origin, form], body);
+    assert!(joined.body.contains("class=\"qr\""), "{joined:?}");
+    let line = joined
+        .head
+        .lines()
+        .find(|line| line.to_lowercase().starts_with("set-cookie: "))
+        .unwrap();
+    let cookie = format!("Cookie: {}", line[12..].split(';').next().unwrap());
+    for path in ["/", "/account", "/log"] {
+        let page = site.ask("GET", path, &[&cookie], "");
+        assert!(
+            page.status == 303 && page.head.contains("/setup"),
+            "{path}: {page:?}"
+        );
+    }
+    assert_eq!(site.ask("GET", "/setup", &[&cookie], "").status, 200);
+}
