@@ -216,6 +216,10 @@ fn places(vault: Option<&Path>) -> Result<Homes> {
     let (Some(dir), Some(_)) = (vault.parent(), vault.file_name()) else {
         return Err(Error::invalid("vault", "the path names no file"));
     };
+    // Before anything is made beside it.
+    if vault.is_dir() {
+        return Err(Error::invalid("vault", "the path names a directory"));
+    }
     // A directory that the program chose and that exists is its own business: it may hold more than a vault.
     if !dir.exists() {
         paths::ensure_dir(dir)?;
@@ -237,8 +241,12 @@ fn places(vault: Option<&Path>) -> Result<Homes> {
 }
 
 fn default_places(places: Places) -> Result<Homes> {
-    if let Some(dir) = places.vault.parent() {
-        paths::ensure_dir(dir)?;
+    let named = std::env::var_os("AKM_VAULT").is_some_and(|path| !path.is_empty());
+    match places.vault.parent() {
+        // As in the agent: the directory of a vault that the user named may serve other purposes, and keeps its mode.
+        Some(dir) if named => paths::accept_dir(dir)?,
+        Some(dir) => paths::ensure_dir(dir)?,
+        None => {}
     }
     paths::ensure_dir(&places.state)?;
     Ok(Homes {

@@ -1,3 +1,6 @@
+// `Symbol.dispose`, also for programs whose `lib` does not have it.
+/// <reference lib="esnext.disposable" />
+
 /** What went wrong, by what the caller can do about it. Messages never hold a secret and never repeat what was asked. */
 export class AkmError extends Error {
   static readonly kind: string;
@@ -66,7 +69,11 @@ export interface Key {
   status: KeyStatus;
   preview: string;
   env: string | null;
+  low_balance?: string;
+  team?: string;
+  lifetime_s?: number;
   use_only: boolean;
+  confirm?: boolean;
   base_url?: string;
   notes?: string;
   version: number;
@@ -77,7 +84,9 @@ export interface Key {
   /** Origins the key may be sent to. */
   hosts?: string[];
   /** The header that carries it. */
-  header?: string;
+  header?: string | null;
+  /** What the last connection test of this secret showed; in lists and in `key.show`. */
+  last_test?: { outcome: string; time: string };
 }
 
 /** What happened: `(await agent.call<{ events: AuditEvent[]; next?: string }>("audit.list")).events`. */

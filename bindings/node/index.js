@@ -83,9 +83,11 @@ export function open(vault) {
 }
 
 /** Resolves to the secret of a key, from the running agent. Keeps no connection and no copy. */
-export async function get(key, { socket } = {}) {
+export async function get(key, options = {}) {
   const bytes = name(key);
-  const handle = await native.connectElsewhere(path(socket));
+  // A path by itself has no member `socket`: the default agent would be asked instead of the one that is meant.
+  if (options === null || typeof options !== "object") throw new TypeError("the options are an object");
+  const handle = await native.connectElsewhere(path(options.socket));
   try {
     return await native.get(handle, bytes);
   } finally {

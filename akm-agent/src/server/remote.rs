@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::error::{Error, Kind};
-use akm_core::protocol::{self, Mark, Op};
+use akm_core::protocol::{Mark, Op};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE as COOKIES, HOST, HeaderMap,
@@ -229,9 +229,12 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         };
     }
     let document = match path {
-        "/healthz" => Some(Ok(Vec::new())),
+        "/healthz" => Some(Ok(Bytes::new())),
         "/readyz" => Some(ready(&visitor).await),
-        "/v1/openapi.json" => Some(Ok(protocol::openapi::document().into_bytes())),
+        "/v1/openapi.json" => {
+            let document = route::document(&visitor.shared).await;
+            Some(document.ok_or_else(|| Error::internal("the operation failed unexpectedly")))
+        }
         _ => None,
     };
     match (document, &network.pages) {
@@ -244,12 +247,12 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
 }
 
 /// Whether a request that needs the vault would be served now.
-async fn ready(visitor: &Visitor) -> akm_core::Result<Vec<u8>> {
+async fn ready(visitor: &Visitor) -> akm_core::Result<Bytes> {
     let asked = visitor.shared.blocking(|shared| shared.service.ready());
     asked
         .await
         .unwrap_or_else(|| Err(Error::internal("the look at the vault failed unexpectedly")))?;
-    Ok(br#"{"ok":true,"result":{}}"#.to_vec())
+    Ok(Bytes::from_static(br#"{"ok":true,"result":{}}"#))
 }
 
 async fn operation(visitor: Visitor, op: Op, request: Request<Bytes>) -> Http {

@@ -4,8 +4,8 @@
 //! columns there. After one that carries a credential, the connection is closed: its read buffer still holds the
 //! passphrase, and closing is what frees it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use akm_core::audit::{Caller, Via};
@@ -55,7 +55,10 @@ pub(super) async fn answer(
     match path {
         "/healthz" => health(shared),
         "/metrics" => figures(shared).await,
-        _ => http(StatusCode::OK, protocol::openapi::document().into_bytes()),
+        _ => match document(shared).await {
+            Some(document) => http(StatusCode::OK, document),
+            None => failure(&unexpected()),
+        },
     }
 }
 
@@ -91,6 +94,16 @@ pub(super) async fn figures(shared: &Arc<Shared>) -> Http {
         Some(Err(error)) => failure(&error),
         None => failure(&Error::internal("the operation failed unexpectedly")),
     }
+}
+
+/// The OpenAPI document. Writing it takes long enough for other clients to notice, so another thread does, once.
+pub(super) async fn document(shared: &Arc<Shared>) -> Option<Bytes> {
+    static WRITTEN: OnceLock<Bytes> = OnceLock::new();
+    if let Some(document) = WRITTEN.get() {
+        return Some(document.clone());
+    }
+    let write = |_: &Shared| WRITTEN.get_or_init(|| protocol::openapi::document().into());
+    shared.blocking(write).await.cloned()
 }
 
 /// The kind of the error that an answer carries.
@@ -306,8 +319,8 @@ fn status(error: &Error) -> StatusCode {
     StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-pub(super) fn http(status: StatusCode, body: Vec<u8>) -> Http {
-    let mut http = hyper::Response::new(Full::new(Bytes::from(body)));
+pub(super) fn http(status: StatusCode, body: impl Into<Bytes>) -> Http {
+    let mut http = hyper::Response::new(Full::new(body.into()));
     *http.status_mut() = status;
     http.headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -327,9 +340,8 @@ mod tests {
     use akm_core::provider::Outbound;
     use akm_core::service::{Door, Options};
 
-    #[test]
-    fn health_is_503_while_the_agent_ends() {
-        let dir = tempfile::tempdir().unwrap();
+    /// A server on an empty vault.
+    fn server(dir: &tempfile::TempDir) -> Arc<Shared> {
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("state")).unwrap();
         let door = Door::open(Options {
@@ -343,11 +355,31 @@ mod tests {
             outbound: Outbound::default(),
         })
         .unwrap();
-        let shared = super::super::Server::new(Arc::new(door)).shared;
+        super::super::Server::new(Arc::new(door)).shared
+    }
+
+    #[test]
+    fn health_is_503_while_the_agent_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = server(&dir);
         assert_eq!(health(&shared).status(), 200, "control");
         shared.phase.send_modify(|phase| phase.stopping = true);
         let http = health(&shared);
         assert_eq!(http.status(), 503);
         assert_eq!(failed_as(&http), Some(Kind::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn the_openapi_document_is_written_once_and_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = server(&dir);
+        let mut asked = Box::pin(document(&shared));
+        // Nothing in this process asked before, so there is something to wait for: the thread of all clients is free.
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx)));
+        assert!(polled.await.is_pending());
+        let first = asked.await.unwrap();
+        assert!(first.starts_with(b"{"));
+        let second = document(&shared).await.unwrap();
+        assert_eq!(first.as_ptr(), second.as_ptr(), "written again");
     }
 }

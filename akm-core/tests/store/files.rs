@@ -55,6 +55,27 @@ fn a16_an_owned_looser_file_is_tightened_and_one_that_others_may_write_is_refuse
     }
 }
 
+#[test]
+fn a_file_of_another_program_keeps_its_mode_and_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("vault.db");
+    let other = rusqlite::Connection::open(&database).unwrap();
+    other.execute_batch("CREATE TABLE t (x)").unwrap();
+    drop(other);
+    let text = dir.path().join("text");
+    std::fs::write(&text, "somebody's").unwrap();
+    for (file, kind) in [
+        (&database, Kind::UnsupportedVersion),
+        (&text, Kind::Corrupt),
+    ] {
+        chmod(file, 0o644);
+        let before = std::fs::read(file).unwrap();
+        assert_eq!(refusal(file), kind);
+        assert_eq!(mode(file), 0o644);
+        assert_eq!(std::fs::read(file).unwrap(), before);
+    }
+}
+
 /// A directory where everything but one name is as a new vault would find it.
 fn planted(name: &str, plant: impl FnOnce(&Path, &Path)) -> (PathBuf, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();

@@ -323,3 +323,22 @@ fn opening_a_vault_that_is_none_says_why() {
     // A file where the directory should be.
     assert_eq!(open(&vault.join("below")).0, Kind::Io.code());
 }
+
+#[test]
+fn a_directory_is_no_vault_and_nothing_is_made_beside_it() {
+    let home = crate::agent::home();
+    let directory = home.path().join("directory");
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.to_str().unwrap().as_bytes();
+    let mut handle = 7;
+    let field = refused(|err| c::open(pointer(path), path.len(), &mut handle, err));
+    assert_eq!((field.as_str(), handle), ("vault", 0));
+    let names = || -> Vec<_> {
+        let entries = std::fs::read_dir(home.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names(), ["directory"]);
+    // The control: beside a vault something is made.
+    assert_eq!(open(&home.path().join("vault.db")), (0, None));
+    assert!(names().contains(&"state".into()));
+}

@@ -20,3 +20,4 @@ mod provider;
 mod python;
 mod table;
 mod tools;
+mod types;

@@ -1,5 +1,7 @@
 //! Where an embedded vault keeps its state: the default vault has one state directory, however it is named.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -70,4 +72,34 @@ fn the_default_vault_by_its_path_has_the_same_counters_and_the_same_system_chain
     let verified = program_b.call("audit.verify", &json!({})).unwrap();
     assert_eq!(verified["ok"], false, "{verified}");
     program_b.end();
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o777
+}
+
+#[test]
+fn the_directory_of_a_vault_that_the_user_named_keeps_its_mode() {
+    let home = agent::home();
+    let (own, project) = (home.path().join("akm"), home.path().join("project"));
+    for dir in [&own, &project] {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    }
+    let open = |named: Option<&Path>| {
+        let mut command = c::program();
+        command.env("AKM_HOME", &own);
+        if let Some(vault) = named {
+            command.env("AKM_VAULT", vault);
+        }
+        let mut program = Program::start(command, true);
+        program.begin(Path::new(""));
+        program.end();
+    };
+    open(Some(&project.join("keys.db")));
+    assert!(project.join("keys.db").is_file());
+    assert_eq!((mode(&project), mode(&own)), (0o755, 0o755));
+    // The control: the directory that is akm's own is tightened.
+    open(None);
+    assert_eq!((mode(&project), mode(&own)), (0o755, 0o700));
 }

@@ -85,6 +85,8 @@ test("no agent is told at once", async () => {
   try {
     assert.throws(() => akm.connect(socket), akm.NoAgent);
     await assert.rejects(akm.get("openai/work", { socket }), akm.NoAgent);
+    await assert.rejects(akm.get("openai/work", socket), TypeError);
+    await assert.rejects(akm.source("openai/work", null), TypeError);
   } finally {
     rmSync(empty, { recursive: true });
   }

@@ -113,6 +113,26 @@ class Connected(unittest.TestCase):
         with self.assertRaises(akm.InvalidInput):
             akm.connect("")
 
+    def test_an_error_of_a_call_shows_no_value_of_the_request(self):
+        deep = []
+        for _ in range(100_000):
+            deep = [deep]
+        for expected, request in ((akm.WrongCredentials, {"passphrase": "canary"}),
+                                  (akm.InvalidInput, {"passphrase": "canary" * 60_000}),
+                                  (TypeError, {"passphrase": {"canary"}}), (TypeError, {"passphrase": "canary", "totp": deep})):
+            # Not `assertRaises`, which empties the frames.
+            try:
+                self.agent.call("agent.unlock", **request)
+            except expected as error:
+                # Nothing that a report could follow leads to json's frames, which hold the whole request.
+                self.assertIsNone(error.__context__)
+                frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+            else:
+                self.fail(f"{expected} is not raised")
+            shown = [repr(value) for frame in frames for value in frame.f_locals.values() if value is not deep]
+            self.assertTrue(shown)
+            self.assertNotIn("canary", "".join(shown))
+
     def test_locked_is_its_own_error(self):
         self.agent.call("agent.lock")
         try:

@@ -12,18 +12,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::schema;
 use crate::error::{Error, Kind, Result};
 
 /// SQLite's smallest page in bytes: no database is shorter.
 const MIN_DATABASE: u64 = 512;
 /// What a vault is before its first transaction: one page with a header, in bytes.
 const FIRST_PAGE: u64 = 4096;
+/// How every SQLite database begins; the length of that beginning in bytes; and where in it a program puts its mark.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEADER: usize = 100;
+const MARK: usize = 68;
 
 /// A vault's files, checked, and the right to be the only one who opens them.
 pub(super) struct Claim {
@@ -49,7 +54,7 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
     let lock = take_lock(&beside(&path, ".lock"))?;
     let replaced = complete_restore(&directory, &path)?;
 
-    let (length, created) = match open_private(&path, false)? {
+    let (length, created) = match open_if(&path, false, check_ours)? {
         Some(file) => (file.metadata()?.len(), false),
         None => {
             open_private(&path, true)?;
@@ -181,6 +186,31 @@ fn take_lock(path: &Path) -> Result<File> {
 /// Opens a regular file of this user that no other name leads to, 0600 from here on.
 /// `None` if there is none and `create` is false.
 pub(crate) fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
+    open_if(path, create, |_| Ok(()))
+}
+
+/// Whether a database with a looser mode can be akm's, before that is changed: whoever names another program's file by
+/// mistake must find it as it was.
+fn check_ours(file: &File) -> Result<()> {
+    let mut header = [0; HEADER];
+    let filled = file.read_at(&mut header, 0)?;
+    if filled > 0 && !header.starts_with(MAGIC) {
+        return Err(Error::corrupt("the file is not a vault"));
+    }
+    let marked = header[MARK..].starts_with(&schema::APPLICATION_ID.to_be_bytes());
+    // The mark comes with the first transaction.
+    match marked || file.metadata()?.len() <= FIRST_PAGE {
+        true => Ok(()),
+        false => Err(schema::foreign()),
+    }
+}
+
+/// As [`open_private`]; a file that does not pass the check keeps its mode.
+fn open_if(
+    path: &Path,
+    create: bool,
+    check: impl FnOnce(&File) -> Result<()>,
+) -> Result<Option<File>> {
     // Non-blocking: a planted FIFO must not hold the agent up.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let opened = OpenOptions::new()
@@ -220,6 +250,7 @@ pub(crate) fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
             .with_hint("if its content can be trusted, take that right away with chmod 600"));
     }
     if mode != 0o600 {
+        check(&file)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(Some(file))

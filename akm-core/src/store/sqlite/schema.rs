@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Id;
 
 /// "akmv", so that `file` and a person can tell whose database this is.
-const APPLICATION_ID: i32 = 0x616b_6d76;
+pub(super) const APPLICATION_ID: i32 = 0x616b_6d76;
 
 /// Version n is the result of the first n.
 pub(super) const STEPS: &[&str] = &[V1];
@@ -262,6 +262,14 @@ pub(super) fn prepare_with(
     tx.commit().map_err(sql)
 }
 
+/// The file is SQLite's, but not akm's.
+pub(super) fn foreign() -> Error {
+    Error::new(
+        Kind::UnsupportedVersion,
+        "the file is a database of another program",
+    )
+}
+
 fn inspect(conn: &Connection, steps: &[&str]) -> Result<State> {
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(sql)?;
@@ -273,10 +281,7 @@ fn inspect(conn: &Connection, steps: &[&str]) -> Result<State> {
         return Ok(State::Empty);
     }
     if application != APPLICATION_ID {
-        return Err(Error::new(
-            Kind::UnsupportedVersion,
-            "the file is a database of another program",
-        ));
+        return Err(foreign());
     }
     match usize::try_from(version) {
         Ok(version) if version > steps.len() => Err(Error::new(

@@ -4,7 +4,8 @@
 everything else. Nothing is cached: a secret lives as long as what this module returned.
 """
 
-from ._agent import Agent, AuditEvent, Key, Secret, connect, open
+from ._agent import Agent, AuditEvent, Key, LastTest, Secret, connect
+from ._agent import open as open  # written twice: type checkers take a name that __all__ lacks for private
 from ._errors import (
     Closed,
     Conflict,
@@ -44,6 +45,7 @@ __all__ = [
     "InvalidInput",
     "Io",
     "Key",
+    "LastTest",
     "LimitReached",
     "Locked",
     "NoAgent",

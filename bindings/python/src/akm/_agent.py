@@ -12,6 +12,13 @@ from . import _native
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
+class LastTest(TypedDict):
+    """What a connection test showed, and when."""
+
+    outcome: str
+    time: str
+
+
 class Key(TypedDict, total=False):
     """A key's record, without its secret. Fields that a newer agent adds are kept.
 
@@ -26,7 +33,11 @@ class Key(TypedDict, total=False):
     status: str
     preview: str
     env: Optional[str]
+    low_balance: str
+    team: str
+    lifetime_s: int
     use_only: bool
+    confirm: bool
     base_url: str
     notes: str
     version: int
@@ -35,7 +46,8 @@ class Key(TypedDict, total=False):
     last_used_at: Optional[str]
     expires_at: Optional[str]
     hosts: List[str]
-    header: str
+    header: Optional[str]
+    last_test: LastTest
 
 
 class Caller(TypedDict):
@@ -120,11 +132,17 @@ class Agent:
         """Calls an operation with its fields and gives its result, as the OpenAPI document names them."""
         if not isinstance(op, str):
             raise TypeError("the name of an operation is a str")
+        body = None
         try:
             body = bytearray(json.dumps(request, allow_nan=False, separators=(",", ":")).encode("ascii"))
-        except (TypeError, ValueError):
-            # The original error would name a value.
-            raise TypeError("a field of the request cannot be written as JSON") from None
+        except (TypeError, ValueError, RecursionError):
+            pass
+        finally:
+            # Whoever reports an error with the variables of every frame must not find a passphrase in ours.
+            request.clear()
+        if body is None:
+            # Raised out here, so that no error of json hangs on it: that one names a value, and its frames hold all of them.
+            raise TypeError("a field of the request cannot be written as JSON")
         result = _native.call(self._handle, op.encode("utf-8", "surrogatepass"), body)
         return result  # type: ignore[no-any-return]
 
