@@ -1,4 +1,4 @@
-//! H02, H09 below the service: every call of the store that an operation makes is refused once, and so is the event of
+//! Below the service: every call of the store that an operation makes is refused once, and so is the event of
 //! every change. The answer is the store's own error, nothing has changed, and the next attempt does it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,7 @@ impl Room {
 }
 
 #[test]
-fn h09_no_way_in_opens_and_nothing_changes_where_the_store_does_not_answer() {
+fn no_way_in_opens_and_nothing_changes_where_the_store_does_not_answer() {
     let room = Room::empty();
     let vault = &room.vault;
     let register = |name: &str, invitation| {
@@ -97,7 +97,7 @@ fn h09_no_way_in_opens_and_nothing_changes_where_the_store_does_not_answer() {
 }
 
 #[test]
-fn h09_a_credential_is_the_old_one_or_the_new_one() {
+fn a_credential_is_the_old_one_or_the_new_one() {
     let (room, codes) = Room::with_codes();
     let vault = &room.vault;
     room.filled();
@@ -167,7 +167,7 @@ fn spared(room: &Room, done: Result<()>) -> Result<()> {
 }
 
 #[test]
-fn h09_a_recovery_happens_with_its_answer_or_not_at_all() {
+fn a_recovery_happens_with_its_answer_or_not_at_all() {
     let (room, codes) = Room::with_codes();
     room.bind_totp();
     each_call_fails_once(
@@ -193,7 +193,7 @@ fn h09_a_recovery_happens_with_its_answer_or_not_at_all() {
 }
 
 #[test]
-fn h09_a_record_is_there_whole_or_not_at_all() {
+fn a_record_is_there_whole_or_not_at_all() {
     let room = Room::new();
     let vault = &room.vault;
     room.filled();
@@ -270,7 +270,7 @@ fn h09_a_record_is_there_whole_or_not_at_all() {
 }
 
 #[test]
-fn h09_providers_rules_and_standing_change_whole_or_not_at_all() {
+fn providers_rules_and_standing_change_whole_or_not_at_all() {
     let room = Room::new();
     let vault = &room.vault;
     let own = provider_id("own");
@@ -326,7 +326,7 @@ fn h09_providers_rules_and_standing_change_whole_or_not_at_all() {
 }
 
 #[test]
-fn h06_a_rekey_begins_goes_on_and_ends_whole_or_not_at_all() {
+fn a_rekey_begins_goes_on_and_ends_whole_or_not_at_all() {
     let room = Room::new();
     let vault = &room.vault;
     room.filled();
@@ -403,7 +403,7 @@ fn h06_a_rekey_begins_goes_on_and_ends_whole_or_not_at_all() {
 }
 
 #[test]
-fn h09_copies_and_restores_are_judged_only_by_what_was_read() {
+fn copies_and_restores_are_judged_only_by_what_was_read() {
     let room = Room::new();
     let vault = &room.vault;
     room.filled();
@@ -447,7 +447,7 @@ fn h09_copies_and_restores_are_judged_only_by_what_was_read() {
 }
 
 #[test]
-fn h09_a_vault_moves_on_whole_or_not_at_all() {
+fn a_vault_moves_on_whole_or_not_at_all() {
     let room = Room::new();
     room.filled();
     let old = room.backup("old.db");
