@@ -169,6 +169,34 @@ fn a_machine_without_anchors_takes_what_it_gets_and_can_still_move_on() {
 }
 
 #[test]
+fn one_row_of_rubbish_does_not_keep_the_owner_out_of_the_others() {
+    let room = Room::new();
+    room.filled();
+    for rubbish in ["x''", "x'0101'", "randomblob(600)"] {
+        room.sql(&format!(
+            "UPDATE keys SET meta = CAST({rubbish} AS BLOB) WHERE id = (SELECT min(id) FROM keys)"
+        ));
+        room.sql("UPDATE accounts SET manifest = CAST(x'01' || randomblob(120) AS BLOB)");
+        let account = room.sign_in_with(None, None, true).unwrap();
+        assert_eq!(account.notice(), Notice::Accepted);
+        room.vault.move_on(&account, &mut || Ok(())).unwrap();
+        drop(account);
+        let account = room.session();
+        assert_eq!(account.notice(), Notice::None, "{rubbish}");
+        let found = ["openai/work", "google/home"].map(|name| room.find(&account, name));
+        let good = found.iter().filter(|found| found.is_ok()).count();
+        assert_eq!(good, 1, "{rubbish}");
+        let mut check = Check::default();
+        room.vault.check_slice(&account, &mut check).unwrap();
+        // Where it might be a record it is in the tree; what is none is said to be none.
+        let foreign = usize::from(!rubbish.contains("600"));
+        assert_eq!((check.foreign.len(), check.missing.len()), (foreign, 0));
+        assert_eq!((check.seen, check.stale.len()), (2, 0));
+        assert_eq!(room.vault.records(&account), Ok(2 - foreign as u64));
+    }
+}
+
+#[test]
 fn a_change_on_a_restored_account_begins_a_new_epoch() {
     let room = Room::new();
     room.filled();

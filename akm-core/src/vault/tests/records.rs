@@ -111,6 +111,58 @@ fn an_old_version_of_an_unknown_shape_or_format_is_refused() {
 }
 
 #[test]
+fn a_row_that_is_cut_or_lost_is_damage_wherever_it_is_read() {
+    for (column, table) in [
+        ("meta", "keys"),
+        ("secret", "keys"),
+        ("wrapped_key", "keys"),
+        ("meta", "history"),
+        ("secret", "history"),
+    ] {
+        for cut in ["x''", "x'01'", "x'0101'", "substr(COLUMN, 1, 100)"] {
+            let room = Room::new();
+            room.filled();
+            let cut = cut.replace("COLUMN", column);
+            room.sql(&format!("UPDATE {table} SET {column} = {cut}"));
+            let account = room.session();
+            let rows = room.rows();
+            let read = room.find(&account, "openai/work").and_then(|opened| {
+                room.vault.open_secret(&account, &opened)?;
+                room.vault.open_old_secret(&account, &opened, 1)
+            });
+            assert_eq!(kind(read), Kind::Corrupt, "{table} {column} {cut}");
+            let listed = room.vault.list_keys(&account, None, None, 9, &|_| true);
+            let (heads, refused) = (table == "keys" && column != "secret", Err(Kind::Corrupt));
+            let listed = listed.map(drop).map_err(|error| error.kind());
+            assert_eq!(listed, if heads { refused } else { Ok(()) });
+            let begun = room
+                .vault
+                .prepare_rekey(&room.step_up(), &passphrase(), None);
+            // Another version than the tree has, or one that does not open.
+            let expected = match table {
+                "keys" if column != "wrapped_key" && !cut.contains("substr") => Kind::RolledBack,
+                _ => Kind::Corrupt,
+            };
+            assert_eq!(kind(begun), expected, "{table} {column} {cut}");
+            assert!(room.rows() == rows);
+        }
+    }
+    let room = Room::new();
+    room.filled();
+    let account = room.session();
+    let opened = room.find(&account, "openai/work").unwrap();
+    let now = room.vault.open_old_secret(&account, &opened, 2).unwrap();
+    assert!(now.is_none(), "the one of now is no old one");
+    room.sql("DELETE FROM history");
+    let old = room.vault.open_old_secret(&account, &opened, 1);
+    assert_eq!(kind(old), Kind::RolledBack);
+    assert_eq!(
+        kind(room.vault.old_versions(&account, &opened)),
+        Kind::RolledBack
+    );
+}
+
+#[test]
 fn what_would_seal_a_lie_is_refused_before_anything_is_written() {
     let room = Room::new();
     room.filled();
