@@ -21,6 +21,8 @@ mod sign;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod formulas;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vectors;

@@ -83,4 +83,57 @@ mod tests {
             assert!(key.open(short).is_err());
         }
     }
+
+    #[test]
+    fn what_is_signed_and_still_no_token_is_refused() {
+        let key = Key(Zeroizing::new([7; 32]));
+        // In hand-made tokens the MAC is right: what follows it is what refuses them.
+        let token = |signed: &[u8]| {
+            let mac = crate::crypto::hmac_sha256(&[7; 16], &[signed]);
+            BASE64URL.encode(&[signed, &mac].concat())
+        };
+        let sealed = |iv: [u8; 16], data: &[u8]| [&[VERSION; 1][..], &[0; 8], &iv, data].concat();
+        // What one block of zeros decrypts to, and the IV with which it is fifteen zeros and their padding.
+        let mut block = [0; 16];
+        let mut iv = [0; 16];
+        assert!(primitives::cbc_open(&[7; 16], &iv, &mut block).is_err());
+        for last in 0..=255 {
+            iv[15] = last;
+            if key
+                .open(&token(&sealed(iv, &[0; 16])))
+                .is_ok_and(|plain| plain.len() == 15)
+            {
+                break;
+            }
+        }
+        let good = sealed(iv, &[0; 16]);
+        assert_eq!(key.open(&token(&good)).unwrap().len(), 15, "control");
+        let mut other = good.clone();
+        other[0] = 0x81;
+        let mut unpadded = good.clone();
+        unpadded[HEAD - 1] ^= 0x40;
+        let part = &good[..good.len() - 1];
+        for signed in [&[][..], &good[..1], &good[..HEAD], part, &other, &unpadded] {
+            let error = key.open(&token(signed)).unwrap_err();
+            assert_eq!(error.kind(), crate::Kind::Corrupt);
+        }
+        // A whole token in front of which there is too much.
+        let mut long = token(&good);
+        long.insert_str(0, &"A".repeat(MAX_TOKEN));
+        assert_eq!(key.open(&long).unwrap_err().kind(), crate::Kind::Corrupt);
+    }
+
+    #[test]
+    fn a_key_from_a_password_is_pbkdf2_of_a_sensible_number_of_rounds() {
+        // RFC 7914 §11, its first half.
+        let key = Key::derive(b"passwd", b"salt", 1).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&key.0[..]),
+            "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
+        );
+        for rounds in [0, 10_000_001, u32::MAX] {
+            let refused = Key::derive(b"passwd", b"salt", rounds).err().unwrap();
+            assert_eq!(refused.kind(), crate::Kind::Internal);
+        }
+    }
 }

@@ -231,3 +231,6 @@ impl Service {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

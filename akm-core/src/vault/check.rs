@@ -3,6 +3,8 @@
 //!
 //! It goes by slices: changes of the account wait for one slice at most, and whoever runs it may stop in between.
 
+use std::cmp::Ordering;
+
 use crate::error::{Kind, Result};
 use crate::store::{Id, KeyRow};
 
@@ -108,31 +110,28 @@ impl Vault {
 
 /// Both by rising id.
 fn compare(rows: &[&KeyRow], entries: &[Entry], check: &mut Check) {
-    let note = |list: &mut Vec<Id>, id: Id| {
+    let note = |list: &mut Vec<Id>, id: Option<Id>| {
         if list.len() < NAMED {
-            list.push(id);
+            list.extend(id);
         }
     };
     let (mut rows, mut entries) = (rows.iter().peekable(), entries.iter().peekable());
     loop {
-        match (rows.peek(), entries.peek()) {
+        let order = match (rows.peek(), entries.peek()) {
             (None, None) => return,
-            (Some(row), entry) if entry.is_none_or(|entry| row.head.id < entry.id) => {
-                note(&mut check.foreign, row.head.id);
-                rows.next();
-            }
-            (row, Some(entry)) if row.is_none_or(|row| row.head.id > entry.id) => {
-                note(&mut check.missing, entry.id);
-                entries.next();
-            }
-            (Some(row), Some(entry)) => {
-                if Marks::of(row).ok() != Some(entry.marks) {
-                    note(&mut check.stale, entry.id);
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(row), Some(entry)) => row.head.id.cmp(&entry.id),
+        };
+        match order {
+            Ordering::Less => note(&mut check.foreign, rows.next().map(|row| row.head.id)),
+            Ordering::Greater => note(&mut check.missing, entries.next().map(|entry| entry.id)),
+            Ordering::Equal => {
+                let (row, entry) = (rows.next(), entries.next());
+                if row.and_then(|row| Marks::of(row).ok()) != entry.map(|entry| entry.marks) {
+                    note(&mut check.stale, entry.map(|entry| entry.id));
                 }
-                rows.next();
-                entries.next();
             }
-            _ => return,
         }
     }
 }

@@ -65,7 +65,9 @@ impl Vault {
             ..AccountChange::default()
         };
         self.commit_account(unlocked, &change, before_commit)?;
-        self.clear_attempts(&counted)
+        // It is binding: a count that stays may cost a wait, no more.
+        let _ = self.clear_attempts(&counted);
+        Ok(())
     }
 
     /// Removes TOTP, pending or binding.

@@ -62,6 +62,58 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
+    /// Chance during whose second call, that for the key, somebody else does something.
+    struct Meanwhile<F>(std::sync::atomic::AtomicUsize, F);
+
+    impl<F: Fn() + Send + Sync> Random for Meanwhile<F> {
+        fn fill(&self, buffer: &mut [u8]) {
+            if self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+                self.1();
+            }
+            buffer.fill(9);
+        }
+    }
+
+    #[test]
+    fn of_two_that_make_the_key_at_once_the_first_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::real();
+        let first = std::sync::Mutex::new(None);
+        let race = Meanwhile(Default::default(), || {
+            *first.lock().unwrap() = load_or_create(dir.path(), &*host.random).ok();
+        });
+        let second = load_or_create(dir.path(), &race).unwrap();
+        let first = first.lock().unwrap().take().unwrap();
+        assert_eq!(first.expose(), second.expose());
+        assert_ne!(second.expose(), &[9; 32]);
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no draft"
+        );
+        // A link that somebody plants in that moment is not followed, and its target not written.
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("target");
+        let race = Meanwhile(Default::default(), || {
+            std::os::unix::fs::symlink(&target, dir.path().join(FILE)).unwrap();
+        });
+        assert_eq!(
+            load_or_create(dir.path(), &race).unwrap_err().kind(),
+            Kind::Io
+        );
+        assert!(!target.exists());
+        // A directory that goes away leaves nothing to rely on.
+        let race = Meanwhile(Default::default(), || {
+            std::fs::remove_dir_all(dir.path()).unwrap();
+        });
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        assert!(load_or_create(dir.path(), &race).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let alone = Meanwhile(Default::default(), || ());
+        let key = load_or_create(dir.path(), &alone).unwrap();
+        assert_eq!(key.expose(), &[9; 32], "control");
+    }
+
     #[test]
     fn a_wrong_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();

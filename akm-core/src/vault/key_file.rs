@@ -185,6 +185,53 @@ mod tests {
         assert_eq!(create(device, &key()).unwrap_err().kind(), Kind::Conflict);
     }
 
+    /// Set to a directory, the test only tries to make a file there that has no room for a byte.
+    const NO_ROOM: &str = "AKM_TEST_KEY_FILE_WITHOUT_ROOM";
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_not_left_behind() {
+        // How long a file may be, for this process: what a full disk is, without one.
+        let limit = |bytes: &str| {
+            std::process::Command::new("prlimit")
+                .args(["--pid", &std::process::id().to_string()])
+                .arg(format!("--fsize={bytes}:unlimited"))
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        if let Some(dir) = std::env::var_os(NO_ROOM) {
+            let path = Path::new(&dir).join("key");
+            assert!(limit("0"));
+            let refused = create(&path, &key());
+            assert!(limit("unlimited"));
+            assert_eq!(refused.unwrap_err().kind(), Kind::Io);
+            assert!(!path.exists());
+            create(&path, &key()).expect("control");
+            return;
+        }
+        if !limit("unlimited") {
+            assert!(std::env::var_os("CI").is_none(), "CI skips nothing");
+            eprintln!("skipped: there is no prlimit");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        // Whoever does not ignore the signal is ended by it.
+        let child = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "vault::key_file::tests::a_file_that_cannot_be_written_is_not_left_behind",
+            ])
+            .env(NO_ROOM, dir.path())
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{child:?}");
+        assert!(
+            dir.path().join("key").exists(),
+            "control: the child was here"
+        );
+    }
+
     #[test]
     fn a_key_in_a_request_is_64_hex_digits_and_not_zeros() {
         let read = |text: &str| from_hex(&Secret::new(text.to_owned()), "keyfile");

@@ -218,4 +218,49 @@ mod tests {
         assert_eq!(wait, 0, "who waits as told is let in");
         assert_eq!(after.unwrap().failures, 10);
     }
+
+    #[test]
+    fn a_wait_is_over_at_its_end_and_not_a_millisecond_before() {
+        let at = |blocked_until| Attempts {
+            failures: 7,
+            blocked_until,
+            known: true,
+        };
+        let (now, longest) = (1_000_000, LONGEST_WAIT_MS);
+        // As far ahead as a wait can be: it is one, and nothing is written. Beyond it is cut to that.
+        assert_eq!(decide(at(now + longest), now, longest), (None, longest));
+        assert_eq!(
+            decide(at(now + longest + 1), now, longest),
+            (Some(at(now + longest)), longest)
+        );
+        assert_eq!(decide(at(now + 1), now, longest), (None, 1));
+        let counted = Attempts {
+            failures: 8,
+            ..at(now + 240_000)
+        };
+        for over in [now, now - 1, 0, i64::MIN] {
+            assert_eq!(decide(at(over), now, longest), (Some(counted), 0), "{over}");
+        }
+        assert_eq!(
+            decide(at(0), now, OWNER_WAIT_MS).0.unwrap().blocked_until,
+            now + 60_000
+        );
+    }
+
+    #[test]
+    fn counts_and_times_end_and_do_not_wrap() {
+        let last = Attempts {
+            failures: u32::MAX,
+            blocked_until: 0,
+            known: false,
+        };
+        let (after, wait) = decide(last, i64::MAX, LONGEST_WAIT_MS);
+        let after = after.unwrap();
+        assert_eq!(wait, 0);
+        assert_eq!((after.failures, after.blocked_until), (u32::MAX, i64::MAX));
+        assert!(!after.known, "whose it is stays as it was");
+        let (after, _) = decide(Attempts::default(), 5, LONGEST_WAIT_MS);
+        let first = after.unwrap();
+        assert_eq!((first.failures, first.blocked_until), (1, 0), "no wait yet");
+    }
 }

@@ -29,6 +29,8 @@ mod sealed;
 mod sign_in;
 mod slot;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod totp;
 mod tree;
 mod ways;

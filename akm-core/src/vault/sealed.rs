@@ -373,5 +373,12 @@ mod tests {
         assert_eq!(shown("sk-abcdefghijklmnopqrstuvwxyz"), "sk-a…wxyz");
         assert_eq!(shown("0123456789abcdef"), "01…ef");
         assert_eq!(shown("short"), "…");
+        for (length, expected) in [(11, "…"), (12, "xx…xx"), (19, "xx…xx"), (20, "xxxx…xxxx")]
+        {
+            assert_eq!(shown(&"x".repeat(length)), expected, "{length}");
+        }
+        // Nothing else than ASCII is stored; if it were, no character would be cut in two.
+        assert_eq!(shown(&"€".repeat(7)), "…");
+        assert_eq!(shown(&"ä".repeat(10)), "ää…ää");
     }
 }

@@ -303,5 +303,9 @@ mod tests {
         assert_eq!(*RecoveryCode::parse(&lower).unwrap().0, *code.0);
         assert!(RecoveryCode::parse(&Secret::new("AAAA-AAAA".into())).is_none());
         assert!(RecoveryCode::parse(&Secret::new("1".repeat(39))).is_none());
+        // As long as it may be, with all the dashes somebody likes; and not one longer.
+        let dashes = |length| Secret::new(format!("{:->length$}", shown.expose()));
+        assert!(RecoveryCode::parse(&dashes(128)).is_some());
+        assert!(RecoveryCode::parse(&dashes(129)).is_none());
     }
 }

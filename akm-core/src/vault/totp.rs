@@ -109,6 +109,65 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_good_from_the_step_before_to_the_step_after_and_no_second_longer() {
+        // RFC 4226 Appendix D: the code of step 5.
+        let code = Secret::new("254676".into());
+        let at = |unix_s: i64| matching_step(&seed(), &code, unix_s).unwrap();
+        for (unix_s, step) in [
+            (119, None),
+            (120, Some(5)),
+            (149, Some(5)),
+            (150, Some(5)),
+            (179, Some(5)),
+            (180, Some(5)),
+            (209, Some(5)),
+            (210, None),
+        ] {
+            assert_eq!(at(unix_s), step, "{unix_s}");
+        }
+        // The code of the first step, where there is none before; and a clock from before time began.
+        let first = Secret::new("755224".into());
+        let at = |unix_s: i64| matching_step(&seed(), &first, unix_s).unwrap();
+        assert_eq!((at(0), at(59), at(60)), (Some(0), Some(0), None));
+        assert_eq!((at(-1), at(i64::MIN)), (None, None));
+    }
+
+    #[test]
+    fn what_is_no_code_is_not_tried_and_a_secret_of_another_length_is_damage() {
+        let step = |secret: &[u8], code: &str| {
+            let step = matching_step(secret, &Secret::new(code.into()), 150);
+            step.map_err(|error| error.kind())
+        };
+        assert_eq!(step(&seed(), "254676"), Ok(Some(5)), "control");
+        let digits = "\u{0662}\u{0665}\u{0664}";
+        for code in [
+            "", "25467", "2546760", " 254676", "25467a", "25 676", "+54676", digits,
+        ] {
+            assert_eq!(step(&seed(), code), Ok(None), "{code}");
+            // Not even looked at: what it would be tried against has no part in the answer.
+            assert_eq!(step(b"short", code), Ok(None), "{code}");
+        }
+        for length in [0, 5, 19, 21, 64] {
+            let refused = step(&vec![b'1'; length], "254676");
+            assert_eq!(refused, Err(crate::Kind::Corrupt), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_new_secret_is_160_bits_of_chance_and_typed_in_base_32() {
+        let random = crate::host::Host::real().random;
+        let (one, two) = (generate(&*random), generate(&*random));
+        assert_eq!((one.len(), two.len()), (20, 20));
+        assert_ne!(one, two);
+        let shown = base32(&one);
+        assert_eq!(shown.len(), 32);
+        assert_eq!(
+            BASE32_NOPAD.decode(shown.expose().as_bytes()).unwrap(),
+            *one
+        );
+    }
+
+    #[test]
     fn the_uri_has_what_an_authenticator_needs() {
         let uri = uri(&AccountName::parse("alice", "account").unwrap(), &seed());
         assert_eq!(

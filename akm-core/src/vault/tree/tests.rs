@@ -181,3 +181,83 @@ fn bounds_are_those_of_the_path() {
     assert_eq!((first[0], first[15]), (0xab, 0));
     assert_eq!((last[0], last[15]), (0xab, 0xff));
 }
+
+#[test]
+fn a_node_that_is_none_is_refused_though_its_hash_is_right() {
+    let entry = [7; ENTRY];
+    let inner = |children: usize| [&[INNER][..], &vec![7; children * HASH]].concat();
+    for (what, content, good) in [
+        ("a leaf", [&[LEAF][..], &entry].concat(), true),
+        ("nothing", vec![], false),
+        ("a kind that is none", vec![2], false),
+        ("fewer children than sixteen", inner(3), false),
+    ] {
+        let load = |_: Number| Ok(Some(content.clone()));
+        let nodes = || Nodes::new(hash_of(ROOT, &content));
+        let id = [0x70; 16];
+        let found = nodes().find(&id, &load).map(|found| found.is_none());
+        let range = nodes().range(None, None, 9, &load).map(|all| all.len());
+        let mut draft = Draft::new();
+        let put = draft.put(&mut nodes(), &load, &id, None, Some(marks(1)));
+        match good {
+            true => assert_eq!((found, range, put), (Ok(true), Ok(1), Ok(true)), "{what}"),
+            false => assert_eq!(
+                (found, range, put),
+                (Err(STALE), Err(STALE), Err(STALE)),
+                "{what}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_deeper_than_any_ends() {
+    // Every node an inner one with one child, down to where a number has no room any more.
+    let id = [0; 16];
+    let mut rows = HashMap::new();
+    let mut hash = [9; HASH];
+    for depth in (0..=MAX_DEPTH).rev() {
+        let number = 1 << (4 * depth);
+        let mut hashes = [EMPTY; 16];
+        hashes[0] = hash;
+        let content = encode(&Node::Inner(Box::new(hashes)));
+        hash = hash_of(number, &content);
+        rows.insert(number, content);
+    }
+    let load = |number: Number| Ok(rows.get(&number).cloned());
+    let mut nodes = Nodes::new(hash);
+    assert_eq!(nodes.find(&id, &load), Err(STALE));
+    assert_eq!(nodes.range(None, None, 9, &load), Ok(Vec::new()));
+    let mut draft = Draft::new();
+    let put = draft.put(&mut nodes, &load, &id, None, Some(marks(1)));
+    assert_eq!(put, Err(STALE));
+    assert!(draft.finish(&nodes).1.is_empty());
+    // Control: beside the path the tree is empty, and takes what is put there.
+    let beside = [0xf0; 16];
+    assert_eq!(nodes.find(&beside, &load), Ok(None));
+    let put = Draft::new().put(&mut nodes, &load, &beside, None, Some(marks(1)));
+    assert_eq!(put, Ok(true));
+}
+
+#[test]
+fn the_cache_is_bounded_even_by_nodes_that_stand_above_others() {
+    let mut nodes = Nodes::new(EMPTY);
+    let inner = [&[INNER][..], &[7; 16 * HASH]].concat();
+    let each = inner.len() + CACHED;
+    let most = (CACHE / each) as Number;
+    for number in 1..=most {
+        nodes.apply(EMPTY, false, vec![(number, inner.clone())]);
+    }
+    assert_eq!(
+        (nodes.cached.len() as Number, nodes.bytes),
+        (most, most as usize * each)
+    );
+    // The same one again takes no room.
+    nodes.apply(EMPTY, false, vec![(most, inner.clone())]);
+    assert_eq!(nodes.bytes, most as usize * each);
+    nodes.apply(EMPTY, false, vec![(most + 1, inner.clone())]);
+    assert_eq!((nodes.cached.len(), nodes.bytes), (1, each));
+    assert!(nodes.cached.contains_key(&(most + 1)));
+    nodes.apply(EMPTY, true, vec![(3, inner)]);
+    assert_eq!((nodes.cached.len(), nodes.bytes), (1, each));
+}
