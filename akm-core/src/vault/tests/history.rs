@@ -247,3 +247,95 @@ fn what_was_not_checked_is_not_used() {
     assert_eq!(room.vault.records(&account), Ok(0), "control: shared");
     room.add(&session, "openai/work");
 }
+
+#[test]
+fn a_restored_account_moves_on_without_its_codes_and_an_accepted_one_keeps_them() {
+    let (room, codes) = Room::with_codes();
+    room.filled();
+    let recover = |code: usize| {
+        let new = passphrase();
+        room.vault
+            .recover(NAME, &codes[code], &new, Origin::Owner, &mut |_| Ok(()))
+            .map(|recovered| recovered.codes_left)
+    };
+    let old = room.backup("old.db");
+    assert_eq!(recover(0), Ok(7));
+    // An owner who accepts an older state has its codes again, the one that was used as well.
+    room.put_back(&old);
+    let accepted = room.sign_in_with(None, None, true).unwrap();
+    assert_eq!(accepted.notice(), Notice::Accepted);
+    room.vault.move_on(&accepted, &mut || Ok(())).unwrap();
+    drop(accepted);
+    assert_eq!(recover(0), Ok(7));
+    // A restore voids them; until somebody has signed in they are good for nothing either.
+    let store = SqliteStore::open_copy(&old, false).unwrap();
+    announce_restore(room.home.path(), &store).unwrap();
+    room.put_back(&old);
+    assert_eq!(kind(recover(1)), Kind::WrongCredentials);
+    let restored = room.session();
+    assert_eq!(restored.notice(), Notice::Restored);
+    let refused = room
+        .vault
+        .move_on(&restored, &mut || Err(Error::new(Kind::Io, "no event")));
+    assert_eq!(kind(refused), Kind::Io);
+    room.vault.move_on(&restored, &mut || Ok(())).unwrap();
+    drop(restored);
+    assert_eq!(kind(recover(1)), Kind::WrongCredentials);
+    let account = room.session();
+    assert_eq!(account.notice(), Notice::None);
+    assert_eq!(room.store.inner().slots(account.id()).unwrap().len(), 1);
+    assert!(room.find(&account, "openai/work").is_ok());
+}
+
+#[test]
+fn a_check_names_what_is_missing_foreign_and_older_and_of_much_of_it_only_some() {
+    let room = Room::new();
+    let account = room.session();
+    let keys: Vec<NewKey> = (0..150).map(|n| new_key(&format!("openai/{n}"))).collect();
+    let check = || {
+        let mut check = Check::default();
+        let mut slices = 0;
+        while !check.done {
+            room.vault.check_slice(&account, &mut check).unwrap();
+            slices += 1;
+        }
+        // Nothing more is done by another call.
+        let done = check.clone();
+        room.vault.check_slice(&account, &mut check).unwrap();
+        assert_eq!((&check, check.next()), (&done, None));
+        (check, slices)
+    };
+    room.vault
+        .add_keys(&account, &keys, None, &mut |_| Ok(()))
+        .unwrap();
+    let (clean, slices) = check();
+    assert!(clean.is_clean(), "control: {clean:?}");
+    assert_eq!((clean.seen, slices), (150, 2), "128 at a time");
+    let counts = |check: &Check| {
+        (
+            check.foreign.len(),
+            check.missing.len(),
+            check.stale.len(),
+            check.broken,
+        )
+    };
+    let hand = room.hand();
+    hand.execute_batch(
+        "CREATE TEMP TABLE kept AS SELECT * FROM keys;
+         DELETE FROM keys WHERE id = (SELECT min(id) FROM keys);
+         UPDATE keys SET meta = x'00' WHERE id = (SELECT max(id) FROM keys);",
+    )
+    .unwrap();
+    assert_eq!(counts(&check().0), (0, 1, 1, false));
+    hand.execute_batch(
+        "INSERT INTO keys SELECT account, randomblob(16), randomblob(32), provider_tag, status,
+             secret_version, meta_version, last_used_at, wrapped_key, meta, secret
+         FROM kept LIMIT 3",
+    )
+    .unwrap();
+    let (found, _) = check();
+    assert_eq!(counts(&found), (3, 1, 1, false));
+    assert!(!found.is_clean());
+    hand.execute_batch("DELETE FROM keys").unwrap();
+    assert_eq!(counts(&check().0), (0, 100, 0, false), "of 150");
+}
