@@ -39,6 +39,7 @@ mod test;
 mod transfer;
 mod ui;
 mod vault;
+mod word;
 
 pub use account::*;
 pub use admin::*;

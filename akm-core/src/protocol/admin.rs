@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::one;
-use super::wire;
+use super::{wire, word};
 use crate::secret::Secret;
 
 /// What an account may do beside its own keys.
@@ -41,6 +41,7 @@ wire! {
         /// The account.
         account: String,
         /// The role.
+        #[serde(deserialize_with = "word::one")]
         role: Role,
     }
 }

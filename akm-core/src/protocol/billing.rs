@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{list, one};
-use super::wire;
+use super::{wire, word};
 use crate::secret::Secret;
 
 wire! {
@@ -131,7 +131,7 @@ wire! {
     #[derive(Default)]
     request BillingOrders {
         /// Only those in this state.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         state: Option<OrderState>,
         /// Most orders in the answer, 1 to 1000; 100 if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +144,7 @@ wire! {
     #[derive(Default)]
     request AdminOrders {
         /// Only those in this state.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         state: Option<OrderState>,
         /// Most orders in the answer, 1 to 1000; 100 if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +282,7 @@ wire! {
         /// Its number there.
         number: String,
         /// What is decided.
+        #[serde(deserialize_with = "word::one")]
         resolution: Resolution,
         /// Whose it is, where it was nobody's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,13 +304,13 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         email: Option<String>,
         /// Whose chat hook it is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         hook: Option<HookKind>,
         /// Its address, which opens it to whoever knows it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hook_url: Option<String>,
         /// In which language.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         locale: Option<Locale>,
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wire;
+use super::{wire, word};
 
 wire! {
     /// Asks which providers are known.
@@ -98,7 +98,7 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_context: Option<u64>,
         /// The order; that of the catalogue if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         sort: Option<ModelSort>,
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes to requests, answers to bytes: strict on the way in, and nothing a sender wrote comes back in an error.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use super::{Fields, Response};
 use crate::error::{Error, Kind, Result};
@@ -112,8 +113,13 @@ pub(super) fn decode_object<T: DeserializeOwned + Fields>(body: &[u8]) -> Result
             named("a field stands twice", quoted)
         } else if text.starts_with("unknown field") {
             Error::new(Kind::InvalidInput, "a field is unknown to this operation")
-        } else if error.is_data() {
-            named("a field has the wrong type", path)
+        } else if error.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+            // serde_json calls a number that no type can hold a fault of the syntax, too.
+            // A word that is none of its values, a number out of its range: the type is right there.
+            match text.starts_with("invalid type") {
+                true => named("a field has the wrong type", path),
+                false => named("a field has the wrong type or value", path),
+            }
         } else {
             Error::new(Kind::InvalidInput, "the request is not valid JSON")
         }
@@ -185,6 +191,38 @@ mod tests {
             case(r#"{"name":"a","secret":["canary"]}"#).field(),
             Some("secret")
         );
+        let list = |body: &str| Request::decode(Op::KeyList, body.as_bytes()).unwrap_err();
+        for (body, field, message) in [
+            (r#"{"limit":"7"}"#, "limit", "a field has the wrong type"),
+            (r#"{"status":7}"#, "status", "a field has the wrong type"),
+            (
+                r#"{"limit":1e999}"#,
+                "limit",
+                "a field has the wrong type or value",
+            ),
+            (
+                r#"{"provider":"\ud800"}"#,
+                "provider",
+                "a field has the wrong type or value",
+            ),
+            (
+                r#"{"limit":-1}"#,
+                "limit",
+                "a field has the wrong type or value",
+            ),
+            (
+                r#"{"status":"canary"}"#,
+                "status",
+                "a field has the wrong type or value",
+            ),
+        ] {
+            let error = list(body);
+            assert_eq!(
+                (error.field(), error.message()),
+                (Some(field), message),
+                "{body}"
+            );
+        }
         for body in [
             r#"{"name":"a","secret":"b","canary":1}"#,
             "canary",

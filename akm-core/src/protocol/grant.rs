@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
-use super::wire;
+use super::{wire, word};
 use crate::secret::Secret;
 
 /// What holds for a caller that no grant covers, the loosest first.
@@ -41,13 +41,13 @@ wire! {
     #[derive(Default)]
     request PolicySet {
         /// For a caller that no grant covers. A looser one needs `passphrase`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
         /// The same for callers that come from a coding agent; `open` is no stricter one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         agents: Option<Policy>,
         /// The same for callers that come from a sandbox or container.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         sandboxes: Option<Policy>,
         /// The account's passphrase, for what needs it.
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]

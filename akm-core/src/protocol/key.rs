@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::plain::{one, option};
-use super::{Outcome, wire};
+use super::{Outcome, wire, word};
 use crate::secret::Secret;
 
 /// Null stands for what is absent, as in every other optional field: programs write it where they have nothing.
@@ -205,7 +205,7 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         category: Option<String>,
         /// Only this status.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         status: Option<KeyStatus>,
         /// Most records in the answer, 1 to 1000; 100 if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,7 +270,7 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_url: Option<String>,
         /// `active`, `disabled` or `burned`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         status: Option<KeyStatus>,
         /// The account's passphrase, for what needs it.
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]

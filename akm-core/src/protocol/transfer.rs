@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::{one, option};
-use super::wire;
+use super::{wire, word};
 use crate::secret::Secret;
 
 /// Most keys in one page of an import; a page also has to fit [`super::MAX_REQUEST`].
@@ -28,7 +28,7 @@ wire! {
     #[derive(Default)]
     request VaultExport {
         /// What it looks like inside; `json` if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         format: Option<ExportFormat>,
         /// The passphrase to seal it with, in the age format. Absent, it is plaintext, and `passphrase` is needed.
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
