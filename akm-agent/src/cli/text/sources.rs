@@ -138,6 +138,7 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
         "tests",
         "tests.rs",
         "attacks.rs",
+        "formulas.rs",
         "vectors.rs",
         "sources.rs",
     ];
