@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use cli_support::{Home, code, run, stdout};
+use cli_support::{Home, code, run, stderr, stdout};
 use serde_json::Value;
 
 const SECRET: &str = "sk-canary-4f1d9b7ce05a83-wxyz";
@@ -289,4 +289,33 @@ fn a_reader_that_goes_away_ends_the_command() {
         stderr: Vec::new(),
     };
     assert_eq!(code(&output), 141);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_that_is_said() {
+    let home = Home::with_key("openai", SECRET);
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let run = |script: &str, is_err: bool| {
+        let mut command = home.command(env!("CARGO_BIN_EXE_akm"));
+        command.args(["run", "-p", "openai", "--", "sh", "-c", script]);
+        match is_err {
+            true => command.stderr(full().unwrap()),
+            false => command.stdout(full().unwrap()),
+        };
+        command.output().unwrap()
+    };
+    // The second never ends but by its closed pipe.
+    for script in ["echo once", "exec yes"] {
+        let output = run(script, false);
+        assert_eq!(code(&output), 125, "{script}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("no space is left") && said.contains("output"),
+            "{said}"
+        );
+    }
+    assert_eq!(code(&run("echo once >&2", true)), 125);
+    // Controls: what is silent there does not fail.
+    assert_eq!(code(&run("true", false)), 0);
+    assert_eq!(code(&run("exit 3", true)), 3);
 }

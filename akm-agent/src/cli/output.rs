@@ -76,8 +76,14 @@ const PIPE_CODE: u8 = 141;
 fn written(result: io::Result<()>) -> Result<()> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Fail::Exit(PIPE_CODE),
-        _ => Fail::Akm(Error::from_io(&error)),
+        _ => Fail::Akm(unwritten(&error)),
     })
+}
+
+/// Why an output, of ours or of a command, could not be written.
+pub(crate) fn unwritten(error: &io::Error) -> Error {
+    Error::from_io(error)
+        .with_hint("see where the output goes: not all of it could be written there")
 }
 
 /// Writes bytes to stdout as they are, without the buffer of the standard library, which is never wiped.

@@ -127,7 +127,12 @@ fn cannot_run(error: &std::io::Error, json: bool) -> Fail {
 
 /// Says that akm could not do what it needs to run a command.
 fn cannot_start(error: &std::io::Error, json: bool) -> Fail {
-    output::report(&Fail::Akm(Error::from_io(error)), json);
+    own_failure(Error::from_io(error), json)
+}
+
+/// Says what akm could not do for a command.
+fn own_failure(error: Error, json: bool) -> Fail {
+    output::report(&Fail::Akm(error), json);
     Fail::Exit(OWN_FAILURE)
 }
 

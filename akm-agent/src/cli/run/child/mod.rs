@@ -26,8 +26,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::unistd::Pid;
 
-use super::super::output::{Fail, Result};
-use super::{CoreLimit, cannot_run, cannot_start};
+use super::super::output::{self, Fail, Result};
+use super::{CoreLimit, cannot_run, cannot_start, own_failure};
 use crate::harden;
 use signals::{Attended, Signals};
 use stream::{Copying, Target};
@@ -80,10 +80,9 @@ pub(crate) fn run(
     let written = copying.finish(&mut signals);
     drop(screen);
     drop(signals);
-    match end.and_then(|end| written.map(|()| end)) {
-        Ok(end) => end_as(end),
-        Err(error) => Err(own(error)),
-    }
+    let end = end.map_err(own)?;
+    written.map_err(|error| own_failure(output::unwritten(&error), json))?;
+    end_as(end)
 }
 
 /// Copies the output of the command until it ends.

@@ -3,8 +3,9 @@
 //! A thread for each stream, because a reader of ours that does not read must hold up nothing but that stream. A pipe gets
 //! its thread when there is something in it: most commands never write to stderr, many write nothing at all.
 //!
-//! Invariants: what the command wrote before its end is written; when our reader goes away, the command's pipe is
-//! closed, so that the command learns of it as it would without us; the secrets are here as they are until the first
+//! Invariants: what the command wrote before its end is written, or [`Copying::finish`] says why not; when our reader
+//! goes away or cannot be written to, the command's pipe is closed, so that the command learns of it nearly as it would
+//! without us; the secrets are here as they are until the first
 //! thread starts, and as patterns from then on.
 
 use std::io;
@@ -44,7 +45,7 @@ pub(super) struct Copying {
     /// Readable at its end, when every thread has let go of `at_work`.
     idle: OwnedFd,
     at_work: Arc<OwnedFd>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<nix::Result<()>>>,
     keys: Vec<(String, Secret)>,
     patterns: Option<Arc<Patterns>>,
 }
@@ -117,8 +118,9 @@ impl Copying {
         let mask = Mask::new(Arc::clone(patterns));
         let (ended, at_work) = (self.ended.clone(), self.at_work.clone());
         let copying = move || {
-            copy(from, to, is_terminal, &ended, mask);
+            let copied = copy(from, to, is_terminal, &ended, mask);
             drop(at_work);
+            copied
         };
         let thread = std::thread::Builder::new().spawn(copying);
         let thread = thread.map_err(|error| {
@@ -129,8 +131,8 @@ impl Copying {
         Ok(())
     }
 
-    /// Waits until everything is written that came before the command's end. Whoever asks us to end meanwhile does not
-    /// wait for a reader that does not read.
+    /// Waits until everything is written that came before the command's end; fails with why something could not be.
+    /// Whoever asks us to end meanwhile does not wait for a reader that does not read.
     pub(super) fn finish(mut self, signals: &mut Signals) -> io::Result<()> {
         self.listen(signals.as_poll(), PollTimeout::ZERO)?;
         drop((self.quiet, self.running, self.at_work));
@@ -148,32 +150,44 @@ impl Copying {
                 Err(_) => break,
             }
         }
+        let mut written = Ok(());
         for thread in self.threads {
             // One that panicked has said so.
-            let _ = thread.join();
+            if let Ok(copied) = thread.join() {
+                written = written.and(copied);
+            }
         }
-        Ok(())
+        Ok(written?)
     }
 }
 
-fn copy(from: OwnedFd, to: Target, is_terminal: bool, ended: &OwnedFd, mut mask: Mask) {
+/// Copies to the end of the stream, or until nothing can be written; fails where that is not because the reader is gone.
+fn copy(
+    from: OwnedFd,
+    to: Target,
+    is_terminal: bool,
+    ended: &OwnedFd,
+    mut mask: Mask,
+) -> nix::Result<()> {
     let mut piece = Zeroizing::new(vec![0; PIECE]);
     let mut out = Vec::new();
-    let mut reader_is_gone = false;
+    let mut written = Ok(());
     let mut late = LATE;
     while let Some(count) = next(&from, ended, &mut piece, &mut late) {
         mask.push(&piece[..count], &mut out);
-        if !reader_is_gone {
-            reader_is_gone = write(to, &out).is_err();
-        }
+        written = written.and_then(|()| write(to, &out));
         out.clear();
-        if reader_is_gone && !is_terminal {
-            return;
+        // A command whose terminal went away has its signal from there, and is read on until it heeds it.
+        if written.is_err() && !is_terminal {
+            break;
         }
     }
     mask.finish(&mut out);
-    if !reader_is_gone {
-        let _ = write(to, &out);
+    match written.and_then(|()| write(to, &out)) {
+        Err(Errno::EPIPE) => Ok(()),
+        // A terminal that hung up.
+        Err(Errno::EIO) if is_terminal => Ok(()),
+        result => result,
     }
 }
 
