@@ -27,8 +27,12 @@ pub(super) fn parse_expiry(text: &str) -> Result<i64> {
     text.parse::<Date>()
         .ok()
         .filter(|_| text.len() == 10)
-        .and_then(|date| date.at(23, 59, 59, 0).to_zoned(TimeZone::UTC).ok())
-        .map(|end| end.timestamp().as_millisecond())
+        // The last days of 9999, which some write for "never", are beyond what a timestamp holds.
+        .map(|date| {
+            let end = date.at(23, 59, 59, 0).to_zoned(TimeZone::UTC);
+            end.map_or(Timestamp::MAX, |end| end.timestamp())
+        })
+        .map(Timestamp::as_millisecond)
         .ok_or(Error::invalid(
             FIELD,
             "a date is 2027-01-31, a time 2027-01-31T12:00:00Z",
@@ -108,9 +112,14 @@ mod tests {
             time_ms(parse_expiry("2027-01-31T12:00:00+08:00").unwrap()),
             "2027-01-31T04:00:00.000Z"
         );
+        assert_eq!(
+            time_ms(parse_expiry("9999-12-31").unwrap()),
+            "9999-12-30T22:00:00.999Z"
+        );
         for bad in [
             "",
             "tomorrow",
+            "-9999-01-01",
             "2027-02-30",
             "2027-01-31 12:00",
             "20270131",
