@@ -4,19 +4,22 @@
 //! # akm://openai/work https://proxy.example/v1
 //! OPENAI_API_KEY='sk-…'
 //! # akm://openai/home
+//! # akm {"use_only":true}
 //! #OPENAI_API_KEY='sk-…'
 //! ```
 //!
 //! A comment names the key that the next line belongs to, and its base URL, if it has one of its own: brought in again,
-//! it must not be sent elsewhere. Of two keys with one variable the first has it; the other is kept in a comment. What else
-//! is known of a key has no place here. In a file that akm did not write a variable is the default key of the provider
+//! it must not be sent elsewhere. A second comment holds what else is known of it: a key that is only ever used, confirmed or
+//! switched off must not come back as one that is not. Of two keys with one variable the first has it; the other is kept in a
+//! comment, and so is one that is switched off. In a file that akm did not write a variable is the default key of the provider
 //! that it is the standard variable of, and any other variable is passed over.
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::Parsed;
+use super::{Parsed, append};
 use crate::error::{Error, Result};
 use crate::name::{KeyName, check_env};
 use crate::protocol::KeyRow;
@@ -24,6 +27,72 @@ use crate::provider::Catalogue;
 use crate::secret::Secret;
 
 const SCHEME: &str = "akm://";
+/// What begins the comment with what else is known of a key.
+const KNOWN: &str = "akm {";
+
+/// What is known of a key beside its name, variable, address and secret.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Known {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low_balance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifetime_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_only: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled: Option<bool>,
+}
+
+impl Known {
+    fn of(row: &KeyRow) -> Known {
+        Known {
+            model: row.model.clone(),
+            categories: row.categories.clone(),
+            notes: row.notes.clone(),
+            expires_at: row.expires_at.clone(),
+            low_balance: row.low_balance.clone(),
+            team: row.team.clone(),
+            lifetime_s: row.lifetime_s,
+            use_only: row.use_only,
+            confirm: row.confirm,
+            disabled: row.disabled,
+        }
+    }
+
+    fn says_something(&self) -> bool {
+        let Known {
+            model,
+            categories,
+            notes,
+            expires_at,
+            low_balance,
+            team,
+            lifetime_s,
+            use_only,
+            confirm,
+            disabled,
+        } = self;
+        let texts = [model, notes, expires_at, low_balance, team];
+        let marks = [use_only, confirm, disabled];
+        texts.iter().any(|text| text.is_some())
+            || !categories.is_empty()
+            || lifetime_s.is_some()
+            || marks.iter().any(|mark| mark.is_some())
+    }
+}
 
 pub(super) fn begin(out: &mut Zeroizing<Vec<u8>>) {
     out.extend_from_slice(
@@ -31,7 +100,11 @@ pub(super) fn begin(out: &mut Zeroizing<Vec<u8>>) {
     );
 }
 
-pub(super) fn row(row: &KeyRow, taken: &mut HashSet<String>, out: &mut Zeroizing<Vec<u8>>) {
+pub(super) fn row(
+    row: &KeyRow,
+    taken: &mut HashSet<String>,
+    out: &mut Zeroizing<Vec<u8>>,
+) -> Result<()> {
     let provider = row.name.split('/').next().unwrap_or_default();
     let variable = row
         .env
@@ -47,13 +120,20 @@ pub(super) fn row(row: &KeyRow, taken: &mut HashSet<String>, out: &mut Zeroizing
         out.extend_from_slice(base_url.as_bytes());
     }
     out.push(b'\n');
-    if !taken.insert(variable.clone()) {
+    let known = Known::of(row);
+    if known.says_something() {
+        out.extend_from_slice(b"# akm ");
+        append(&known, out)?;
+        out.push(b'\n');
+    }
+    if row.disabled == Some(true) || !taken.insert(variable.clone()) {
         out.push(b'#');
     }
     out.extend_from_slice(variable.as_bytes());
     out.push(b'=');
     quote(row.secret.expose(), out);
     out.push(b'\n');
+    Ok(())
 }
 
 fn standard(provider: &str) -> Option<String> {
@@ -93,6 +173,7 @@ fn quote(secret: &str, out: &mut Zeroizing<Vec<u8>>) {
 struct Named<'a> {
     name: &'a str,
     base_url: Option<&'a str>,
+    known: Known,
 }
 
 pub(super) fn parse(text: &str) -> Result<Parsed> {
@@ -111,6 +192,12 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
             Some(comment) => {
                 if let Some(reference) = comment.trim_start().strip_prefix(SCHEME) {
                     named = Some(name(reference));
+                    continue;
+                }
+                if let (Some(named), true) = (&mut named, comment.trim_start().starts_with(KNOWN)) {
+                    let json = comment.trim_start().trim_start_matches("akm ");
+                    named.known = serde_json::from_str(json)
+                        .map_err(|_| misread("what is known of a key is not what akm wrote"))?;
                     continue;
                 }
                 // What we commented out ourselves is a key; what somebody else did is not.
@@ -134,9 +221,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
         let secret =
             unquote(value.trim()).ok_or_else(|| misread("the quotes of a line do not end"))?;
         match named.take().map_or_else(|| known(variable), Some) {
-            Some(Named { name, base_url }) => {
-                parsed.keys.push(key(name, base_url, variable, secret))
-            }
+            Some(named) => parsed.keys.push(key(named, variable, secret)),
             None => parsed.ignored += 1,
         }
     }
@@ -148,10 +233,12 @@ fn name(reference: &str) -> Named<'_> {
         Some((name, url)) if url.contains("://") => Named {
             name,
             base_url: Some(url),
+            known: Known::default(),
         },
         _ => Named {
             name: reference,
             base_url: None,
+            known: Known::default(),
         },
     }
 }
@@ -165,10 +252,16 @@ fn known(variable: &str) -> Option<Named<'static>> {
     Some(Named {
         name: &provider.id,
         base_url: None,
+        known: Known::default(),
     })
 }
 
-fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> KeyRow {
+fn key(named: Named<'_>, variable: &str, secret: Secret) -> KeyRow {
+    let Named {
+        name,
+        base_url,
+        known,
+    } = named;
     // Its own variable only where the provider has another.
     let usual = KeyName::parse(name, "name").ok().map(|name| {
         let provider = name.provider().as_str();
@@ -188,18 +281,18 @@ fn key(name: &str, base_url: Option<&str>, variable: &str, secret: Secret) -> Ke
     KeyRow {
         name: name.to_owned(),
         secret,
-        model: None,
-        categories: Vec::new(),
-        notes: None,
-        expires_at: None,
+        model: known.model,
+        categories: known.categories,
+        notes: known.notes,
+        expires_at: known.expires_at,
         env: own.then(|| variable.to_owned()),
-        low_balance: None,
-        team: None,
-        lifetime_s: None,
-        use_only: None,
-        confirm: None,
+        low_balance: known.low_balance,
+        team: known.team,
+        lifetime_s: known.lifetime_s,
+        use_only: known.use_only,
+        confirm: known.confirm,
         base_url: base_url.map(str::to_owned),
-        disabled: None,
+        disabled: known.disabled,
     }
 }
 

@@ -163,10 +163,7 @@ impl Writer {
         match self.format {
             ExportFormat::Json => append(row, out),
             ExportFormat::Cxf => cxf::row(row, origin, out),
-            ExportFormat::Env => {
-                env::row(row, &mut self.variables, out);
-                Ok(())
-            }
+            ExportFormat::Env => env::row(row, &mut self.variables, out),
         }
     }
 

@@ -146,7 +146,7 @@ fn cxf_of_others_is_read_and_what_is_no_key_is_passed_over() {
 }
 
 #[test]
-fn env_keeps_name_address_and_secret_and_sets_no_variable_twice() {
+fn env_keeps_all_that_is_known_and_sets_no_variable_twice_and_none_that_is_off() {
     let rows = [
         bare("openai/default", "sk-1"),
         full(),
@@ -163,20 +163,17 @@ fn env_keeps_name_address_and_secret_and_sets_no_variable_twice() {
         .collect();
     assert_eq!(
         set,
-        [
-            "OPENAI_API_KEY",
-            "MY_OWN_KEY",
-            "UNHEARD_OF_API_KEY",
-            "AKM_01AI_API_KEY"
-        ]
+        ["OPENAI_API_KEY", "UNHEARD_OF_API_KEY", "AKM_01AI_API_KEY"]
     );
     let parsed = parse(ExportFormat::Env, &file).unwrap();
     assert_eq!(parsed.keys.len(), rows.len());
-    for (read, row) in parsed.keys.iter().zip(&rows) {
-        assert_eq!(read.name, row.name);
-        assert_eq!(read.secret.expose(), row.secret.expose());
-        assert_eq!(read.env, row.env);
-        assert_eq!(read.base_url, row.base_url);
+    assert_eq!(texts(&parsed.keys), texts(&rows));
+    // What is known and cannot be read is no key without it.
+    for wrong in [r#"{"use_only":true,"canary":1}"#, r#"{"use_only""#, "{}x"] {
+        let file = format!("# akm://openai/work\n# akm {wrong}\nOPENAI_API_KEY='canary'\n");
+        let error = parse(ExportFormat::Env, file.as_bytes()).unwrap_err();
+        assert_eq!(error.hint(), Some("look at line 2"), "{wrong}");
+        assert!(!format!("{error:?}").contains("canary"));
     }
 }
 
