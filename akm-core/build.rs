@@ -64,8 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|provider| {
             let (id, env) = (&provider.id, &provider.env);
             format!(
-                "Variables {{ provider: {id:?}, primary: {:?}, base_url: &{:?} }},\n",
-                env.primary, env.base_url
+                "Variables {{ provider: {id:?}, primary: {:?}, preferred: &{:?}, base_url: &{:?}, appended: &[{}] }},\n",
+                env.primary,
+                env.preferred,
+                env.base_url,
+                appended(&env.appended)
             )
         })
         .collect();
@@ -75,4 +78,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         format!("&[\n{}]\n", variables.concat()),
     )?;
     Ok(())
+}
+
+fn appended(by_name: &std::collections::BTreeMap<String, Vec<String>>) -> String {
+    by_name
+        .iter()
+        .map(|(name, ends)| format!("({name:?}, &{ends:?}), "))
+        .collect()
 }

@@ -56,7 +56,7 @@ const ANTHROPIC: Case = Case {
 /// https://ai.google.dev/api/generate-content; Python asks below /v1, Node below /v1beta.
 const GOOGLE: Case = Case {
     key: "google",
-    base: "",
+    base: "/v1beta",
     path: "/models/gemini-test:generateContent",
     header: "x-goog-api-key",
     prefix: "",

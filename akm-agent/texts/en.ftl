@@ -569,6 +569,7 @@ left-out-use-only = note: { $name } is use-only and is left out
 left-out-disabled = note: { $name } is disabled and is left out
 left-out-expired = note: { $name } has expired and is left out
 left-out-burned = note: { $name } is burned and is left out
+preferred-taken-away = note: the command does not get { $name }, which its programs would take rather than { $instead }
 left-out-no-variable = note: { $name } has no variable and is left out; akm edit --env gives it one
 need-ok = ok
 

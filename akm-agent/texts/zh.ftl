@@ -543,6 +543,7 @@ left-out-use-only = 注意：{ $name } 只能使用、不能取出，已跳过
 left-out-disabled = 注意：{ $name } 已停用，已跳过
 left-out-expired = 注意：{ $name } 已过期，已跳过
 left-out-burned = 注意：{ $name } 已泄露，已跳过
+preferred-taken-away = 注意：命令得不到 { $name }，因为程序会优先用它而不用 { $instead }
 left-out-no-variable = 注意：{ $name } 没有对应的变量，已跳过；可以用 akm edit --env 指定
 need-ok = 正常
 

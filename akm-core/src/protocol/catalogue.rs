@@ -38,6 +38,9 @@ wire! {
         endpoints: Vec<EndpointInfo>,
         /// The variable its programs read the key from.
         env: String,
+        /// Those they read its address from, the usual one first.
+        #[serde(default)]
+        base_url_env: Vec<AddressVariable>,
         /// How a key of it is tested.
         test: TestInfo,
         /// The model that is meant where nobody names one.
@@ -56,6 +59,17 @@ wire! {
         /// Whether an administrator added it for every account.
         #[serde(default)]
         shared: bool,
+    }
+}
+
+wire! {
+    /// A variable that programs read an address from.
+    result AddressVariable {
+        /// Its name.
+        name: String,
+        /// The ends of an address that they append themselves, so that the variable must not have them.
+        #[serde(default)]
+        appended: Vec<String>,
     }
 }
 

@@ -285,6 +285,9 @@ impl Provider {
         if !fits(&self.env.primary) {
             return self.wrong("env.primary", "it is not the name of a variable");
         }
+        if rules_programs(&self.env.primary) {
+            return self.wrong("env.primary", "a variable of this name rules programs");
+        }
         for (field, names) in [
             ("env.aliases", &self.env.aliases),
             ("env.base_url", &self.env.base_url),
@@ -292,6 +295,24 @@ impl Provider {
             let unique: BTreeSet<_> = names.iter().chain([&self.env.primary]).collect();
             if !names.iter().all(fits) || unique.len() != names.len() + 1 {
                 return self.wrong(field, "a name is not one of a variable, or stands twice");
+            }
+            if names.iter().any(|name| rules_programs(name)) {
+                return self.wrong(field, "a variable of this name rules programs");
+            }
+        }
+        let aliases = &self.env.aliases;
+        if !self.env.preferred.iter().all(|one| aliases.contains(one)) {
+            return self.wrong("env.preferred", "a name is not among the aliases");
+        }
+        for (name, ends) in &self.env.appended {
+            let is_path = |end: &String| {
+                end.starts_with('/') && self.address_fits(&format!("{{base_url}}{end}"))
+            };
+            if !self.env.base_url.contains(name) || ends.is_empty() || !ends.iter().all(is_path) {
+                return self.wrong(
+                    "env.appended",
+                    "a name is not in env.base_url, or an end is not a path",
+                );
             }
         }
         Ok(())
@@ -323,6 +344,51 @@ impl Provider {
         };
         query_fits && address_fits
     }
+}
+
+/// Whether a variable says what a program is, loads or trusts. A record may come from anybody, and a key in such a variable
+/// would break every command, or let an answer of the provider choose what runs.
+fn rules_programs(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "PATH",
+        "HOME",
+        "SHELL",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "PS4",
+        "PROMPT_COMMAND",
+        "CDPATH",
+        "USER",
+        "LOGNAME",
+        "TERM",
+        "TMPDIR",
+        "PWD",
+        "LANG",
+        "EDITOR",
+        "VISUAL",
+        "PAGER",
+        "BROWSER",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "NODE_EXTRA_CA_CERTS",
+        "PERL5LIB",
+        "PERL5OPT",
+        "RUBYLIB",
+        "RUBYOPT",
+        "JAVA_TOOL_OPTIONS",
+        "CLASSPATH",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+    ];
+    const BEGINNINGS: &[&str] = &["LD_", "DYLD_", "PYTHON", "GIT_", "LC_", "AKM_", "XDG_"];
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
 
 /// A lower-case token that is none of the headers that frame or route a request.

@@ -21,8 +21,8 @@ use super::{Catalogue, models};
 use crate::error::{Error, Kind, Result};
 use crate::name::ProviderId;
 use crate::protocol::{
-    EndpointInfo, ModelInfo, ModelList, ModelPage, ModelSort, PriceInfo, ProviderInfo, Providers,
-    TestInfo,
+    AddressVariable, EndpointInfo, ModelInfo, ModelList, ModelPage, ModelSort, PriceInfo,
+    ProviderInfo, Providers, TestInfo,
 };
 
 /// The facts, as committed; the build script has checked them.
@@ -300,6 +300,15 @@ fn describe(provider: &Provider, default_model: Option<String>, known: usize) ->
             })
             .collect(),
         env: provider.env.primary.clone(),
+        base_url_env: provider
+            .env
+            .base_url
+            .iter()
+            .map(|name| AddressVariable {
+                name: name.clone(),
+                appended: provider.env.appended.get(name).cloned().unwrap_or_default(),
+            })
+            .collect(),
         test: TestInfo {
             proves_key: provider.test.proves_key,
             cost: word(&provider.test.cost),

@@ -282,9 +282,15 @@ pub struct Env {
     /// Others that some tools read.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Those for the base address.
+    /// Those of the aliases that programs take rather than the primary one, where both are set.
+    #[serde(default)]
+    pub preferred: Vec<String>,
+    /// Those for the base address, the usual one first.
     #[serde(default)]
     pub base_url: Vec<String>,
+    /// For some of those: the ends of an address that programs append themselves, so that the variable must not have them.
+    #[serde(default)]
+    pub appended: BTreeMap<String, Vec<String>>,
 }
 
 /// What a key looks like.

@@ -9,8 +9,12 @@ pub struct Variables {
     pub provider: &'static str,
     /// The one for the key.
     pub primary: &'static str,
+    /// Others for the key that programs take rather than the primary one, where both are set.
+    pub preferred: &'static [&'static str],
     /// Those for the base address, the usual one first.
     pub base_url: &'static [&'static str],
+    /// For some of those: the ends of an address that programs append themselves.
+    pub appended: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// Every built-in provider, in the order of the catalogue.
@@ -35,7 +39,12 @@ mod tests {
         for provider in providers {
             let found = Variables::of(&provider.id).unwrap();
             assert_eq!(found.primary, provider.env.primary);
+            assert_eq!(found.preferred, provider.env.preferred);
             assert_eq!(found.base_url, provider.env.base_url);
+            assert_eq!(found.appended.len(), provider.env.appended.len());
+            for (name, ends) in found.appended {
+                assert_eq!(provider.env.appended[*name], *ends);
+            }
         }
         assert_eq!(Variables::of("openai").unwrap().primary, "OPENAI_API_KEY");
         assert!(Variables::of("nobody").is_none());

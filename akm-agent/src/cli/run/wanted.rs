@@ -1,23 +1,23 @@
-//! From what was asked for to the variables of a command: which key under which name, its address, `NO_PROXY`.
+//! From what was asked for to the variables of a command: which key under which name, its address (`addresses`), `NO_PROXY`.
 //!
 //! Invariants: a variable has one value, and two different ones are refused, because the program would get one of
-//! them by chance; only the key's own variable or its provider's primary one is set, never an alias; a key with an
-//! address of its own brings the variable that sends the SDK there, and keys of one provider with different
-//! addresses are refused, because a program would send one to the other's host; a base URL is never set empty (an
-//! SDK would keep the empty text), and an inherited empty one is taken away; secrets are asked for last, once each.
+//! them by chance; only the key's own variable or its provider's primary one is set, never an alias, and an inherited alias
+//! that programs would take rather than that is taken away; secrets are asked for last, once each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use akm_core::client::Client;
 use akm_core::name::check_env;
-use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus, ProviderList};
-use akm_core::provider::{VARIABLES, Variables};
+use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus, ProviderInfo, ProviderList};
 use akm_core::{Error, Kind, Secret};
 
 use super::super::list;
 use super::super::output::{self, Result};
 use super::super::text::text;
+use addresses::{Programs, addresses, drop_empty, no_proxy};
+
+mod addresses;
 
 /// Where a variable's value comes from.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(crate) struct Gathering<'a> {
     client: &'a mut Client,
     wanted: Vec<Wanted>,
     known: BTreeMap<String, Key>,
+    /// What the agent knows of providers, once it was asked.
+    listed: Option<Vec<ProviderInfo>>,
 }
 
 impl<'a> Gathering<'a> {
@@ -70,6 +72,7 @@ impl<'a> Gathering<'a> {
             client,
             wanted: Vec::new(),
             known: BTreeMap::new(),
+            listed: None,
         }
     }
 
@@ -80,10 +83,10 @@ impl<'a> Gathering<'a> {
 
     /// Wants a key under its own or its provider's variable.
     pub(crate) fn key(&mut self, name: String) -> Result<()> {
-        self.show(&name)?;
-        let key = &self.known[&name];
-        let variable = variable_of(key, self.client)?;
-        let source = Source::Key(key.name.clone());
+        let key = self.show(&name)?;
+        let (source, env) = (Source::Key(key.name.clone()), key.env.clone());
+        let provider = key.provider.clone();
+        let variable = self.variable_of(env, &provider)?;
         self.wanted.push(Wanted { variable, source });
         Ok(())
     }
@@ -91,7 +94,7 @@ impl<'a> Gathering<'a> {
     /// Wants the default key of every provider that has one which may be handed out.
     pub(crate) fn default_keys(&mut self) -> Result<()> {
         for key in list::all(self.client, KeyList::default())? {
-            if let Some(variable) = default_variable(&key, self.client) {
+            if let Some(variable) = self.default_variable(&key) {
                 let source = Source::Key(key.name.clone());
                 self.wanted.push(Wanted { variable, source });
                 self.known.insert(key.name.clone(), key);
@@ -117,12 +120,29 @@ impl<'a> Gathering<'a> {
                 self.show(name)?;
             }
         }
+        let mut programs = BTreeMap::new();
+        let providers: BTreeSet<String> = self
+            .known
+            .values()
+            .map(|key| key.provider.clone())
+            .collect();
+        for provider in providers {
+            if let Some(found) = self.programs_of(&provider)? {
+                programs.insert(provider, found);
+            }
+        }
         let mut environment = Environment::default();
-        let addresses = addresses(self.known.values(), &mut environment, inherited)?;
-        check_base_urls(&mut wanted, &mut environment);
+        let addresses = addresses(
+            self.known.values(),
+            &programs,
+            &mut environment.unset,
+            inherited,
+        )?;
+        drop_empty(&mut wanted, &programs, &mut environment.unset);
+        drop_preferred(&wanted, &programs, &mut environment.unset, inherited);
         wanted.extend(addresses);
         check_collisions(&mut wanted)?;
-        let proxies = no_proxy(&mut wanted, inherited);
+        let proxies = no_proxy(&mut wanted, &programs, inherited);
         wanted.extend(proxies);
         wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
         let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
@@ -162,6 +182,59 @@ impl<'a> Gathering<'a> {
         }
         Ok(&self.known[name])
     }
+
+    /// The variable of a key that a run without options takes: a default key that may be handed out.
+    fn default_variable(&mut self, key: &Key) -> Option<String> {
+        if key.label != "default" {
+            return None;
+        }
+        let name = key.name.as_str();
+        let left_out = match (key.status, key.use_only) {
+            (_, true) => Some(text!("left-out-use-only", name = name)),
+            (KeyStatus::Active, false) => None,
+            (KeyStatus::Disabled, false) => Some(text!("left-out-disabled", name = name)),
+            (KeyStatus::Expired, false) => Some(text!("left-out-expired", name = name)),
+            (KeyStatus::Burned, false) => Some(text!("left-out-burned", name = name)),
+        };
+        if let Some(why) = left_out {
+            output::note(&why);
+            return None;
+        }
+        let variable = self.variable_of(key.env.clone(), &key.provider);
+        if variable.is_err() {
+            output::note(&text!("left-out-no-variable", name = name));
+        }
+        variable.ok()
+    }
+
+    /// The key's own variable, or its provider's primary one.
+    fn variable_of(&mut self, own: Option<String>, provider: &str) -> Result<String> {
+        if let Some(variable) = own {
+            return Ok(variable);
+        }
+        let programs = self.programs_of(provider)?;
+        match programs.filter(|programs| check_env(&programs.primary, "env").is_ok()) {
+            Some(programs) => Ok(programs.primary),
+            None => Err(Error::invalid(
+                "name",
+                "the key has no variable and its provider is not known",
+            )
+            .with_hint("give -e VAR=akm://NAME, or akm edit NAME --env VAR")
+            .into()),
+        }
+    }
+
+    /// What a provider's programs read: of one that is not built in, as the agent knows it.
+    fn programs_of(&mut self, provider: &str) -> Result<Option<Programs>> {
+        if let Some(builtin) = Programs::builtin(provider) {
+            return Ok(Some(builtin));
+        }
+        if self.listed.is_none() {
+            self.listed = Some(self.client.call(&ProviderList {})?.providers);
+        }
+        let mut listed = self.listed.iter().flatten();
+        Ok(listed.find(|one| one.id == provider).map(Programs::listed))
+    }
 }
 
 /// Of several keys that were asked for, which one there is not. The agent's own hint has a name where it knows one that is
@@ -175,48 +248,29 @@ pub(crate) fn named(error: Error, name: &str) -> Error {
     }
 }
 
-/// The variable of a key that a run without options takes: a default key that may be handed out.
-fn default_variable(key: &Key, client: &mut Client) -> Option<String> {
-    if key.label != "default" {
-        return None;
-    }
-    let name = key.name.as_str();
-    let left_out = match (key.status, key.use_only) {
-        (_, true) => Some(text!("left-out-use-only", name = name)),
-        (KeyStatus::Active, false) => None,
-        (KeyStatus::Disabled, false) => Some(text!("left-out-disabled", name = name)),
-        (KeyStatus::Expired, false) => Some(text!("left-out-expired", name = name)),
-        (KeyStatus::Burned, false) => Some(text!("left-out-burned", name = name)),
-    };
-    if let Some(why) = left_out {
-        output::note(&why);
-        return None;
-    }
-    let variable = variable_of(key, client);
-    if variable.is_err() {
-        output::note(&text!("left-out-no-variable", name = name));
-    }
-    variable.ok()
-}
-
-/// The key's own variable, or its provider's primary one: of a provider that is not built in, as the agent knows it.
-fn variable_of(key: &Key, client: &mut Client) -> Result<String> {
-    if let Some(variable) = &key.env {
-        return Ok(variable.clone());
-    }
-    if let Some(variables) = Variables::of(&key.provider) {
-        return Ok(variables.primary.to_owned());
-    }
-    let known = client.call(&ProviderList {})?.providers;
-    let found = known.into_iter().find(|one| one.id == key.provider);
-    match found.filter(|one| check_env(&one.env, "env").is_ok()) {
-        Some(provider) => Ok(provider.env),
-        None => Err(Error::invalid(
-            "name",
-            "the key has no variable and its provider is not known",
-        )
-        .with_hint("give -e VAR=akm://NAME, or akm edit NAME --env VAR")
-        .into()),
+/// Takes away the inherited variables that programs would take rather than one that is set.
+fn drop_preferred(
+    wanted: &[Wanted],
+    programs: &BTreeMap<String, Programs>,
+    unset: &mut Vec<String>,
+    inherited: &dyn Fn(&str) -> Option<OsString>,
+) {
+    let is_wanted = |name: &str| wanted.iter().any(|one| one.variable == name);
+    for programs in programs.values() {
+        if !is_wanted(&programs.primary) {
+            continue;
+        }
+        for name in &programs.preferred {
+            if inherited(name).is_some_and(|value| !value.is_empty()) && !is_wanted(name) {
+                let (name, instead) = (name.as_str(), programs.primary.as_str());
+                output::note(&text!(
+                    "preferred-taken-away",
+                    name = name,
+                    instead = instead
+                ));
+                unset.push(name.to_owned());
+            }
+        }
     }
 }
 
@@ -240,126 +294,6 @@ fn check_collisions(wanted: &mut Vec<Wanted>) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The variables that send a provider's programs to the address of its keys.
-fn addresses<'k>(
-    keys: impl Iterator<Item = &'k Key>,
-    environment: &mut Environment,
-    inherited: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Vec<Wanted>> {
-    let mut by_provider: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
-    for key in keys {
-        let address = key.base_url.as_deref().filter(|url| !url.is_empty());
-        by_provider
-            .entry(&key.provider)
-            .or_default()
-            .insert(address);
-    }
-    let mut wanted = Vec::new();
-    for (provider, addresses) in by_provider {
-        let Some(record) = Variables::of(provider) else {
-            continue;
-        };
-        for variable in record.base_url {
-            if inherited(variable).is_some_and(|value| value.is_empty()) {
-                environment.unset.push((*variable).to_owned());
-            }
-        }
-        if addresses.len() > 1 {
-            return Err(Error::invalid(
-                "base_url",
-                "two keys of one provider have different addresses, and a program would mix them",
-            )
-            .with_hint("run the command with one of them at a time")
-            .into());
-        }
-        let address = addresses.into_iter().next().flatten();
-        if let (Some(address), Some(variable)) = (address, record.base_url.first()) {
-            environment.unset.retain(|one| one != variable);
-            wanted.push(Wanted {
-                variable: (*variable).to_owned(),
-                source: Source::Plain(Secret::new(address.to_owned())),
-            });
-        }
-    }
-    Ok(wanted)
-}
-
-/// An empty base URL of an env file means none: it is taken away rather than set.
-fn check_base_urls(wanted: &mut Vec<Wanted>, environment: &mut Environment) {
-    wanted.retain(|one| {
-        let empty = matches!(&one.source, Source::Plain(value) if value.is_empty());
-        let drop = empty && is_base_url(&one.variable);
-        if drop {
-            environment.unset.push(one.variable.clone());
-        }
-        !drop
-    });
-}
-
-fn is_base_url(variable: &str) -> bool {
-    let mut all = VARIABLES.iter();
-    all.any(|provider| provider.base_url.contains(&variable))
-}
-
-/// With a base URL on this machine, `NO_PROXY` has this machine: Python's SDKs would ask a proxy for it otherwise.
-fn no_proxy(wanted: &mut Vec<Wanted>, inherited: &dyn Fn(&str) -> Option<OsString>) -> Vec<Wanted> {
-    let mut needed: BTreeSet<&str> = BTreeSet::new();
-    for one in wanted.iter() {
-        if let Source::Plain(value) = &one.source
-            && is_base_url(&one.variable)
-        {
-            needed.extend(loopback(value.expose()));
-        }
-    }
-    if needed.is_empty() {
-        return Vec::new();
-    }
-    let mut added = Vec::new();
-    // Where both spellings are set, programs differ in which they read.
-    for name in ["NO_PROXY", "no_proxy"] {
-        let given = wanted.iter().position(|one| one.variable == name);
-        let before = match given.map(|at| &wanted[at].source) {
-            // A key in it is nonsense, but not ours to judge.
-            Some(Source::Key(_)) => continue,
-            Some(Source::Plain(value)) => Some(value.expose().to_owned()),
-            None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
-        };
-        if before.is_none() && name == "no_proxy" {
-            continue;
-        }
-        let mut hosts: Vec<&str> = before.as_deref().unwrap_or_default().split(',').collect();
-        hosts.retain(|host| !host.trim().is_empty());
-        for host in ["127.0.0.1", "localhost", "::1"] {
-            if needed.contains(host) && !hosts.iter().any(|one| one.trim() == host) {
-                hosts.push(host);
-            }
-        }
-        let source = Source::Plain(Secret::new(hosts.join(",")));
-        if let Some(at) = given {
-            wanted.swap_remove(at);
-        }
-        added.push(Wanted {
-            variable: name.to_owned(),
-            source,
-        });
-    }
-    added
-}
-
-/// What `NO_PROXY` needs for an address: nothing, if it is not this machine.
-fn loopback(address: &str) -> &'static [&'static str] {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let end = |text: &str| text.is_empty() || text.starts_with([':', '/']);
-    if rest.strip_prefix("[::1]").is_some_and(end) {
-        return &["127.0.0.1", "localhost", "::1"];
-    }
-    let mut names = ["127.0.0.1", "localhost"].iter();
-    match names.any(|name| rest.strip_prefix(name).is_some_and(end)) {
-        true => &["127.0.0.1", "localhost"],
-        false => &[],
-    }
 }
 
 #[cfg(test)]

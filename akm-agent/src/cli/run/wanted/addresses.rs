@@ -1,0 +1,253 @@
+//! The variables that lead a command's programs to the address of a key, and past a proxy to this machine.
+//!
+//! Invariants: a key with an address of its own brings the variable that sends its provider's programs there, without what
+//! they append themselves; keys whose programs would read their address from one variable have one address, or are refused,
+//! because a program would send one to the other's host; another variable that could send such a key elsewhere is taken
+//! away; a base URL is never set empty (an SDK would keep the empty text), and an inherited empty one is taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use akm_core::protocol::{Key, ProviderInfo};
+use akm_core::provider::{VARIABLES, Variables};
+use akm_core::{Error, Secret};
+
+use super::{Result, Source, Wanted};
+
+/// What the programs of a provider read.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    /// The variable for the key.
+    pub(super) primary: String,
+    /// Those that they take rather than that one.
+    pub(super) preferred: Vec<String>,
+    /// Those for the address, the usual one first.
+    addresses: Vec<AddressOf>,
+    is_builtin: bool,
+}
+
+/// A variable that programs read an address from.
+#[derive(Clone, Debug)]
+struct AddressOf {
+    name: String,
+    /// The ends of an address that they append themselves.
+    appended: Vec<String>,
+}
+
+impl Programs {
+    /// Those of a built-in provider.
+    pub(super) fn builtin(provider: &str) -> Option<Programs> {
+        let known = Variables::of(provider)?;
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Some(Programs {
+            primary: known.primary.to_owned(),
+            preferred: owned(known.preferred),
+            addresses: known
+                .base_url
+                .iter()
+                .map(|name| AddressOf {
+                    name: (*name).to_owned(),
+                    appended: known
+                        .appended
+                        .iter()
+                        .find(|(of, _)| of == name)
+                        .map_or_else(Vec::new, |(_, ends)| owned(ends)),
+                })
+                .collect(),
+            is_builtin: true,
+        })
+    }
+
+    /// Those of one that the agent listed.
+    pub(super) fn listed(info: &ProviderInfo) -> Programs {
+        Programs {
+            primary: info.env.clone(),
+            preferred: Vec::new(),
+            addresses: info
+                .base_url_env
+                .iter()
+                .map(|one| AddressOf {
+                    name: one.name.clone(),
+                    appended: one.appended.clone(),
+                })
+                .collect(),
+            is_builtin: false,
+        }
+    }
+}
+
+fn different() -> Error {
+    Error::invalid(
+        "base_url",
+        "two keys have different addresses, and a program would send one to the other's",
+    )
+    .with_hint("run the command with one of them at a time")
+}
+
+/// The variables that lead to the addresses of these keys; adds those that are to be taken away.
+pub(super) fn addresses<'k>(
+    keys: impl Iterator<Item = &'k Key>,
+    programs: &BTreeMap<String, Programs>,
+    unset: &mut Vec<String>,
+    inherited: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Wanted>> {
+    let mut by_provider: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+    for key in keys {
+        let address = key.base_url.as_deref().filter(|url| !url.is_empty());
+        by_provider
+            .entry(&key.provider)
+            .or_default()
+            .insert(address);
+    }
+    let mut by_variable: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    // Those that a key with an address of its own could be sent elsewhere by.
+    let mut others = BTreeSet::new();
+    for (provider, found) in by_provider {
+        let Some(programs) = programs.get(provider) else {
+            continue;
+        };
+        let Some((usual, more)) = programs.addresses.split_first() else {
+            if programs.is_builtin && found.len() > 1 {
+                return Err(different().into());
+            }
+            continue;
+        };
+        for found in found {
+            let value = found.map(|address| without(address, &usual.appended).to_owned());
+            if value.is_some() {
+                others.extend(more.iter().map(|one| one.name.as_str()));
+            }
+            match by_variable.get(usual.name.as_str()) {
+                Some(other) if *other != value => return Err(different().into()),
+                _ => by_variable.insert(&usual.name, value),
+            };
+        }
+        for variable in &programs.addresses {
+            if inherited(&variable.name).is_some_and(|value| value.is_empty()) {
+                unset.push(variable.name.clone());
+            }
+        }
+    }
+    for name in others {
+        let is_inherited = inherited(name).is_some_and(|value| !value.is_empty());
+        if is_inherited && !by_variable.contains_key(name) {
+            unset.push(name.to_owned());
+        }
+    }
+    let mut wanted = Vec::new();
+    for (name, value) in by_variable {
+        if let Some(value) = value {
+            unset.retain(|one| one != name);
+            wanted.push(Wanted {
+                variable: name.to_owned(),
+                source: Source::Plain(Secret::new(value)),
+            });
+        }
+    }
+    Ok(wanted)
+}
+
+/// An address without the end that a program appends itself.
+fn without<'a>(address: &'a str, appended: &[String]) -> &'a str {
+    let mut ends = appended.iter();
+    ends.find_map(|end| address.strip_suffix(end.as_str()))
+        .unwrap_or(address)
+}
+
+/// An empty base URL of an env file means none: it is taken away rather than set.
+pub(super) fn drop_empty(
+    wanted: &mut Vec<Wanted>,
+    programs: &BTreeMap<String, Programs>,
+    unset: &mut Vec<String>,
+) {
+    wanted.retain(|one| {
+        let empty = matches!(&one.source, Source::Plain(value) if value.is_empty());
+        let drop = empty && is_base_url(&one.variable, programs);
+        if drop {
+            unset.push(one.variable.clone());
+        }
+        !drop
+    });
+}
+
+fn is_base_url(variable: &str, programs: &BTreeMap<String, Programs>) -> bool {
+    let mut own = programs.values().flat_map(|one| &one.addresses);
+    let mut all = VARIABLES.iter();
+    own.any(|one| one.name == variable) || all.any(|one| one.base_url.contains(&variable))
+}
+
+/// With a base URL on this machine, or a proxy, `NO_PROXY` has this machine: Python's SDKs would ask the proxy for it
+/// otherwise.
+pub(super) fn no_proxy(
+    wanted: &mut Vec<Wanted>,
+    programs: &BTreeMap<String, Programs>,
+    inherited: &dyn Fn(&str) -> Option<OsString>,
+) -> Vec<Wanted> {
+    const THIS_MACHINE: &str = "http://127.0.0.1";
+    let mut needed: BTreeSet<&str> = BTreeSet::new();
+    for one in wanted.iter() {
+        if let Source::Plain(value) = &one.source
+            && is_base_url(&one.variable, programs)
+        {
+            needed.extend(loopback(value.expose()));
+        }
+    }
+    let is_set = |name: &str| {
+        wanted.iter().any(|one| one.variable == name)
+            || inherited(name).is_some_and(|value| !value.is_empty())
+    };
+    let mut proxies = ["http_proxy", "https_proxy", "all_proxy"].iter();
+    if proxies.any(|name| is_set(name) || is_set(&name.to_ascii_uppercase())) {
+        needed.extend(loopback(THIS_MACHINE));
+    }
+    if needed.is_empty() {
+        return Vec::new();
+    }
+    let mut added = Vec::new();
+    // Where both spellings are set, programs differ in which they read.
+    for name in ["NO_PROXY", "no_proxy"] {
+        let given = wanted.iter().position(|one| one.variable == name);
+        let before = match given.map(|at| &wanted[at].source) {
+            // A key in it is nonsense, but not ours to judge.
+            Some(Source::Key(_)) => continue,
+            Some(Source::Plain(value)) => Some(value.expose().to_owned()),
+            None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
+        };
+        if before.is_none() && name == "no_proxy" {
+            continue;
+        }
+        let mut hosts: Vec<&str> = before.as_deref().unwrap_or_default().split(',').collect();
+        hosts.retain(|host| !host.trim().is_empty());
+        for host in ["127.0.0.1", "localhost", "::1"] {
+            if needed.contains(host) && !hosts.iter().any(|one| one.trim() == host) {
+                hosts.push(host);
+            }
+        }
+        let source = Source::Plain(Secret::new(hosts.join(",")));
+        if let Some(at) = given {
+            wanted.swap_remove(at);
+        }
+        added.push(Wanted {
+            variable: name.to_owned(),
+            source,
+        });
+    }
+    added
+}
+
+/// What `NO_PROXY` needs for an address: nothing, if it is not this machine.
+fn loopback(address: &str) -> &'static [&'static str] {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let end = |text: &str| text.is_empty() || text.starts_with([':', '/']);
+    if rest.strip_prefix("[::1]").is_some_and(end) {
+        return &["127.0.0.1", "localhost", "::1"];
+    }
+    let mut names = ["127.0.0.1", "localhost"].iter();
+    match names.any(|name| rest.strip_prefix(name).is_some_and(end)) {
+        true => &["127.0.0.1", "localhost"],
+        false => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests;
