@@ -27,7 +27,7 @@ const SECRET: &str = "sk-test-0123456789-\"abc\"-defghijkl";
 struct Case {
     key: &'static str,
     base: &'static str,
-    path: &'static str,
+    paths: &'static [&'static str],
     header: &'static str,
     prefix: &'static str,
     answer: &'static str,
@@ -37,7 +37,7 @@ struct Case {
 const OPENAI: Case = Case {
     key: "openai",
     base: "/v1",
-    path: "/v1/chat/completions",
+    paths: &["/v1/chat/completions"],
     header: "authorization",
     prefix: "Bearer ",
     answer: r#"{"id":"c1","object":"chat.completion","created":1,"model":"gpt-test","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#,
@@ -47,7 +47,7 @@ const OPENAI: Case = Case {
 const ANTHROPIC: Case = Case {
     key: "anthropic",
     base: "",
-    path: "/v1/messages",
+    paths: &["/v1/messages"],
     header: "authorization",
     prefix: "Bearer ",
     answer: r#"{"id":"m1","type":"message","role":"assistant","model":"claude-test","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}"#,
@@ -57,7 +57,10 @@ const ANTHROPIC: Case = Case {
 const GOOGLE: Case = Case {
     key: "google",
     base: "/v1beta",
-    path: "/models/gemini-test:generateContent",
+    paths: &[
+        "/v1/models/gemini-test:generateContent",
+        "/v1beta/models/gemini-test:generateContent",
+    ],
     header: "x-goog-api-key",
     prefix: "",
     answer: r#"{"candidates":[{"content":{"parts":[{"text":"hello"}],"role":"model"},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":1,"totalTokenCount":2}}"#,
@@ -104,7 +107,10 @@ fn answer(stream: &TcpStream, case: &Case, log: &Mutex<Vec<Vec<String>>>) -> Opt
         .take(length.unwrap_or(0))
         .read_to_end(&mut Vec::new())
         .ok()?;
-    let is_right = head[0].starts_with("POST ") && head[0].contains(case.path);
+    let is_right = match head[0].split(' ').collect::<Vec<_>>()[..] {
+        ["POST", target, _] => case.paths.contains(&target),
+        _ => false,
+    };
     let (status, body) = match is_right {
         true => ("200 OK", case.answer),
         false => ("404 Not Found", "{}"),

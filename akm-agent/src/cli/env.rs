@@ -1,13 +1,13 @@
-//! `akm env`: keys as the lines of a shell that set them.
+//! `akm env`: keys as the lines of a shell that set them, and take away what would lead elsewhere.
 //!
 //! Invariant: a value is quoted so that a shell takes it as it is, whatever is in it; the tests ask real shells.
 
-use akm_core::protocol::{KeyGet, KeySecret};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::output::{self, Result};
+use super::run::Environment;
 use super::{connect, run};
 
 /// Whose quoting to use.
@@ -37,35 +37,76 @@ pub(crate) struct Env {
 
 pub(crate) fn env(args: &Env, json: bool) -> Result<()> {
     let mut client = connect()?;
-    if json {
-        return as_json(args, &mut client);
-    }
     let environment = run::environment_of(&args.names, &mut client)?;
-    let most: usize = environment
-        .set
-        .iter()
+    if json {
+        return as_json(&environment);
+    }
+    let set = environment.set.iter();
+    let most: usize = set
         .map(|one| one.name.len() + 4 * one.value.len() + 16)
         .sum();
+    // Room for all of it, so that no copy of it is left behind.
+    let most = most + 144 * environment.unset.len();
     let mut lines = Zeroizing::new(String::with_capacity(most));
+    for name in &environment.unset {
+        unset(&mut lines, args.shell, name);
+    }
     for one in &environment.set {
         line(&mut lines, args.shell, &one.name, one.value.expose());
     }
     output::raw(lines.as_bytes())
 }
 
-fn as_json(args: &Env, client: &mut akm_core::client::Client) -> Result<()> {
+fn as_json(environment: &Environment) -> Result<()> {
     #[derive(Serialize)]
-    struct Results {
-        results: Vec<KeySecret>,
+    struct Set<'a> {
+        variable: &'a str,
+        #[serde(flatten)]
+        value: Value<'a>,
     }
-    let mut results = Vec::with_capacity(args.names.len());
-    for name in &args.names {
-        results.push(client.call(&KeyGet {
-            name: name.clone(),
-            version: None,
-        })?);
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Value<'a> {
+        Key { name: &'a str, secret: &'a str },
+        Plain { value: &'a str },
     }
-    output::json(&Results { results })
+    #[derive(Serialize)]
+    struct Results<'a> {
+        results: Vec<Set<'a>>,
+        unset: &'a [String],
+    }
+    let results = environment
+        .set
+        .iter()
+        .map(|one| Set {
+            variable: &one.name,
+            value: match one.key.as_deref() {
+                Some(name) => Value::Key {
+                    name,
+                    secret: one.value.expose(),
+                },
+                None => Value::Plain {
+                    value: one.value.expose(),
+                },
+            },
+        })
+        .collect();
+    let unset = &environment.unset;
+    output::json(&Results { results, unset })
+}
+
+/// Appends the line that takes a variable away.
+fn unset(out: &mut String, shell: Shell, name: &str) {
+    out.push_str(match shell {
+        Shell::Sh | Shell::Bash | Shell::Zsh => "unset ",
+        Shell::Fish => "set -e ",
+        Shell::Powershell => "$env:",
+    });
+    out.push_str(name);
+    out.push_str(match shell {
+        Shell::Powershell => " = $null\n",
+        _ => "\n",
+    });
 }
 
 /// Appends the line that sets a variable.
@@ -122,6 +163,23 @@ mod tests {
                 Err(_) if program != "sh" => eprintln!("skipped: {program} is not installed"),
                 Err(error) => panic!("{error}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_variable_that_leads_elsewhere_is_taken_away() {
+        let mut lines = "export A_KEY=x\n".to_owned();
+        unset(&mut lines, Shell::Sh, "A_KEY");
+        let script = lines + "printf %s \"${A_KEY-none}\"";
+        let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "none");
+        for (shell, expected) in [
+            (Shell::Fish, "set -e A\n"),
+            (Shell::Powershell, "$env:A = $null\n"),
+        ] {
+            let mut line = String::new();
+            unset(&mut line, shell, "A");
+            assert_eq!(line, expected);
         }
     }
 

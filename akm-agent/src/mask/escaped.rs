@@ -1,9 +1,13 @@
-//! Secrets in text that writes some of its characters otherwise: `%2F` in addresses, `\u0026` and `\/` in JSON.
+//! Secrets in text that writes some of its characters otherwise: `%2F` in addresses, `\u0026` and `\/` in JSON; and in
+//! lines, as `base64` writes what is long.
 //!
 //! Encoders differ in which characters they write so, and in the case of the digits, so no list of forms is complete.
 //! A [`Lane`] reads the stream as its decoder would and walks the same automaton: whatever was escaped, all of it or a
 //! single character, leads to the same place. It sleeps until a character that begins an escape arrives, takes over where
 //! the plain reading stands, and sleeps again when nothing escaped is left in what it has under way.
+//!
+//! A break of a line counts as one within a secret only where a tool would have put it, or after [`ENOUGH`] of the secret:
+//! else the end of many a line would wait for the next one.
 //!
 //! Invariants: a lane takes a fixed number of steps for each byte; what it has under way is exactly what must be held.
 //!
@@ -18,6 +22,11 @@ use super::{NONE, Patterns, ROOT};
 /// Longest escape in bytes: `\u0026`.
 const LONGEST: usize = 6;
 
+/// As many characters of a form before the end of a line are no accident.
+const ENOUGH: u32 = 8;
+/// Where tools break lines: PEM and openssl, MIME and GNU.
+const WIDTHS: [usize; 2] = [64, 76];
+
 /// Who would read the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -27,6 +36,8 @@ pub(super) enum Kind {
     Form,
     /// A reader of JSON, JavaScript or Python.
     Backslash,
+    /// A reader of base64, to whom a break of a line is nothing: it goes with the character behind it.
+    Lines,
 }
 
 /// What an escape, or its beginning, stands for.
@@ -43,11 +54,17 @@ impl Kind {
             Kind::Url => byte == b'%',
             Kind::Form => byte == b'%' || byte == b'+',
             Kind::Backslash => byte == b'\\',
+            Kind::Lines => byte == b'\n' || byte == b'\r',
         }
     }
 
     fn read(self, escape: &[u8]) -> Escape {
         let digits = match (self, escape) {
+            (Kind::Lines, [b'\r'] | [b'\n'] | [b'\r', b'\n']) => return Escape::Unfinished,
+            (Kind::Lines, [b'\n', byte @ b'!'..=b'~'] | [_, b'\n', byte @ b'!'..=b'~']) => {
+                return Escape::Byte(*byte);
+            }
+            (Kind::Lines, _) => return Escape::None,
             (Kind::Form, [b'+']) => return Escape::Byte(b' '),
             (Kind::Url | Kind::Form, [_, digits @ ..]) => digits,
             (Kind::Backslash, [_, byte @ (b'"' | b'\'' | b'\\' | b'/')]) => {
@@ -126,21 +143,27 @@ impl Lane {
         self.pending.clear();
     }
 
-    /// The next byte. `plain` is where the plain reading stood before it. What is found ends with this byte: its length in
+    /// The next byte. `plain` is where the plain reading stood before it, `column` how many bytes of its line there were, where
+    /// a line ends with it. What is found ends with this byte: its length in
     /// bytes of the stream, and whose it is.
     pub(super) fn push(
         &mut self,
         patterns: &Patterns,
         plain: u32,
         byte: u8,
+        column: usize,
     ) -> Option<(usize, u32)> {
         if self.sleeps() {
             if !self.kind.begins(byte) {
                 return None;
             }
             (self.state, self.read, self.before) = (plain, 0, 0);
+            if self.is_end_of_a_line(patterns, column) {
+                return None;
+            }
         }
-        if self.pending.is_empty() && !self.kind.begins(byte) {
+        let begins = self.kind.begins(byte) && !self.is_end_of_a_line(patterns, column);
+        if self.pending.is_empty() && !begins {
             return self.character(patterns, byte, None);
         }
         self.pending.push(byte);
@@ -159,9 +182,15 @@ impl Lane {
             // way is over; this byte may begin another one.
             Escape::None => {
                 self.reset();
-                self.push(patterns, plain, byte)
+                self.push(patterns, plain, byte, column)
             }
         }
+    }
+
+    /// Whether a break here is no more than that.
+    fn is_end_of_a_line(&self, patterns: &Patterns, column: usize) -> bool {
+        let depth = patterns.nodes[self.state as usize].depth;
+        self.kind == Kind::Lines && depth < ENOUGH && (depth == 0 || !WIDTHS.contains(&column))
     }
 
     fn character(
@@ -178,7 +207,7 @@ impl Lane {
         }
         let node = patterns.nodes[self.state as usize];
         while let Some((at, more)) = self.escaped.front().copied()
-            && at + node.depth as usize <= self.read
+            && self.is_outside(at, node.depth as usize)
         {
             self.before = more;
             self.escaped.pop_front();
@@ -190,11 +219,16 @@ impl Lane {
         Some((self.length(found.depth as usize), found.owner))
     }
 
+    /// Whether what was escaped at a character is no part of the last ones. A break before the first is none.
+    fn is_outside(&self, at: usize, characters: usize) -> bool {
+        at + characters <= self.read + usize::from(self.kind == Kind::Lines)
+    }
+
     /// How many bytes the last characters took.
     fn length(&self, characters: usize) -> usize {
         let outside = self
             .escaped
-            .partition_point(|(at, _)| at + characters <= self.read);
+            .partition_point(|(at, _)| self.is_outside(*at, characters));
         let until = |index: usize| match index.checked_sub(1) {
             Some(last) => self.escaped[last].1,
             None => self.before,

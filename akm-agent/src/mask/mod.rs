@@ -1,7 +1,7 @@
 //! Takes secrets out of a stream of output: each becomes `[akm:NAME]`.
 //!
 //! One automaton (Aho and Corasick, 1975) finds every form of every secret at once; `forms` says which
-//! there are, and `escaped` reads the stream as decoders of URLs and JSON would. What is found may overlap: no byte that belongs to any form of any secret gets through, and every
+//! there are, and `escaped` reads the stream as decoders of URLs, JSON and wrapped base64 would. What is found may overlap: no byte that belongs to any form of any secret gets through, and every
 //! secret that was there is named once. Everything else passes unchanged, also what is not UTF-8.
 //!
 //! A byte is held back only while it could be part of a form: the longest end of the stream that a form begins with.
@@ -13,7 +13,7 @@
 //! whatever the secrets are; the bytes of the automaton and what is held are secrets, and are wiped when dropped.
 //!
 //! Deliberately absent: secrets shorter than [`SHORTEST`], which would blot out ordinary text; encodings that neither
-//! names (hex, encryption, wrapped lines). This is a guard against accidents: a program that has a key can
+//! names (hex, encryption). This is a guard against accidents: a program that has a key can
 //! always find a way to send it.
 
 mod escaped;
@@ -81,6 +81,7 @@ impl Patterns {
                 (Kind::Url, true),
                 (Kind::Form, spaced),
                 (Kind::Backslash, true),
+                (Kind::Lines, true),
             ] {
                 if wanted && !kinds.contains(&kind) {
                     kinds.push(kind);
@@ -106,7 +107,7 @@ impl Patterns {
         patterns.link();
         for byte in 0..=u8::MAX {
             patterns.begins[usize::from(byte)] = patterns.first[usize::from(byte)] != NONE
-                || patterns.kinds.iter().any(|kind| kind.begins(byte));
+                || (patterns.kinds.iter()).any(|kind| *kind != Kind::Lines && kind.begins(byte));
         }
         patterns
     }
@@ -224,6 +225,8 @@ pub struct Mask {
     lanes: Vec<Lane>,
     /// What is held, and during [`Mask::push`] what has just come.
     buffer: Zeroizing<Vec<u8>>,
+    /// How many bytes of the line that the buffer begins in came before it.
+    column: usize,
     /// In order, apart from each other.
     covered: VecDeque<Covered>,
     /// Steps of the automaton, to prove that they are linear.
@@ -240,6 +243,7 @@ impl Mask {
             state: ROOT,
             lanes,
             buffer: Zeroizing::new(Vec::new()),
+            column: 0,
             covered: VecDeque::new(),
             #[cfg(test)]
             work: 0,
@@ -260,6 +264,12 @@ impl Mask {
                 }
             }
             let (byte, plain) = (self.buffer[at], self.state);
+            let column = match byte {
+                b'\n' | b'\r' if plain != ROOT || !self.lanes.iter().all(Lane::sleeps) => {
+                    self.column_at(at)
+                }
+                _ => 0,
+            };
             self.step(byte);
             at += 1;
             let found = self.patterns.nodes[self.state as usize].found;
@@ -268,7 +278,9 @@ impl Mask {
                 self.cover(at - node.depth as usize, at, node.owner);
             }
             for lane in 0..self.lanes.len() {
-                if let Some((length, owner)) = self.lanes[lane].push(&self.patterns, plain, byte) {
+                if let Some((length, owner)) =
+                    self.lanes[lane].push(&self.patterns, plain, byte, column)
+                {
                     self.cover(at - length, at, owner);
                 }
             }
@@ -298,6 +310,15 @@ impl Mask {
             self.buffer = larger;
         }
         self.buffer.extend_from_slice(piece);
+    }
+
+    /// How many bytes of its line there are before a place in the buffer.
+    fn column_at(&self, at: usize) -> usize {
+        let mut before = self.buffer[..at].iter().rev();
+        match before.position(|byte| *byte == b'\n') {
+            Some(count) => count,
+            None => self.column + at,
+        }
     }
 
     fn step(&mut self, byte: u8) {
@@ -354,6 +375,7 @@ impl Mask {
             self.covered.pop_front();
         }
         out.extend_from_slice(&self.buffer[at..count]);
+        self.column = self.column_at(count);
         let held = self.buffer.len() - count;
         self.buffer.copy_within(count.., 0);
         self.buffer.truncate(held);

@@ -293,6 +293,77 @@ fn an_escape_is_held_only_while_it_could_lead_to_a_secret() {
     assert_eq!(next(b"n"), "secret\\n");
 }
 
+/// As `base64` of GNU and openssl write it.
+fn wrapped(text: &str, width: usize, end: &str) -> (String, Vec<usize>) {
+    let (mut lines, mut at) = (String::new(), Vec::new());
+    for (index, character) in text.chars().enumerate() {
+        if index > 0 && index % width == 0 {
+            lines.push_str(end);
+        }
+        at.push(lines.len());
+        lines.push(character);
+    }
+    (lines, at)
+}
+
+#[test]
+fn base64_in_lines_is_masked_wherever_they_break() {
+    // As long as those of Anthropic.
+    let secret = format!("sk-ant-api03-{}-AA", "qW3e_R4t-Y5u8I9o".repeat(6));
+    let patterns = patterns(&[("anthropic/real", &secret)]);
+    let label = "[akm:anthropic/real]";
+    for (width, end) in [(76, "\n"), (64, "\n"), (64, "\r\n"), (76, "\r\n")] {
+        for before in 0..width {
+            let user = "u".repeat(before);
+            let text = base64(format!("{user}{secret}").as_bytes(), STANDARD, true);
+            let (lines, at) = wrapped(&text, width, end);
+            let start = at[(8 * before).div_ceil(6)];
+            let lines = format!("{end}{lines}{end}");
+            let expected = format!("{}{label}{end}", &lines[..end.len() + start]);
+            let whole = masked_in(&patterns, &[lines.as_bytes()]);
+            assert_eq!(
+                String::from_utf8(whole).unwrap(),
+                expected,
+                "{width} {before}"
+            );
+            let bytes: Vec<&[u8]> = lines.as_bytes().chunks(1).collect();
+            let by_byte = masked_in(&patterns, &bytes);
+            assert_eq!(
+                String::from_utf8(by_byte).unwrap(),
+                expected,
+                "{width} {before}"
+            );
+        }
+    }
+    // In lines of another width, what is before the break must be no accident.
+    let text = base64(secret.as_bytes(), STANDARD, true);
+    for width in 8..text.len() {
+        let (lines, _) = wrapped(&text, width, "\n");
+        let out = masked_in(&patterns, &[lines.as_bytes()]);
+        assert_eq!(String::from_utf8(out).unwrap(), label, "{width}");
+    }
+}
+
+#[test]
+fn the_end_of_a_line_waits_for_nothing() {
+    let patterns = patterns(&[("openai/work", "sk-proj-AbCd0123456789")]);
+    let line = format!("{}s\n", "-".repeat(30));
+    for line in ["files\n", "sk\r\n", "sk-proj\n", "c2st\n", line.as_str()] {
+        let mut mask = Mask::new(patterns.clone());
+        let mut out = Vec::new();
+        mask.push(line.as_bytes(), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), line);
+    }
+    // The control: where a tool breaks a line, it waits, and is let go with the next byte.
+    let line = format!("{}s\n", "-".repeat(63));
+    let mut mask = Mask::new(patterns);
+    let mut out = Vec::new();
+    mask.push(line.as_bytes(), &mut out);
+    assert_eq!(out.len(), 63);
+    mask.push(b".", &mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), line + ".");
+}
+
 #[test]
 fn secrets_under_eight_bytes_are_left_alone() {
     assert_eq!(masked(&[("s/7", "1234567")], "12345678"), "12345678");

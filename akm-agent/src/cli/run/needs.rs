@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::connect;
 use super::super::output::{self, Fail, Result};
 use super::super::text::{of_token, text};
-use super::wanted::Source;
+use super::wanted::{Gathering, Source};
 use super::{env_file, project};
 
 /// Checks what a project needs.
@@ -54,12 +54,12 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
     };
     let mut client = connect()?;
     let mut needs = Vec::new();
-    for one in wanted {
-        if let Source::Key(key) = one.source {
+    for one in &wanted {
+        if let Source::Key(key) = &one.source {
             needs.push(Need {
-                state: state(&mut client, &key)?,
-                variable: one.variable,
-                key,
+                state: state(&mut client, key)?,
+                variable: one.variable.clone(),
+                key: key.clone(),
             });
         }
     }
@@ -83,7 +83,15 @@ pub(crate) fn check(args: &Check, json: bool) -> Result<()> {
             output::hint(&step);
         }
     }
-    if complete { Ok(()) } else { Err(Fail::Exit(1)) }
+    if !complete {
+        return Err(Fail::Exit(1));
+    }
+    // All of it is there; whether it goes together is what akm run would find out next.
+    let mut gathering = Gathering::new(&mut client);
+    gathering.variables(wanted);
+    gathering
+        .plan(&|name| std::env::var_os(name))
+        .map(|_planned| ())
 }
 
 fn state(client: &mut Client, name: &str) -> Result<State, Error> {

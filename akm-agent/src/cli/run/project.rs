@@ -93,7 +93,7 @@ fn find(here: &Path, home: Option<&Path>) -> Result<Option<(PathBuf, File)>, Err
         match opened {
             Ok(file) => return Ok(Some((path, file))),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(ELOOP) => return Err(refused(&path)),
+            Err(error) if error.raw_os_error() == Some(ELOOP) => return Err(link(&path)),
             Err(error) => return Err(io(error)),
         }
         if home == Some(dir) {
@@ -106,7 +106,8 @@ fn find(here: &Path, home: Option<&Path>) -> Result<Option<(PathBuf, File)>, Err
 fn read(file: File, path: &Path) -> Result<String, Error> {
     let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
     let own = meta.uid() == nix::unistd::geteuid().as_raw();
-    if !meta.is_file() || !own || meta.mode() & 0o022 != 0 {
+    let by_group = meta.mode() & 0o020 != 0 && !is_of_the_user_alone(meta.gid());
+    if !meta.is_file() || !own || by_group || meta.mode() & 0o002 != 0 {
         return Err(refused(path));
     }
     let mut text = String::new();
@@ -120,6 +121,25 @@ fn read(file: File, path: &Path) -> Result<String, Error> {
         return Err(Error::new(Kind::InvalidInput, "akm.toml is too large"));
     }
     Ok(text)
+}
+
+/// Whether a group is the private one that many systems give each user, whose files a checkout makes writable to it.
+fn is_of_the_user_alone(gid: u32) -> bool {
+    let uid = nix::unistd::geteuid();
+    let gid = nix::unistd::Gid::from_raw(gid);
+    let (Ok(Some(user)), Ok(Some(group))) = (
+        nix::unistd::User::from_uid(uid),
+        nix::unistd::Group::from_gid(gid),
+    ) else {
+        return false;
+    };
+    let only_user = group.mem.iter().all(|member| *member == user.name);
+    user.gid == gid && group.name == user.name && only_user
+}
+
+fn link(path: &Path) -> Error {
+    Error::new(Kind::Denied, "akm.toml is a symbolic link")
+        .with_hint(format!("put the file itself at {}", path.display()))
 }
 
 fn refused(path: &Path) -> Error {
@@ -263,13 +283,28 @@ mod tests {
             let (path, file) = find(&root, None)?.expect("a file");
             read(file, &path)
         };
-        for (mode, fine) in [(0o644, true), (0o664, false), (0o646, false), (0o600, true)] {
+        let own_group = nix::unistd::getegid().as_raw();
+        let by_group = is_of_the_user_alone(own_group);
+        let modes = [
+            (0o644, true),
+            (0o664, by_group),
+            (0o646, false),
+            (0o600, true),
+        ];
+        for (mode, fine) in modes {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
             match load() {
                 Ok(text) => assert!(fine && text == TEXT, "{mode:o}"),
                 Err(error) => assert!(!fine && error.kind() == Kind::Denied, "{mode:o}"),
             }
         }
+        // Only root gives a file to another group.
+        let other = Some(nix::unistd::Gid::from_raw(own_group + 4242));
+        if nix::unistd::chown(&path, None, other).is_ok() {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+            assert_eq!(load().unwrap_err().kind(), Kind::Denied);
+        }
+        assert!(!is_of_the_user_alone(own_group + 4242));
         std::fs::rename(&path, root.join("elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
         assert_eq!(load().unwrap_err().kind(), Kind::Denied);

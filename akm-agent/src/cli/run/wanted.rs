@@ -43,6 +43,8 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     /// Its value.
     pub(crate) value: Secret,
+    /// The key it is of, if it is one's secret.
+    pub(crate) key: Option<String>,
 }
 
 /// What a command's environment differs in from ours.
@@ -108,11 +110,11 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// The variables. `inherited` is the environment they are added to.
-    pub(crate) fn resolve(
-        mut self,
+    /// What would be set to what, and what would be taken away. `inherited` is the environment they are added to.
+    pub(crate) fn plan(
+        &mut self,
         inherited: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Environment> {
+    ) -> Result<(Vec<Wanted>, Vec<String>)> {
         let mut wanted = std::mem::take(&mut self.wanted);
         check_collisions(&mut wanted)?;
         for one in &wanted {
@@ -131,22 +133,34 @@ impl<'a> Gathering<'a> {
                 programs.insert(provider, found);
             }
         }
-        let mut environment = Environment::default();
-        let addresses = addresses(
-            self.known.values(),
-            &programs,
-            &mut environment.unset,
-            inherited,
-        )?;
-        drop_empty(&mut wanted, &programs, &mut environment.unset);
-        drop_preferred(&wanted, &programs, &mut environment.unset, inherited);
+        let mut unset = Vec::new();
+        let addresses = addresses(self.known.values(), &programs, &mut unset, inherited)?;
+        drop_empty(&mut wanted, &programs, &mut unset);
+        drop_preferred(&wanted, &programs, &mut unset, inherited);
         wanted.extend(addresses);
         check_collisions(&mut wanted)?;
         let proxies = no_proxy(&mut wanted, &programs, inherited);
         wanted.extend(proxies);
         wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
+        Ok((wanted, unset))
+    }
+
+    /// The variables, with their secrets.
+    pub(crate) fn resolve(
+        mut self,
+        inherited: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Environment> {
+        let (wanted, unset) = self.plan(inherited)?;
+        let mut environment = Environment {
+            unset,
+            ..Environment::default()
+        };
         let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
         for Wanted { variable, source } in wanted {
+            let key = match &source {
+                Source::Key(name) => Some(name.clone()),
+                Source::Plain(_) => None,
+            };
             let value = match source {
                 Source::Plain(value) => value,
                 Source::Key(name) => match secrets.get(&name) {
@@ -164,7 +178,7 @@ impl<'a> Gathering<'a> {
                 },
             };
             let name = variable;
-            environment.set.push(Variable { name, value });
+            environment.set.push(Variable { name, value, key });
         }
         environment.keys = secrets.into_iter().collect();
         Ok(environment)
