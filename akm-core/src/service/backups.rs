@@ -16,11 +16,12 @@ use crate::backup::{Directory, Found, schedule};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{
     Backup, BackupCreate, BackupCreated, BackupPage, BackupSchedule, BackupScheduled,
-    BackupVerification, BackupVerify, Op, Progress, Schedule, Verified,
+    BackupVerification, BackupVerify, Op, Progress, Role, Schedule, Verified,
 };
 use crate::store::{Id, SqliteStore};
+use crate::vault::Origin;
 
-use super::{Service, done, failed, shape, this_process};
+use super::{Service, done, failed, origin, shape, this_process};
 
 /// From one scheduled backup to the next.
 const DAILY_S: u64 = 24 * 60 * 60;
@@ -122,11 +123,33 @@ impl Service {
     ) -> Result<BackupCreated> {
         if request.keep.is_some() || request.max_age_days.is_some() {
             // Backups are removed by it.
+            self.noted(caller, Op::BackupCreate, self.backup_keeper(caller))?;
             self.ask_to_change(caller, Op::BackupCreate)?;
         }
         let made = bounded(request.keep, request.max_age_days)
             .and_then(|()| self.make_backup(caller, request.keep, request.max_age_days));
         self.noted(caller, Op::BackupCreate, made)
+    }
+
+    /// Whether the caller may decide about what everybody has: put an older state in its place, remove backups, say how
+    /// many are kept. That is the agent's own user, or somebody on the host whose account has the role `admin` and is
+    /// open. An account of one's own is not enough: where a group shares an agent, anybody in it makes one. Says
+    /// which of the two it is.
+    pub(super) fn backup_keeper(&self, caller: &Caller) -> Result<Origin> {
+        if origin(caller) == Origin::Owner {
+            return Ok(Origin::Owner);
+        }
+        if let Ok(session) = self.sessions.read().live(caller, &*self.host.clock) {
+            let standing = self.vault.standing(session.account.id())?;
+            if standing.role == Role::Admin && !standing.disabled {
+                return Ok(Origin::Other);
+            }
+        }
+        Err(Error::new(
+            Kind::Denied,
+            "this decides about everybody's keys, and is not for every account",
+        )
+        .with_hint("ask the user that the agent runs as, or an account with the role admin"))
     }
 
     /// Makes the backup that is due by the schedule, also while everything is locked; nothing without a schedule.
@@ -202,6 +225,7 @@ impl Service {
         caller: &Caller,
         request: &BackupSchedule,
     ) -> Result<BackupScheduled> {
+        self.noted(caller, Op::BackupSchedule, self.backup_keeper(caller))?;
         self.ask_to_change(caller, Op::BackupSchedule)?;
         let set = || {
             bounded(request.keep, request.max_age_days)?;

@@ -8,8 +8,9 @@
 //! beside the new one. Each account moves to a new epoch at its next unlock, and its recovery codes end there;
 //! until then they open nothing.
 //!
-//! The passphrase is the proof, so whoever is locked out of the vault can restore; guesses count as those at a
-//! sign-in do.
+//! A restore takes everybody back, so it is for the agent's own user, or for an account with the role `admin` that is
+//! open and in the vault as well ([`Service::backup_keeper`]). The passphrase that belongs to the backup is the proof
+//! besides, so an owner who is locked out of the vault can restore; guesses count as those at a sign-in do.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -21,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::protocol::{BackupRestore, Op};
 use crate::store::{Contents, SqliteStore, Store};
 
-use crate::vault;
+use crate::vault::{self, Origin};
 
 use super::{DEFAULT_ACCOUNT, Service, done, origin};
 
@@ -53,8 +54,12 @@ impl Service {
     }
 
     fn stage(&self, caller: &Caller, request: &BackupRestore) -> Result<Staged> {
+        // Restoring comes in past `call`, where everything else meets the gate.
+        self.gate(caller, Op::BackupRestore)?;
+        let keeper = self.backup_keeper(caller)?;
         let path = self.backups.directory().find(&request.name)?;
-        if self.file.account_count()? > 0 && !request.replace.unwrap_or(false) {
+        let live = self.file.account_count()? > 0;
+        if live && !request.replace.unwrap_or(false) {
             return Err(Error::new(
                 Kind::Conflict,
                 "this vault has an account: restoring takes its place",
@@ -81,8 +86,20 @@ impl Service {
             .keyfiles
             .find(account, request.keyfile.as_ref(), origin)?;
         let passphrase = &request.passphrase;
-        self.vault
+        let proved = self
+            .vault
             .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;
+        // Somebody whose account was removed, or has another owner now, has no say in what everybody has.
+        if live && keeper == Origin::Other && self.file.account(&proved)?.is_none() {
+            return Err(Error::new(
+                Kind::Denied,
+                "the account is in the backup and not in the vault that is replaced",
+            )
+            .with_field("account")
+            .with_hint(
+                "name an account that is in both, or restore as the user that the agent runs as",
+            ));
+        }
         Ok(Staged {
             file,
             contents,
