@@ -1,0 +1,130 @@
+//! Backups from elsewhere, files that are none, and a vault that cannot be opened, through the command itself.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
+mod cli_support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use cli_support::{Home, PASSPHRASE, code, stderr, stdout};
+
+/// Longer than anything here takes on a busy machine, a derivation included; whoever waits for a pipe waits for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs `akm` to its end, which must come. What it starts does not hold its output open.
+fn akm(home: &Home, arguments: &[&str], input: &str) -> Output {
+    let (out, err) = (home.file("out.txt"), home.file("err.txt"));
+    let typed = home.file("typed.txt");
+    fs::write(&typed, input).unwrap();
+    let mut child = home
+        .akm_command(arguments)
+        .stdin(fs::File::open(&typed).unwrap())
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(fs::File::create(&err).unwrap())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > PATIENCE {
+            // The shell that waits and the command are one session.
+            let _ = child.kill();
+            panic!("akm {arguments:?} does not come to an end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output {
+        status,
+        stdout: fs::read(out).unwrap(),
+        stderr: fs::read(err).unwrap(),
+    }
+}
+
+fn done(home: &Home, arguments: &[&str], input: &str) -> String {
+    let output = akm(home, arguments, input);
+    assert_eq!(code(&output), 0, "{arguments:?} {}", stderr(&output));
+    stdout(&output)
+}
+
+fn refused(home: &Home, arguments: &[&str], input: &str) -> String {
+    let output = akm(home, arguments, input);
+    assert_eq!(code(&output), 1, "{arguments:?} {}", stderr(&output));
+    stderr(&output)
+}
+
+fn typed() -> String {
+    format!("{PASSPHRASE}\n")
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+/// A home with a key, and a backup of it that lies elsewhere.
+fn with_a_backup_elsewhere() -> (Home, String) {
+    let home = Home::with_key("openai", "sk-old");
+    let name = done(&home, &["backup", "create"], "").trim().to_owned();
+    fs::create_dir(home.file("elsewhere")).unwrap();
+    let elsewhere = home.file("elsewhere").join("old.backup");
+    fs::copy(home.file("backups").join(name), &elsewhere).unwrap();
+    home.add("openai/new", "sk-new");
+    (home, elsewhere.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_restore_from_elsewhere_refuses_what_is_no_file_at_once_and_leaves_nothing() {
+    let (home, elsewhere) = with_a_backup_elsewhere();
+    let before = names(&home.file("backups"));
+    let restore = |path: &str, more: &[&str], passphrase: &str| {
+        let all = [&["backup", "restore", path, "--passphrase-stdin"], more].concat();
+        let said = refused(&home, &all, passphrase);
+        assert_eq!(names(&home.file("backups")), before, "{path} {more:?}");
+        said
+    };
+    pipe(&home.file("pipe"));
+    for irregular in ["./pipe", "/dev/zero", "./elsewhere"] {
+        let said = restore(irregular, &["--replace"], &typed());
+        assert!(said.contains("it is not a regular file"), "{said}");
+    }
+    let junk = home.file("junk.backup");
+    fs::write(&junk, "no backup ".repeat(1000)).unwrap();
+    restore("./junk.backup", &["--replace"], &typed());
+    fs::write(&junk, "").unwrap();
+    restore("./junk.backup", &["--replace"], &typed());
+    restore("./absent.backup", &["--replace"], &typed());
+    let said = restore(&elsewhere, &[], &typed());
+    assert!(said.contains("--replace"), "{said}");
+    let said = restore(&elsewhere, &["--replace"], "wrong\n");
+    assert!(said.contains("wrong account"), "{said}");
+
+    // Control: of a file it is done, through a link as well, and the copy goes.
+    std::os::unix::fs::symlink(&elsewhere, home.file("link")).unwrap();
+    let arguments = [
+        "backup",
+        "restore",
+        "./link",
+        "--replace",
+        "--passphrase-stdin",
+    ];
+    done(&home, &arguments, &typed());
+    assert_eq!(names(&home.file("backups")), before);
+    done(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert_eq!(done(&home, &["get", "openai"], ""), "sk-old\n");
+    refused(&home, &["get", "openai/new"], "");
+    assert!(Path::new(&elsewhere).exists());
+}
