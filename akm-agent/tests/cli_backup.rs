@@ -128,3 +128,42 @@ fn a_restore_from_elsewhere_refuses_what_is_no_file_at_once_and_leaves_nothing()
     refused(&home, &["get", "openai/new"], "");
     assert!(Path::new(&elsewhere).exists());
 }
+
+#[test]
+fn a_pipe_in_place_of_any_file_of_akm_holds_nobody_up() {
+    let home = Home::with_key("openai", "sk-old");
+    let checkpoint = done(&home, &["log", "checkpoint"], "");
+    fs::write(home.file("checkpoint.json"), checkpoint).unwrap();
+    pipe(&home.file("pipe"));
+    let said = refused(&home, &["log", "verify", "--checkpoint", "pipe"], "");
+    assert!(said.contains("it is not a regular file"), "{said}");
+    done(
+        &home,
+        &["log", "verify", "--checkpoint", "checkpoint.json"],
+        "",
+    );
+    done(&home, &["agent", "stop"], "");
+
+    // What the agent does not need it goes on without.
+    for name in ["jobs.json", "alerts.json", "offsite.json", "agent.log"] {
+        pipe(&home.file("state").join(name));
+        done(&home, &["agent", "start"], "");
+        done(&home, &["agent", "stop"], "");
+        let _ = fs::remove_file(home.file("state").join(name));
+    }
+    // What says how it is to be it names, and does not start.
+    for name in ["state/backup.json", "config.toml", "billing.toml"] {
+        pipe(&home.file(name));
+        let said = refused(&home, &["agent", "start"], "");
+        assert!(said.contains("regular file"), "{name} {said}");
+        fs::remove_file(home.file(name)).unwrap();
+    }
+    let schedule = r#"{"version":1,"schedule":{"every_s":0,"keep":0}}"#;
+    fs::write(home.file("state/backup.json"), schedule).unwrap();
+    let said = refused(&home, &["agent", "start"], "");
+    assert!(said.contains("the schedule of backups"), "{said}");
+    assert!(said.contains("state/backup.json"), "{said}");
+    fs::remove_file(home.file("state/backup.json")).unwrap();
+    done(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert_eq!(done(&home, &["get", "openai"], ""), "sk-old\n", "control");
+}
