@@ -167,3 +167,72 @@ fn a_pipe_in_place_of_any_file_of_akm_holds_nobody_up() {
     done(&home, &["unlock", "--passphrase-stdin"], &typed());
     assert_eq!(done(&home, &["get", "openai"], ""), "sk-old\n", "control");
 }
+
+/// Changes what stands at the beginning of the vault, whose agent was stopped.
+fn spoil(home: &Home, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(home.file("vault.db"));
+    file.unwrap().write_all_at(bytes, 0).unwrap();
+}
+
+/// What the doctor says of the vault's file.
+fn doctor(home: &Home) -> (String, String) {
+    let shown = stdout(&akm(home, &["doctor", "--json"], ""));
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let checks = shown["checks"].as_array().unwrap();
+    let vault = checks
+        .iter()
+        .find(|check| check["name"] == "vault")
+        .unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&vault["state"]), text(&vault["hint"]))
+}
+
+#[test]
+fn a_vault_whose_first_page_is_gone_is_seen_by_the_doctor_and_restored_with_what_the_hints_say() {
+    let (home, _) = with_a_backup_elsewhere();
+    assert_eq!(doctor(&home).0, "ok", "control: while it is in use");
+    done(&home, &["agent", "stop"], "");
+    assert_eq!(doctor(&home).0, "ok", "control: while it is not");
+    let whole = fs::read(home.file("vault.db")).unwrap();
+    // A page in the middle, which no agent has to read to start.
+    let middle = whole.len() / 8192 * 4096;
+    let mut holed = whole.clone();
+    holed[middle..middle + 4096].fill(0xaa);
+    for bytes in [&holed[..], b"SQLx"] {
+        spoil(&home, bytes);
+        let (state, hint) = doctor(&home);
+        assert_eq!(state, "bad");
+        assert!(hint.contains("akm backup restore"), "{hint}");
+        spoil(&home, &whole);
+        assert_eq!(doctor(&home).0, "ok");
+    }
+    spoil(&home, &[0xaa; 4096]);
+    let said = refused(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert!(said.contains("akm backup list"), "{said}");
+    for question in [&["log", "verify"][..], &["ls"], &["init"]] {
+        let output = akm(&home, question, "");
+        assert_ne!(code(&output), 0);
+        assert_ne!(code(&output), 2, "there is an agent: {question:?}");
+    }
+    let said = refused(&home, &["log", "verify"], "");
+    assert!(said.contains("akm backup restore"), "{said}");
+    assert!(done(&home, &["status"], "").contains("damaged"));
+    assert_eq!(doctor(&home).0, "bad", "also while an agent holds it");
+    let listed = done(&home, &["backup", "list"], "");
+    let name = listed
+        .split_whitespace()
+        .find(|word| word.ends_with(".backup"))
+        .unwrap();
+    let arguments = ["backup", "restore", name, "--replace", "--passphrase-stdin"];
+    refused(&home, &arguments, "wrong\n");
+    done(&home, &arguments, &typed());
+    done(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert_eq!(done(&home, &["get", "openai"], ""), "sk-old\n");
+    let kept = fs::read(home.file("vault.db.replaced-1")).unwrap();
+    assert_eq!(kept.len(), whole.len());
+    assert_eq!(kept[4096..], whole[4096..], "the damaged one is kept");
+    assert_eq!(doctor(&home).0, "ok");
+}

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AccountPassphrase, AccountRecover, AccountRegister, AccountRemove, AdminGrant, AgentUnlock,
-    AuditList, AuditVerify, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify,
-    KeyfileEnable, Operation, Request, Restored, Role, VaultNotice,
+    AccountPassphrase, AccountRecover, AccountRegister, AccountRemove, AdminGrant, AgentStatus,
+    AgentUnlock, AuditList, AuditVerify, BackupCreate, BackupList, BackupRestore, BackupSchedule,
+    BackupVerify, KeyList, KeyfileEnable, Operation, Request, Restored, Role, VaultNotice,
+    Verified,
 };
 use akm_core::{Kind, Result};
 use support::{Bench, PASSPHRASE, kind, me, secret, totp_code, with_totp};
@@ -19,12 +20,7 @@ fn create(bench: &Bench) -> String {
     bench.call(BackupCreate::default()).unwrap().backup.name
 }
 
-fn restore(
-    bench: &Bench,
-    name: &str,
-    passphrase: &str,
-    replace: bool,
-) -> Result<Restored> {
+fn restore(bench: &Bench, name: &str, passphrase: &str, replace: bool) -> Result<Restored> {
     bench.call(BackupRestore {
         name: name.into(),
         account: None,
@@ -463,4 +459,121 @@ fn b15_an_administrator_restores_with_an_account_of_the_live_vault_and_no_other(
     bench
         .call_as(stranger(), restoring(&newer, "alice"))
         .expect("control: of an account that is in both it is done");
+}
+
+/// Overwrites a page of the vault, which is closed.
+fn overwrite(bench: &Bench, page: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(bench.vault());
+    file.unwrap()
+        .write_all_at(&[0xaa; 4096], (page - 1) * 4096)
+        .unwrap();
+}
+
+#[test]
+fn a_vault_that_cannot_be_opened_is_replaced_by_a_backup_and_kept_aside() {
+    let mut bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    bench.add("openai/new", "sk-new").unwrap();
+    // One event rests in the damaged file alone, the next in the journal.
+    bench.service().fold().unwrap();
+    bench.add("openai/newer", "sk-newer").unwrap();
+    bench.close();
+    overwrite(&bench, 1);
+    let damaged = std::fs::read(bench.vault()).unwrap();
+    assert_eq!(kind(bench.open().map(drop)), Kind::Corrupt, "control");
+
+    bench.reopen_or_salvage();
+    let status = bench.call(AgentStatus {}).unwrap();
+    assert!(status.initialized && status.locked);
+    assert_eq!(status.damaged, Some(true));
+    for error in [
+        bench.call(KeyList::default()).map(drop).unwrap_err(),
+        bench.unlock().map(drop).unwrap_err(),
+        bench.call(BackupCreate::default()).map(drop).unwrap_err(),
+        register(&bench, "other").unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.hint().unwrap().contains("akm backup restore"));
+    }
+    let nobody = Caller::network([203, 0, 113, 7].into(), None);
+    for refused in [
+        bench.call_as(nobody.clone(), AgentStatus {}).map(drop),
+        bench.call_as(nobody.clone(), BackupList {}).map(drop),
+        bench.call_as(nobody, restoring(&name, "default")).map(drop),
+    ] {
+        assert_eq!(kind(refused), Kind::Unavailable);
+    }
+    let page = bench.call(BackupList {}).unwrap();
+    assert_eq!((page.backups.len(), page.backups[0].own), (1, true));
+    let verified = bench.call(BackupVerify { name: name.clone() }).unwrap();
+    assert_eq!((verified.verified, verified.keys), (Verified::Structure, 1));
+    refused(&bench, restoring(&name, "default"));
+    assert_eq!(
+        kind(restore(&bench, &name, PASSPHRASE, false)),
+        Kind::Conflict
+    );
+    for _ in 0..5 {
+        let wrong = kind(restore(&bench, &name, "wrong", true));
+        assert_eq!(wrong, Kind::WrongCredentials);
+    }
+    bench.reopen_or_salvage();
+    assert_eq!(
+        kind(restore(&bench, &name, PASSPHRASE, true)),
+        Kind::RateLimited,
+        "guesses count, also over a restart"
+    );
+    assert_eq!(std::fs::read(bench.vault()).unwrap(), damaged, "untouched");
+
+    bench.clock.advance(std::time::Duration::from_secs(3600));
+    let restored = restore(&bench, &name, PASSPHRASE, true).unwrap();
+    assert_eq!(restored.keys, 1);
+    let kept = bench.home.path().join(restored.kept.unwrap());
+    assert_eq!(std::fs::read(kept).unwrap(), damaged);
+    let left = files(&bench);
+    assert!(
+        !left.iter().any(|name| name.contains("salvage")),
+        "{left:?}"
+    );
+    assert_eq!(bench.unlock().unwrap().notice, Some(VaultNotice::Restored));
+    assert_eq!(bench.get("openai").unwrap(), "sk-old");
+    assert_eq!(kind(bench.get("openai/new")), Kind::NotFound);
+    let told = |event: &akm_core::protocol::AuditEvent| {
+        event.action == "backup.restore" && event.outcome == "ok"
+    };
+    let events = bench.call(AuditList::default()).unwrap().events;
+    assert_eq!(events.iter().filter(|event| told(event)).count(), 1);
+    let verdict = bench.call(AuditVerify::default()).unwrap();
+    assert!(!verdict.ok, "what went with the damaged file is missed");
+    bench.add("openai/after", "sk-after").unwrap();
+    bench.reopen();
+    bench.unlock().unwrap();
+    assert_eq!(bench.get("openai").unwrap(), "sk-old", "an ordinary vault");
+}
+
+#[test]
+fn a_vault_that_opens_and_is_not_whole_is_replaced_by_a_backup_as_well() {
+    let mut bench = Bench::initialized();
+    bench.add("openai", "sk-old").unwrap();
+    let name = create(&bench);
+    for table in ["attempts", "accounts", "events"] {
+        bench.close();
+        let read = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let root: i64 = bench
+            .hand()
+            .query_row(read, [table], |row| row.get(0))
+            .unwrap();
+        overwrite(&bench, u64::try_from(root).unwrap());
+        bench.reopen_or_salvage();
+        assert_eq!(kind(bench.unlock()), Kind::Corrupt, "control: {table}");
+        assert_eq!(
+            kind(restore(&bench, &name, "wrong", true)),
+            Kind::WrongCredentials
+        );
+        let restored = restore(&bench, &name, PASSPHRASE, true);
+        assert_eq!(restored.unwrap().keys, 1, "{table}");
+        bench.unlock().unwrap();
+        assert_eq!(bench.get("openai").unwrap(), "sk-old");
+    }
 }
