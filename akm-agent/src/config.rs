@@ -51,7 +51,6 @@ mod hosted;
 mod known;
 mod monitoring;
 
-use std::fs::File;
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
@@ -60,6 +59,7 @@ use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
 use akm_core::provider;
+use akm_core::regular::{self, Links};
 use toml::{Table, Value};
 
 use crate::caller::Extra;
@@ -154,12 +154,8 @@ impl Config {
     ///
     /// Errors: `invalid_input` for its content, `denied` if others could have written it, `io`.
     pub fn load(path: &Path) -> Result<Config> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Config::default());
-            }
-            Err(error) => return Err(Error::from_io(&error)),
+        let Some(file) = regular::open(path, Links::Follow)? else {
+            return Ok(Config::default());
         };
         let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
         let euid = nix::unistd::geteuid().as_raw();

@@ -13,7 +13,6 @@
 //! while nobody asks.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use std::time::Duration;
 use akm_core::backup::schedule::replace;
 use akm_core::error::{Error, Result};
 use akm_core::host::Clock;
+use akm_core::regular::{self, Links};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "jobs.json";
@@ -73,11 +73,10 @@ impl Scheduler {
     /// A scheduler of these jobs that keeps its times in the directory `state`. A file that cannot be read is as
     /// none: the jobs are due, and running one once too often does no harm.
     pub fn new(jobs: Vec<Box<dyn Job>>, clock: Arc<dyn Clock>, state: PathBuf) -> Scheduler {
-        let mut text = Vec::new();
-        let read = std::fs::File::open(state.join(FILE))
-            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
-        let entries = match (read, serde_json::from_slice::<Stored>(&text)) {
-            (Ok(_), Ok(stored)) if stored.version == VERSION => stored.jobs,
+        let read = regular::read(&state.join(FILE), Links::Refuse, MAX_FILE);
+        let text = read.ok().flatten().unwrap_or_default();
+        let entries = match serde_json::from_slice::<Stored>(&text) {
+            Ok(stored) if stored.version == VERSION => stored.jobs,
             _ => BTreeMap::new(),
         };
         Scheduler {

@@ -5,7 +5,6 @@
 //! its own (`PATH`, `HOME`, `LANG`), no descriptor of ours, and a bounded time, after which it and what it started are ended. A
 //! backup is copied once; one that failed is tried again within the hour. What it says is not kept: it may name secrets.
 
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +14,7 @@ use std::time::Duration;
 use akm_core::backup::schedule::replace;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Clock;
+use akm_core::regular::{self, Links};
 use akm_core::service::Door;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::{Pid, Uid, User};
@@ -69,9 +69,7 @@ impl Offsite {
 
     /// How the last run went. A file that cannot be read is as none.
     pub fn last(&self) -> Option<Copied> {
-        let mut text = Vec::new();
-        let file = std::fs::File::open(self.state.join(FILE)).ok()?;
-        file.take(MAX_FILE).read_to_end(&mut text).ok()?;
+        let text = regular::read(&self.state.join(FILE), Links::Refuse, MAX_FILE).ok()??;
         let copied: Copied = serde_json::from_slice(&text).ok()?;
         (copied.version == VERSION).then_some(copied)
     }

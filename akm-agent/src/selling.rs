@@ -37,7 +37,6 @@ mod alerts;
 mod jobs;
 mod mail;
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +49,7 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::host::{Clock, Host};
 use akm_core::protocol::HookKind;
 use akm_core::provider::Outbound;
+use akm_core::regular::{self, Links};
 use akm_core::secret::Secret;
 use akm_core::service::Door;
 use serde::{Deserialize, Deserializer};
@@ -134,10 +134,8 @@ impl Selling {
         let path = config
             .parent()
             .map_or_else(|| PathBuf::from(FILE), |dir| dir.join(FILE));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::from_io(&error)),
+        let Some(file) = regular::open(&path, Links::Follow)? else {
+            return Ok(None);
         };
         let facts = file.metadata().map_err(|error| Error::from_io(&error))?;
         let euid = nix::unistd::geteuid().as_raw();

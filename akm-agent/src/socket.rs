@@ -150,7 +150,8 @@ fn lock(path: &Path) -> Result<File> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        // Not blocking: a pipe that somebody put there must not be waited for.
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(name)
         .map_err(io)?;
     file.lock().map_err(io)?;

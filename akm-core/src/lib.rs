@@ -7,7 +7,7 @@
 //!   operations and the same answers;
 //! * either way, what can be asked and what comes back is the table in [`protocol`].
 //!
-//! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`memory`], then
+//! Modules in reading order: [`protocol`], [`error`], [`secret`], [`name`], [`paths`], [`regular`], [`memory`], then
 //! `crypto`, `store`, `vault`, `audit`, `provider`, `billing`, `transfer`, `clipboard`, `dashboard`, `monitor`, `caller`, `service`, and beside them `client` and `peer`.
 
 pub mod error;
@@ -15,6 +15,7 @@ pub mod memory;
 pub mod name;
 pub mod paths;
 pub mod protocol;
+pub mod regular;
 pub mod secret;
 
 #[cfg(feature = "vault")]

@@ -320,15 +320,15 @@ operations! {
     AuditCheckpoint, "audit.checkpoint" => Checkpoint, Session, Unaudited, Store, [Repeatable];
     /// Checks the audit chains.
     AuditVerify, "audit.verify" => Verification, Session, Unaudited, Store, [Repeatable];
-    /// Copies the whole vault into the backup directory.
+    /// Copies the whole vault into the backup directory; removing older ones with it is for whom a restore is.
     BackupCreate, "backup.create" => BackupCreated, Session, Audited, Store, [];
     /// Lists the backup directory.
     BackupList, "backup.list" => BackupPage, Anyone, Unaudited, Store, [Repeatable];
     /// Opens a backup and checks it.
     BackupVerify, "backup.verify" => BackupVerification, Anyone, Unaudited, Store, [Repeatable];
-    /// Puts a backup in the vault's place.
+    /// Puts a backup in the vault's place; for the agent's own user, or an account with the role `admin`.
     BackupRestore, "backup.restore" => Restored, Anyone, Audited, Deriving, [Credential, EndsSession];
-    /// Makes a backup every day, or stops doing so.
+    /// Makes a backup every day, or stops doing so; for the agent's own user, or an account with the role `admin`.
     BackupSchedule, "backup.schedule" => BackupScheduled, Session, Audited, Store, [Repeatable];
     /// Lists the tiers that hosted accounts can have.
     BillingTiers, "billing.tiers" => Tiers, Anyone, Unaudited, Store, [Repeatable];

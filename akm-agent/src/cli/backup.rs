@@ -1,27 +1,26 @@
 //! `akm backup`: copies of the whole vault, sealed as it is.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use akm_core::Kind;
 use akm_core::client::Client;
-use akm_core::error::Error;
 use akm_core::protocol::{
     Backup as Made, BackupCreate, BackupList, BackupRestore, BackupSchedule, BackupVerify, Op,
     Operation, Request, Schedule, Verified,
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::Timestamp;
+
+mod bring;
 
 use super::connect;
 use super::keyfile;
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
+use bring::{Elsewhere, Guest};
 
 /// A vault of a million keys takes minutes on a slow disk; this is only for an agent that is gone.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -187,18 +186,27 @@ fn restore(args: Restore, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
     let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
-    let name = match args.name.contains('/') {
-        true => fetch(Path::new(&args.name))?,
-        false => args.name,
+    // Before a person types a passphrase for it.
+    let elsewhere = match args.name.contains('/') {
+        true => Some(Elsewhere::open(Path::new(&args.name))?),
+        false => None,
     };
+    let passphrase = asker.passphrase(&text!("ask-backup-passphrase"))?;
+    let guest = elsewhere
+        .map(|elsewhere| bring(elsewhere, json))
+        .transpose()?;
     let request = BackupRestore {
-        name,
+        name: guest
+            .as_ref()
+            .map_or(args.name, |guest| guest.name().to_owned()),
         account: args.account,
-        passphrase: asker.passphrase(&text!("ask-backup-passphrase"))?,
+        passphrase,
         keyfile,
         replace: Some(args.replace),
     };
-    let restored = with_bar(request, json)?;
+    let restored = with_bar(request, json);
+    drop(guest);
+    let restored = restored?;
     if json {
         return output::json(&restored);
     }
@@ -214,35 +222,14 @@ fn restore(args: Restore, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file from elsewhere into the backup directory, so that the agent finds it; says its name there.
-fn fetch(path: &Path) -> Result<String> {
-    let io = |error: std::io::Error| Error::from_io(&error);
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
-        return Err(Error::new(
-            Kind::InvalidInput,
-            "the file has a log beside it: it is a vault in use, or was not closed",
-        )
-        .with_hint("open it once with AKM_VAULT, or take a backup that akm made")
-        .into());
-    }
-    let mut from = File::open(path).map_err(io)?;
+/// Copies a file from elsewhere to where the agent finds it.
+fn bring(elsewhere: Elsewhere, json: bool) -> Result<Guest> {
     let directory = PathBuf::from(connect()?.call(&BackupList {})?.directory);
-    akm_core::paths::ensure_dir(&directory)?;
-    let name = format!(
-        "from-elsewhere-{}.backup",
-        Timestamp::now().as_millisecond()
-    );
-    let mut to = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(directory.join(&name))
-        .map_err(io)?;
-    std::io::copy(&mut from, &mut to).map_err(io)?;
-    to.sync_all().map_err(io)?;
-    Ok(name)
+    let bar = bar(json);
+    bar.set_length(elsewhere.length());
+    let guest = elsewhere.bring(directory, &bar);
+    bar.finish_and_clear();
+    guest
 }
 
 fn schedule(when: &When, json: bool) -> Result<()> {

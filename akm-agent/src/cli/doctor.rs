@@ -15,6 +15,7 @@ use akm_core::Kind;
 use akm_core::client::Client;
 use akm_core::paths::Places;
 use akm_core::protocol::{AgentStatus, Status, VaultCheck};
+use akm_core::store::SqliteStore;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::output::{self, Fail, Result};
+use super::session::is_unopened;
 use super::text::{of_token, text, translated};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -120,7 +122,7 @@ pub(crate) fn doctor(args: &Doctor, json: bool) -> Result<()> {
     if let Some(dir) = places.vault.parent() {
         checks.push(directory("vault directory", dir));
     }
-    checks.push(file("vault", &places.vault));
+    checks.push(vault(&places.vault));
     checks.push(file("journal", &places.journal));
     checks.push(file("configuration", &places.config));
     checks.push(directory("state", &places.state));
@@ -169,6 +171,24 @@ fn directory(name: &'static str, path: &Path) -> Check {
 
 fn file(name: &'static str, path: &Path) -> Check {
     owned(name, path, 0o600, text!("hint-mode-file"))
+}
+
+/// The vault's file, and whether it is one: all of it while nobody has it open.
+fn vault(path: &Path) -> Check {
+    let checked = file("vault", path);
+    if checked.state == State::Bad {
+        return checked;
+    }
+    let Err(error) = SqliteStore::look(path) else {
+        return checked;
+    };
+    let found = format!("{}: {}", checked.found, translated(error.message()));
+    let step = match error.kind() {
+        Kind::Corrupt => text!("hint-vault-damaged"),
+        Kind::UnsupportedVersion => text!("hint-version"),
+        _ => text!("hint-again"),
+    };
+    Check::bad("vault", found, step)
 }
 
 /// A file or directory of this user alone.
@@ -287,6 +307,11 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
         } else {
             Check::bad("agent's vault", held.clone(), text!("hint-other-vault"))
         });
+    }
+    if is_unopened(status) {
+        let (found, step) = (text!("vault-damaged"), text!("hint-vault-damaged"));
+        checks.push(Check::bad("session", found, step));
+        return checks;
     }
     checks.push(match (&status.account, status.initialized) {
         (_, false) => Check::note("session", text!("no-account-yet"), text!("hint-init")),

@@ -3,7 +3,6 @@
 //! Paths are made whole and links are followed here, because a grant is compared with what the kernel says of the caller;
 //! the executable's hash goes along, so that a replaced one is not covered.
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use akm_core::name::KeyName;
 use akm_core::protocol::{
     GrantAdd, GrantInfo, GrantList, GrantRemove, Policy, PolicySet, PolicyShow, PolicyState,
 };
+use akm_core::regular::{self, Links};
 use akm_core::{Error, Kind};
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
@@ -276,7 +276,10 @@ fn whole(path: &Path, field: &'static str) -> Result<String> {
 
 fn digest(path: &str) -> Result<String> {
     let unreadable = || Error::invalid("exe", "the program cannot be read");
-    let mut file = File::open(path).map_err(|_| unreadable())?;
+    let mut file = match regular::open(Path::new(path), Links::Follow) {
+        Ok(Some(file)) => file,
+        _ => return Err(unreadable().into()),
+    };
     let mut start = [0; 2];
     if file.read_exact(&mut start).is_ok() && start == *b"#!" {
         // A launcher: what runs in the end is another file, and that is what the kernel names.

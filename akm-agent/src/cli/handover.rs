@@ -3,12 +3,12 @@
 //! The account that receives shows a code, the one that sends seals a file for it, and nobody between the two can read the file. It is
 //! text: a line that says what it is, then a piece on each line. Both ends say how many keys there are and the same checksum.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use akm_core::client::Client;
 use akm_core::protocol::{HandoverOffer, HandoverReceive, HandoverReport, HandoverSend};
+use akm_core::regular::{self, Links};
 use akm_core::{Error, Kind};
 use clap::Args;
 use serde::Serialize;
@@ -216,13 +216,9 @@ fn show(report: &HandoverReport) -> Result<()> {
 
 /// The lines behind the title.
 fn read(path: &Path) -> Result<String> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::invalid("file", "there is no such file"),
-        _ => Error::from_io(&error),
-    })?;
-    if !file.metadata().is_ok_and(|facts| facts.is_file()) {
-        return Err(Error::invalid("file", "it is not a regular file").into());
-    }
+    let file = regular::open(path, Links::Follow)
+        .map_err(|error| error.with_field("file"))?
+        .ok_or_else(|| Error::invalid("file", "there is no such file"))?;
     let mut text = String::new();
     file.take(MAX_FILE)
         .read_to_string(&mut text)

@@ -13,6 +13,7 @@ use akm_core::protocol::{
     ExportFormat, ImportOutcome, ImportReport, KeyRow, MAX_IMPORT_PAGE, MAX_REQUEST, VaultImport,
     encode,
 };
+use akm_core::regular::{self, Links};
 use akm_core::transfer::{self, FileFormat, MAX_FILE, Parsed, manager};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
@@ -298,6 +299,8 @@ fn database(args: &Import) -> Result<Parsed> {
             "akm import DATABASE --settings .env",
         ));
     };
+    // A pipe would be waited for.
+    regular::open(&args.file, Links::Refuse).map_err(|error| error.with_field("file"))?;
     let mut file = std::fs::File::open(settings).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::invalid("settings", "there is no such file"),
         _ => Error::from_io(&error),

@@ -1,6 +1,5 @@
 //! `akm log`: who asked for what, and whether the record of it is whole.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use akm_core::protocol::{
     AuditCheckpoint, AuditEvent, AuditList, AuditVerify, Checkpoint, CheckpointVerdict, EventPage,
     MAX_PAGE,
 };
+use akm_core::regular::{self, Links};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
@@ -190,12 +190,9 @@ fn verify(client: &mut Client, checkpoint: Option<&Path>, json: bool) -> Result<
 }
 
 fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_CHECKPOINT), &mut text)
-        })
-        .map_err(|error| Error::from_io(&error))?;
+    let text = regular::read(path, Links::Follow, MAX_CHECKPOINT)
+        .map_err(|error| error.with_field("checkpoint"))?
+        .ok_or_else(|| Error::invalid("checkpoint", "there is no such file"))?;
     Ok(serde_json::from_slice(&text)
         .map_err(|_| Error::invalid("checkpoint", "the file is not a checkpoint"))?)
 }

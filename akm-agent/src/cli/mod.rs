@@ -346,6 +346,10 @@ fn connect() -> Result<Client> {
 fn connect_unlocked() -> Result<Client> {
     let mut client = connect()?;
     let status = client.call(&AgentStatus {})?;
+    if session::is_unopened(&status) {
+        // Unlocking would not help.
+        return Err(Error::corrupt("the vault file is damaged and cannot be opened").into());
+    }
     match (status.locked, status.initialized) {
         (false, _) => Ok(client),
         (true, true) => Err(Error::locked().into()),

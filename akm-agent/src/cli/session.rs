@@ -115,6 +115,11 @@ struct Access {
     covering: Vec<GrantInfo>,
 }
 
+/// Whether the agent says that the vault's file cannot be opened: what is wrong with keys, only an open account shows.
+pub(super) fn is_unopened(status: &Status) -> bool {
+    status.locked && status.damaged == Some(true)
+}
+
 pub(crate) fn status(json: bool) -> Result<()> {
     let mut client = connect()?;
     let status = client.call(&AgentStatus {})?;
@@ -129,7 +134,9 @@ pub(crate) fn status(json: bool) -> Result<()> {
             access,
         });
     }
+    let unopened = is_unopened(&status);
     let state = match (&status.account, status.initialized) {
+        _ if unopened => text!("vault-damaged"),
         (_, false) => text!("no-account-yet"),
         (None, true) => match status.locked_because {
             // That somebody asked for it goes without saying.
@@ -170,11 +177,13 @@ pub(crate) fn status(json: bool) -> Result<()> {
         let far = text!("rekey-progress", done = rekey.done, total = rekey.total);
         fields.push(("field-rekey", far));
     }
-    if status.initialized && status.locked {
+    if status.initialized && status.locked && !unopened {
         fields.push(("field-code-asked", output::yes_or_no(status.totp_required)));
     }
     output::fields(&fields)?;
-    if status.damaged == Some(true) {
+    if unopened {
+        output::hint(&text!("hint-vault-damaged"));
+    } else if status.damaged == Some(true) {
         output::hint(&text!("hint-damaged"));
     }
     if !status.initialized {

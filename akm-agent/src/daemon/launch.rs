@@ -210,10 +210,15 @@ fn log_file(places: &Places) -> Result<File> {
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        // Not blocking: a pipe that somebody put there must not be waited for.
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(places.state.join("agent.log"))
         .map_err(io)?;
-    if file.metadata().map_err(io)?.len() > MAX_LOG {
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(Error::invalid("agent.log", "it is not a regular file"));
+    }
+    if meta.len() > MAX_LOG {
         file.set_len(0).map_err(io)?;
     }
     Ok(file)

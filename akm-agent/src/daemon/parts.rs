@@ -44,7 +44,7 @@ pub(super) fn open(
     dashboard: &Arc<Local>,
     watch: &Arc<Watch>,
 ) -> Result<Arc<Door>> {
-    let door = Door::open(Options {
+    let door = Door::open_or_salvage(Options {
         vault: places.vault.clone(),
         journal: places.journal.clone(),
         state: places.state.clone(),
@@ -58,6 +58,10 @@ pub(super) fn open(
     .with_callers(Arc::new(people(config)))
     .with_dashboard(Arc::clone(dashboard) as Arc<dyn Dashboard>)
     .with_monitor(Arc::clone(watch) as Arc<dyn Monitor>);
+    if let Err(error) = door.ready() {
+        // Served all the same, so that a backup can be restored.
+        report(&error);
+    }
     door.set_lifetimes(lifetimes(config, launch.lifetime));
     let door = match selling {
         Some(selling) => door.with_billing(selling.settings()),

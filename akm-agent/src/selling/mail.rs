@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
 use akm_core::provider::Outbound;
+use akm_core::regular::{self, Links};
 use lettre::message::{Mailbox, Message, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -131,6 +132,9 @@ impl Mail {
     }
 }
 
+/// Largest file of certificates.
+const MAX_CERTIFICATES: u64 = 1024 * 1024;
+
 fn parameters(host: &str, outbound: &Outbound) -> Result<TlsParameters> {
     const BAD: Error = Error::new(
         Kind::InvalidInput,
@@ -138,7 +142,7 @@ fn parameters(host: &str, outbound: &Outbound) -> Result<TlsParameters> {
     );
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = &outbound.ca_file {
-        let pem = std::fs::read(path).map_err(|error| Error::from_io(&error))?;
+        let pem = regular::read(path, Links::Follow, MAX_CERTIFICATES)?.ok_or(BAD)?;
         builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|_| BAD)?);
     }
     builder.build().map_err(|_| BAD)

@@ -8,7 +8,6 @@
 //! Who is told is decided in `selling`; nothing here sends anything.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -16,6 +15,7 @@ use akm_core::backup::schedule::replace;
 use akm_core::host::Clock;
 use akm_core::monitor::Monitor;
 use akm_core::protocol::{AlertInfo, DiskInfo, HourCount, Observed, OffsiteInfo, OperationCount};
+use akm_core::regular::{self, Links};
 use akm_core::service::Figures;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -90,11 +90,10 @@ impl Watch {
         clock: Arc<dyn Clock>,
         offsite: Option<Arc<Offsite>>,
     ) -> Watch {
-        let mut text = Vec::new();
-        let read = std::fs::File::open(state.join(FILE))
-            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
-        let raised = match (read, serde_json::from_slice::<Stored>(&text)) {
-            (Ok(_), Ok(stored)) if stored.version == VERSION => stored.raised,
+        let read = regular::read(&state.join(FILE), Links::Refuse, MAX_FILE);
+        let text = read.ok().flatten().unwrap_or_default();
+        let raised = match serde_json::from_slice::<Stored>(&text) {
+            Ok(stored) if stored.version == VERSION => stored.raised,
             _ => BTreeMap::new(),
         };
         Watch {

@@ -4,7 +4,6 @@
 //! write, is refused. A new certificate is taken as a whole or not at all: while its files do not fit together, the old
 //! one goes on.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use akm_core::error::{Error, Kind, Result};
+use akm_core::regular::{self, Links};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -151,7 +151,10 @@ fn read(path: &Path, forbidden: u32, field: &'static str) -> Result<Vec<u8>> {
             .with_field(field)
             .with_hint(format!("the file is {name}"))
     };
-    let file = File::open(path).map_err(io)?;
+    let missing = || io(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let file = regular::open(path, Links::Follow)
+        .map_err(|error| error.with_field(field))?
+        .ok_or_else(missing)?;
     let meta = file.metadata().map_err(io)?;
     let owner = nix::unistd::geteuid().as_raw();
     if !meta.is_file() || (meta.uid() != owner && meta.uid() != 0) || meta.mode() & forbidden != 0 {

@@ -5,13 +5,13 @@
 //! cover a page and a logo can lie. Each file is read once, and within bounds. Neither can bring a script: the policy
 //! of every answer forbids it. What is not in the folder is ours.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use akm_core::error::{Error, Kind, Result};
+use akm_core::regular::{self, Links};
 
 use super::assets;
 use super::words::{Language, Texts};
@@ -77,10 +77,8 @@ impl Site {
 
 /// A file, or nothing where there is none.
 fn read(path: &Path) -> Result<Option<String>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::from_io(&error)),
+    let Some(file) = regular::open(path, Links::Follow)? else {
+        return Ok(None);
     };
     let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
     let euid = nix::unistd::geteuid().as_raw();

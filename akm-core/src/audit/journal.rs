@@ -113,6 +113,14 @@ impl Paths {
         Ok((live, sum))
     }
 
+    /// Whether nothing here is of another vault, whose events would be in the way.
+    pub(super) fn check_vault(&self) -> Result<()> {
+        for path in [&self.folding, &self.live, &self.fresh] {
+            Segment::open(path, &self.vault)?;
+        }
+        Ok(())
+    }
+
     /// Creates the segment that the next [`Paths::rotate`] makes live.
     pub(super) fn prepare(&self, number: u64) -> Result<Segment> {
         remove(&self.fresh)?;

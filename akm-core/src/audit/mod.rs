@@ -18,6 +18,7 @@
 //! folded: what power loss takes from the end of the journal is reported as an unclean shutdown, not as tampering.
 
 use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::memory::LockedKey;
 use crate::name::KeyName;
+use crate::regular::{self, Links};
 use crate::store::{Id, Store};
 
 mod chain;
@@ -99,6 +101,19 @@ struct Rotated {
     events: usize,
     /// Whether the files have the names that belong to them now.
     renamed: bool,
+}
+
+/// Which vault the journal at `path` was begun for, if it says so.
+pub fn vault_of(path: &Path) -> Option<Id> {
+    let file = regular::open(path, Links::Refuse).ok()??;
+    let mut header = [0; record::HEADER];
+    file.read_exact_at(&mut header, 0).ok()?;
+    Some(record::decode_header(&header).ok()??.1)
+}
+
+/// Whether a vault can take up the journal at `path`: `conflict` where there are another one's events.
+pub fn check_vault(path: &Path, vault: Id) -> Result<()> {
+    Paths::new(path, vault).check_vault()
 }
 
 impl Audit {

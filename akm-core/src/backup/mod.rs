@@ -64,8 +64,29 @@ impl Directory {
         &self.path
     }
 
-    /// The backups, newest first.
+    /// The backups, newest first; at most a thousand. Where there are more, those of this vault come before others'.
     pub fn list(&self) -> Result<Vec<Found>> {
+        const MOST: usize = MAX_PAGE as usize;
+        let mut found = self.all()?;
+        let mut own = found.iter().filter(|found| found.own).count().min(MOST);
+        let mut others = MOST - own;
+        found.retain(|found| {
+            let left = if found.own { &mut own } else { &mut others };
+            let fits = *left > 0;
+            *left -= usize::from(fits);
+            fits
+        });
+        Ok(found)
+    }
+
+    /// The backups of this vault, newest first, however many there are.
+    pub fn own(&self) -> Result<Vec<Found>> {
+        let mut found = self.all()?;
+        found.retain(|found| found.own);
+        Ok(found)
+    }
+
+    fn all(&self) -> Result<Vec<Found>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -99,7 +120,6 @@ impl Directory {
         // Twins are numbered; in a name the number would come before the suffix of the first.
         let stem = |found: &Found| found.name.strip_suffix(SUFFIX).map(str::to_owned);
         found.sort_by_cached_key(|found| Reverse((found.created_at, stem(found))));
-        found.truncate(MAX_PAGE as usize);
         Ok(found)
     }
 
@@ -149,8 +169,8 @@ impl Directory {
     /// Removes this vault's backups past the newest `keep` and those made before `oldest` (Unix milliseconds),
     /// but never `made`, which was made just now: by a clock that was set back it looks old. Returns the names.
     pub fn prune(&self, made: &str, keep: Option<u32>, oldest: Option<i64>) -> Result<Vec<String>> {
-        let own = self.list()?.into_iter();
-        let others = own.filter(|found| found.own && found.name != made);
+        let own = self.own()?.into_iter();
+        let others = own.filter(|found| found.name != made);
         let mut removed = Vec::new();
         for (index, found) in others.enumerate() {
             let beyond = keep.is_some_and(|keep| index + 1 >= keep as usize);
@@ -363,6 +383,43 @@ mod tests {
             .map(|f| f.name)
             .collect();
         assert_eq!(left, [names[4].clone(), foreign]);
+    }
+
+    #[test]
+    fn a_thousand_newer_ones_of_other_vaults_hide_none_of_this_one_and_keep_none_from_going() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = Directory::new(home.path().join("backups"), [1; 16]);
+        let names = [make(&directory, 0), make(&directory, 1)];
+        for number in 0..MAX_PAGE + 5 {
+            let name = format!("vault-02020202-20280115T080000Z-{number}.backup");
+            fs::write(directory.path().join(name), b"content").unwrap();
+        }
+        let found = directory.list().unwrap();
+        assert_eq!(found.len(), MAX_PAGE as usize, "control: a page is full");
+        let own: Vec<String> = found
+            .iter()
+            .filter(|found| found.own)
+            .map(|found| found.name.clone())
+            .collect();
+        assert_eq!(own, [names[1].clone(), names[0].clone()]);
+        assert!(!found[0].own, "newest first, whoever's");
+        let removed = directory.prune(&names[1], Some(1), None).unwrap();
+        assert_eq!(removed, [names[0].clone()]);
+        let left = directory.own().unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].name, names[1]);
+        // Of this vault alone a page is the newest.
+        for number in 0..MAX_PAGE {
+            let name = format!("vault-01010101-20290115T080000Z-{number}.backup");
+            fs::write(directory.path().join(name), b"content").unwrap();
+        }
+        let found = directory.list().unwrap();
+        assert_eq!(found.len(), MAX_PAGE as usize);
+        assert!(
+            found
+                .iter()
+                .all(|found| found.own && found.name != names[1])
+        );
     }
 
     #[test]

@@ -42,7 +42,8 @@ wire! {
         /// Process id of the agent, or of the program that has the vault inside.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pid: Option<i32>,
-        /// Whether the check of all keys that follows an unlock found something wrong; absent until it is done.
+        /// Whether the check of all keys that follows an unlock found something wrong, absent until it is done; true also
+        /// where the vault's file cannot be opened and waits for a restore.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         damaged: Option<bool>,
         /// How far new keys for the account have come, while a rekey is under way.

@@ -24,6 +24,7 @@ use crate::protocol::{
     AddressVariable, EndpointInfo, ModelInfo, ModelList, ModelPage, ModelSort, PriceInfo,
     ProviderInfo, Providers, TestInfo,
 };
+use crate::regular::{self, Links};
 
 /// The facts, as committed; the build script has checked them.
 const BUILTIN: &str = include_str!("../../catalog/models.json");
@@ -138,16 +139,8 @@ fn load(installed: &Path) -> Result<(Models, bool)> {
 
 /// The text of a file of this user or root that others cannot write; none if there is no file.
 fn read(path: &Path) -> Result<Option<String>> {
-    use nix::libc::{O_CLOEXEC, O_NONBLOCK};
-    // Not to hang on a pipe that somebody put there.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(O_CLOEXEC | O_NONBLOCK)
-        .open(path);
-    let file = match file {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::from_io(&error)),
+    let Some(file) = regular::open(path, Links::Follow)? else {
+        return Ok(None);
     };
     let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
     let euid = nix::unistd::geteuid().as_raw();

@@ -8,8 +8,6 @@
 //!
 //! Deliberately absent: switching the check off.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -17,6 +15,8 @@ use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use crate::regular::{self, Links};
 
 /// Largest bundle that is read.
 const MAX_BUNDLE: u64 = 8 << 20;
@@ -112,15 +112,7 @@ fn verifying(
 
 /// The certificates of a PEM file; none if it cannot be read whole.
 fn read_bundle(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    let mut text = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(MAX_BUNDLE + 1)
-        .read_to_end(&mut text)
-        .ok()?;
-    if text.len() as u64 > MAX_BUNDLE {
-        return None;
-    }
+    let text = regular::read(path, Links::Follow, MAX_BUNDLE).ok()??;
     CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .ok()

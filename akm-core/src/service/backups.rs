@@ -12,23 +12,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::audit::Caller;
-use crate::backup::{Directory, Found, schedule};
+use crate::backup::schedule::{self, MAX_AGE_DAYS, MAX_KEEP};
+use crate::backup::{Directory, Found};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::{
     Backup, BackupCreate, BackupCreated, BackupPage, BackupSchedule, BackupScheduled,
-    BackupVerification, BackupVerify, Op, Progress, Schedule, Verified,
+    BackupVerification, BackupVerify, Op, Progress, Role, Schedule, Verified,
 };
-use crate::store::{Id, SqliteStore};
+use crate::store::{Contents, Id, SqliteStore};
+use crate::vault::Origin;
 
-use super::{Service, done, failed, shape, this_process};
+use super::{Service, done, failed, origin, shape, this_process};
 
 /// From one scheduled backup to the next.
 const DAILY_S: u64 = 24 * 60 * 60;
 /// How many a schedule keeps that does not say.
 const KEEP: u32 = 14;
-/// Bounds of what may be asked for.
-const MAX_KEEP: u32 = 10_000;
-const MAX_AGE_DAYS: u32 = 36_500;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What the service keeps for backups.
@@ -86,6 +85,26 @@ impl Backups {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn page(&self) -> Result<BackupPage> {
+        let found = self.directory.list()?;
+        Ok(BackupPage {
+            backups: found.into_iter().map(described).collect(),
+            directory: self.directory.path().display().to_string(),
+            schedule: self.schedule().clone(),
+            running: self.running(),
+        })
+    }
+
+    /// Opens a copy to read it, and checks all of it.
+    pub(super) fn open_copy(&self, name: &str) -> Result<(Turn<'_>, SqliteStore, Contents)> {
+        let path = self.directory.find(name)?;
+        let turn = self.turn()?;
+        turn.at(0, 1);
+        let copy = SqliteStore::open_copy(&path, false)?;
+        let contents = copy.check_structure()?;
+        Ok((turn, copy, contents))
+    }
+
     fn running(&self) -> Option<Progress> {
         let total = self.total.load(Ordering::Relaxed);
         (total > 0).then(|| Progress {
@@ -122,11 +141,29 @@ impl Service {
     ) -> Result<BackupCreated> {
         if request.keep.is_some() || request.max_age_days.is_some() {
             // Backups are removed by it.
+            self.noted(caller, Op::BackupCreate, self.backup_keeper(caller))?;
             self.ask_to_change(caller, Op::BackupCreate)?;
         }
         let made = bounded(request.keep, request.max_age_days)
             .and_then(|()| self.make_backup(caller, request.keep, request.max_age_days));
         self.noted(caller, Op::BackupCreate, made)
+    }
+
+    /// Whether the caller may decide about what everybody has: put an older state in its place, remove backups, say how
+    /// many are kept. That is the agent's own user, or somebody on the host whose account has the role `admin` and is
+    /// open. An account of one's own is not enough: where a group shares an agent, anybody in it makes one. Says
+    /// which of the two it is.
+    pub(super) fn backup_keeper(&self, caller: &Caller) -> Result<Origin> {
+        if origin(caller) == Origin::Owner {
+            return Ok(Origin::Owner);
+        }
+        if let Ok(session) = self.sessions.read().live(caller, &*self.host.clock) {
+            let standing = self.vault.standing(session.account.id())?;
+            if standing.role == Role::Admin && !standing.disabled {
+                return Ok(Origin::Other);
+            }
+        }
+        Err(not_for_every_account())
     }
 
     /// Makes the backup that is due by the schedule, also while everything is locked; nothing without a schedule.
@@ -142,8 +179,10 @@ impl Service {
     /// Name and path of the newest backup of this vault.
     pub fn newest_backup(&self) -> Result<Option<(String, PathBuf)>> {
         let directory = &self.backups.directory;
-        let own = directory.list()?.into_iter().filter(|found| found.own);
-        let newest = own.max_by_key(|found| found.created_at);
+        let newest = directory
+            .own()?
+            .into_iter()
+            .max_by_key(|found| found.created_at);
         Ok(newest.map(|found| {
             let path = directory.path().join(&found.name);
             (found.name, path)
@@ -156,18 +195,7 @@ impl Service {
     }
 
     pub(super) fn list_backups(&self) -> Result<BackupPage> {
-        Ok(BackupPage {
-            backups: self
-                .backups
-                .directory
-                .list()?
-                .into_iter()
-                .map(described)
-                .collect(),
-            directory: self.backups.directory.path().display().to_string(),
-            schedule: self.backup_schedule(),
-            running: self.backups.running(),
-        })
+        self.backups.page()
     }
 
     pub(super) fn verify_backup(
@@ -175,26 +203,13 @@ impl Service {
         caller: &Caller,
         request: &BackupVerify,
     ) -> Result<BackupVerification> {
-        let path = self.backups.directory.find(&request.name)?;
-        let turn = self.backups.turn()?;
-        turn.at(0, 1);
-        let copy = Arc::new(SqliteStore::open_copy(&path, false)?);
-        let contents = copy.check_structure()?;
-        let copy = self.vault.over_copy(copy);
+        let (_turn, copy, contents) = self.backups.open_copy(&request.name)?;
+        let copy = self.vault.over_copy(Arc::new(copy));
         let opened = match self.sessions.read().live(caller, &*self.host.clock) {
             Ok(session) => self.vault.open_samples(&copy, &session.account)?,
             Err(_) => None,
         };
-        Ok(BackupVerification {
-            name: request.name.clone(),
-            verified: match opened {
-                Some(_) => Verified::Decrypted,
-                None => Verified::Structure,
-            },
-            accounts: contents.accounts,
-            keys: contents.keys,
-            decrypted: opened.map_or(0, u64::from),
-        })
+        Ok(verified(&request.name, contents, opened))
     }
 
     pub(super) fn schedule_backups(
@@ -202,6 +217,7 @@ impl Service {
         caller: &Caller,
         request: &BackupSchedule,
     ) -> Result<BackupScheduled> {
+        self.noted(caller, Op::BackupSchedule, self.backup_keeper(caller))?;
         self.ask_to_change(caller, Op::BackupSchedule)?;
         let set = || {
             bounded(request.keep, request.max_age_days)?;
@@ -281,6 +297,28 @@ fn bounded(keep: Option<u32>, max_age_days: Option<u32>) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+pub(super) fn verified(name: &str, contents: Contents, opened: Option<u32>) -> BackupVerification {
+    BackupVerification {
+        name: name.to_owned(),
+        verified: match opened {
+            Some(_) => Verified::Decrypted,
+            None => Verified::Structure,
+        },
+        accounts: contents.accounts,
+        keys: contents.keys,
+        decrypted: opened.map_or(0, u64::from),
+    }
+}
+
+/// To whoever may not decide about what everybody has.
+pub(super) fn not_for_every_account() -> Error {
+    Error::new(
+        Kind::Denied,
+        "this decides about everybody's keys, and is not for every account",
+    )
+    .with_hint("ask the user that the agent runs as, or an account with the role admin")
 }
 
 fn described(found: Found) -> Backup {

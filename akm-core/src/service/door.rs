@@ -6,6 +6,8 @@
 //! the process dies in between, because opening a vault completes what was begun (see `store`). Whoever cannot
 //! wait, the thread that answers, is told so and asks again from another.
 //!
+//! A vault that is damaged has `salvage` in its place, and the same way back: a restore opens a service.
+//!
 //! Deliberately absent: keeping sessions over a restore. Their keys belong to another state of the vault.
 
 use std::path::PathBuf;
@@ -20,15 +22,20 @@ use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::protocol::{BackupRestore, LockReason, Op, Request, Response, Restored, Schedule};
+use crate::store::Contents;
+use crate::vault::Origin;
 
+use super::salvage::{self, Salvage};
 use super::{
-    Channel, Figures, Hosting, Lifetimes, Options, PushAnswer, Reminder, Service, Visitor,
+    Channel, Figures, Hosting, Lifetimes, Options, PushAnswer, Reminder, Service, Visitor, origin,
 };
 
 /// The way in for a program: what [`Service`] does, and restoring.
 pub struct Door {
-    /// None where a restored vault could not be opened.
+    /// None where the vault is damaged, and where a restored one could not be opened.
     open: RwLock<Option<Service>>,
+    /// What is done with a vault that is damaged.
+    salvage: RwLock<Option<Salvage>>,
     options: Options,
     lifetimes: Mutex<Option<Lifetimes>>,
     clipboard: Option<Arc<dyn Clipboard>>,
@@ -47,8 +54,27 @@ const CLOSED: Error = Error::new(
 impl Door {
     /// Opens or creates the vault and takes its ownership lock: `conflict` if another process has it.
     pub fn open(options: Options) -> Result<Door> {
-        Ok(Door {
-            open: RwLock::new(Some(Service::open(options.clone())?)),
+        let service = Service::open(options.clone())?;
+        Ok(Door::with_behind(options, Some(service), None))
+    }
+
+    /// As [`Door::open`]; behind it is, where the vault's file is damaged, what restores a backup in its place and
+    /// says so to everything else. For a program that people ask for that.
+    pub fn open_or_salvage(options: Options) -> Result<Door> {
+        match Service::open(options.clone()) {
+            Ok(service) => Ok(Door::with_behind(options, Some(service), None)),
+            Err(error) if salvage::is_for(&options, &error) => {
+                let salvage = Salvage::open(options.clone())?;
+                Ok(Door::with_behind(options, None, Some(salvage)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_behind(options: Options, open: Option<Service>, salvage: Option<Salvage>) -> Door {
+        Door {
+            open: RwLock::new(open),
+            salvage: RwLock::new(salvage),
             options,
             lifetimes: Mutex::default(),
             clipboard: None,
@@ -57,7 +83,7 @@ impl Door {
             monitor: None,
             hosting: None,
             confirm: None,
-        })
+        }
     }
 
     /// As [`Service::with_clipboard`], also for the services after a restore.
@@ -220,20 +246,26 @@ impl Door {
             Request::BackupRestore(request) => {
                 self.restore(caller, &request).map(Response::BackupRestore)
             }
-            request => self.with(|service| service.call(caller, request)),
+            request => match &*self.read() {
+                Some(service) => service.call(caller, request),
+                None => self.salvaged(|salvage| salvage.call(caller, &request)),
+            },
         }
     }
 
     /// As [`Service::gate`].
     pub fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
-        self.with(|service| service.gate(caller, op))
+        match &*self.read() {
+            Some(service) => service.gate(caller, op),
+            None => self.salvaged(|salvage| salvage.gate(caller, op)),
+        }
     }
 
     /// As [`Service::try_gate`].
     pub fn try_gate(&self, caller: &Caller, op: Op) -> Option<Result<()>> {
         match &*self.try_read()? {
             Some(service) => service.try_gate(caller, op),
-            None => Some(Err(CLOSED)),
+            None => Some(self.salvaged(|salvage| salvage.gate(caller, op))),
         }
     }
 
@@ -242,7 +274,7 @@ impl Door {
     pub fn try_call(&self, caller: &Caller, request: Request) -> Result<Result<Response>, Request> {
         match self.try_read().as_deref() {
             Some(Some(service)) => service.try_call(caller, request),
-            Some(None) => Ok(Err(CLOSED)),
+            Some(None) => Ok(self.salvaged(|salvage| salvage.call(caller, &request))),
             None => Err(request),
         }
     }
@@ -277,7 +309,8 @@ impl Door {
             .unwrap_or_default()
     }
 
-    /// Whether there is a vault behind the door: not where one could not be opened after a restore. Never waits.
+    /// Whether there is a vault behind the door: not where it is damaged, nor where one could not be opened after a
+    /// restore. Never waits.
     pub fn is_open(&self) -> bool {
         self.try_read().is_none_or(|open| open.is_some())
     }
@@ -328,14 +361,69 @@ impl Door {
     }
 
     fn restore(&self, caller: &Caller, request: &BackupRestore) -> Result<Restored> {
-        let staged = self.with(|service| service.prepare_restore(caller, request))?;
+        if self.read().is_none() {
+            return self.restore_damaged(caller, request);
+        }
+        let staged = match self.with(|service| service.prepare_restore(caller, request)) {
+            Err(error) if self.is_lost(caller, &error) => {
+                return self.restore_damaged(caller, request);
+            }
+            staged => staged?,
+        };
         let contents = staged.contents();
         // Every session ends before the wait, so that nobody has to wait for a lock.
         self.lock_all(LockReason::Restore);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let service = open.as_ref().ok_or(CLOSED)?;
-        service.finish_restore(caller, staged)?;
-        // From here on the restored vault stands. The old one is closed first: one process, one owner.
+        match service.finish_restore(caller, staged) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                drop(open);
+                match self.is_lost(caller, &error) {
+                    true => self.restore_damaged(caller, request),
+                    false => Err(error),
+                }
+            }
+            finished => {
+                finished?;
+                self.reopen(&mut open, request, contents)
+            }
+        }
+    }
+
+    /// Whether an attempt to restore failed because of the vault that is to be replaced, for its owner.
+    fn is_lost(&self, caller: &Caller, error: &Error) -> bool {
+        error.kind() == Kind::Corrupt
+            && origin(caller) == Origin::Owner
+            && self.read().as_ref().is_some_and(Service::is_damaged)
+    }
+
+    /// Restores without a word from the vault that is there. Nobody is inside meanwhile.
+    fn restore_damaged(&self, caller: &Caller, request: &BackupRestore) -> Result<Restored> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let contents = match &*open {
+            Some(service) => {
+                let contents = service.replace_damaged(&self.options, caller, request)?;
+                service.lock_all(LockReason::Restore);
+                contents
+            }
+            None => self.salvaged(|salvage| salvage.restore(caller, request))?,
+        };
+        // Its lock is in the way of whoever opens the restored vault.
+        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let restored = self.reopen(&mut open, request, contents)?;
+        if let Some(service) = &*open {
+            service.note_restored(caller);
+        }
+        Ok(restored)
+    }
+
+    /// From here on the restored vault stands. The old one is closed first: one process, one owner.
+    fn reopen(
+        &self,
+        open: &mut Option<Service>,
+        request: &BackupRestore,
+        contents: Contents,
+    ) -> Result<Restored> {
         *open = None;
         let service = self.equipped(Service::open(self.options.clone())?);
         let kept = service.replaced();
@@ -349,7 +437,16 @@ impl Door {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Service) -> Result<T>) -> Result<T> {
-        act(self.read().as_ref().ok_or(CLOSED)?)
+        match &*self.read() {
+            Some(service) => act(service),
+            None => self.salvaged(|_| Err(salvage::damaged())),
+        }
+    }
+
+    /// Where there is no service: what is left.
+    fn salvaged<T>(&self, act: impl FnOnce(&Salvage) -> Result<T>) -> Result<T> {
+        let salvage = self.salvage.read().unwrap_or_else(PoisonError::into_inner);
+        act(salvage.as_ref().ok_or(CLOSED)?)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Service>> {

@@ -23,12 +23,8 @@ impl Service {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
         let bytes = |path: PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
-        let backups = self.backups.directory().list().unwrap_or_default();
-        let newest = backups
-            .iter()
-            .filter(|found| found.own)
-            .map(|found| found.created_at)
-            .max();
+        let backups = self.backups.directory().own().unwrap_or_default();
+        let newest = backups.iter().map(|found| found.created_at).max();
         Figures {
             sessions: self.open_sessions(),
             vault_bytes: bytes(self.path.clone()) + bytes(PathBuf::from(log)),

@@ -42,6 +42,7 @@ mod rekey;
 mod reminding;
 mod removal;
 mod restore;
+mod salvage;
 mod session;
 mod shape;
 mod shared;

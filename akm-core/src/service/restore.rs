@@ -8,8 +8,9 @@
 //! beside the new one. Each account moves to a new epoch at its next unlock, and its recovery codes end there;
 //! until then they open nothing.
 //!
-//! The passphrase is the proof, so whoever is locked out of the vault can restore; guesses count as those at a
-//! sign-in do.
+//! A restore takes everybody back, so it is for the agent's own user, or for an account with the role `admin` that is
+//! open and in the vault as well ([`Service::backup_keeper`]). The passphrase that belongs to the backup is the proof
+//! besides, so an owner who is locked out of the vault can restore; guesses count as those at a sign-in do.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -18,12 +19,15 @@ use std::sync::Arc;
 
 use crate::audit::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::host::Host;
 use crate::protocol::{BackupRestore, Op};
+use crate::regular::{self, Links};
 use crate::store::{Contents, SqliteStore, Store};
 
-use crate::vault;
+use crate::vault::{self, Origin};
 
-use super::{DEFAULT_ACCOUNT, Service, done, origin};
+use super::backups::Backups;
+use super::{DEFAULT_ACCOUNT, Options, Service, done, origin, salvage};
 
 /// Copied at a time.
 const CHUNK: usize = 1024 * 1024;
@@ -38,9 +42,60 @@ pub(super) struct Staged {
 }
 
 impl Staged {
+    /// Copies a backup beside `vault` and checks all of it.
+    pub(super) fn bring(
+        backups: &Backups,
+        vault: &Path,
+        host: &Host,
+        name: &str,
+    ) -> Result<Staged> {
+        let path = backups.directory().find(name)?;
+        let turn = backups.turn()?;
+        let incoming = Incoming::new(vault)?;
+        copy(&path, incoming.path(), &mut |done, total| {
+            turn.at(done, total)
+        })?;
+        let file = SqliteStore::open(incoming.path(), &*host.random, &*host.clock)?;
+        let contents = file.check_structure()?;
+        Ok(Staged {
+            file: Arc::new(file),
+            contents,
+            incoming,
+        })
+    }
+
     pub(super) fn contents(&self) -> Contents {
         self.contents
     }
+
+    pub(super) fn file(&self) -> &SqliteStore {
+        &self.file
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.file) as Arc<dyn Store>
+    }
+
+    /// Announces it and gives it the name under which opening the vault finds it.
+    pub(super) fn commit(self, state: &Path) -> Result<()> {
+        // Should it end here, the vault that stands is still the newest.
+        vault::announce_restore(state, &*self.file)?;
+        // Closed: its log is written back and gone, and the file stands alone.
+        let file = Arc::into_inner(self.file)
+            .ok_or(Error::internal("a staged vault is held by somebody else"))?;
+        file.checkpoint()?;
+        drop(file);
+        self.incoming.commit()
+    }
+}
+
+/// A vault is replaced only where that was asked for.
+pub(super) fn must_replace() -> Error {
+    Error::new(
+        Kind::Conflict,
+        "this vault has an account: restoring takes its place",
+    )
+    .with_hint("say so with --replace; the vault as it is now is kept beside the new one")
 }
 
 impl Service {
@@ -53,66 +108,79 @@ impl Service {
     }
 
     fn stage(&self, caller: &Caller, request: &BackupRestore) -> Result<Staged> {
-        let path = self.backups.directory().find(&request.name)?;
-        if self.file.account_count()? > 0 && !request.replace.unwrap_or(false) {
-            return Err(Error::new(
-                Kind::Conflict,
-                "this vault has an account: restoring takes its place",
-            )
-            .with_hint(
-                "say so with --replace; the vault as it is now is kept beside the new one",
-            ));
+        // Restoring comes in past `call`, where everything else meets the gate.
+        self.gate(caller, Op::BackupRestore)?;
+        let keeper = self.backup_keeper(caller)?;
+        // Before anything else of it is said.
+        self.backups.directory().find(&request.name)?;
+        let live = self.file.account_count()? > 0;
+        if live && !request.replace.unwrap_or(false) {
+            return Err(must_replace());
         }
-        let turn = self.backups.turn()?;
-        let incoming = Incoming::new(&self.path)?;
-        copy(&path, incoming.path(), &mut |done, total| {
-            turn.at(done, total)
-        })?;
-        let file = Arc::new(SqliteStore::open(
-            incoming.path(),
-            &*self.host.random,
-            &*self.host.clock,
-        )?);
-        let contents = file.check_structure()?;
-        let copy = self.vault.over_copy(Arc::clone(&file) as Arc<dyn Store>);
+        let staged = Staged::bring(&self.backups, &self.path, &self.host, &request.name)?;
+        let copy = self.vault.over_copy(staged.store());
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
         let origin = origin(caller);
         let device = self
             .keyfiles
             .find(account, request.keyfile.as_ref(), origin)?;
         let passphrase = &request.passphrase;
-        self.vault
+        let proved = self
+            .vault
             .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;
-        Ok(Staged {
-            file,
-            contents,
-            incoming,
-        })
+        // Somebody whose account was removed, or has another owner now, has no say in what everybody has.
+        if live && keeper == Origin::Other && self.file.account(&proved)?.is_none() {
+            return Err(Error::new(
+                Kind::Denied,
+                "the account is in the backup and not in the vault that is replaced",
+            )
+            .with_field("account")
+            .with_hint(
+                "name an account that is in both, or restore as the user that the agent runs as",
+            ));
+        }
+        Ok(staged)
     }
 
     /// Puts the staged vault in place of this one. Nobody else may be inside; afterwards this service is over.
     pub(super) fn finish_restore(&self, caller: &Caller, staged: Staged) -> Result<()> {
-        let Staged { file, incoming, .. } = staged;
         let finished = || {
+            let file = &staged.file;
             self.lock_all(crate::protocol::LockReason::Restore);
             self.audit.append_system(&done(Op::BackupRestore, caller))?;
             self.audit.fold()?;
             if file.vault_id() == self.file.vault_id() {
-                self.file.carry_events(&file)?;
+                self.file.carry_events(file)?;
             }
             file.take_over(&self.file)?;
             // What this vault still owes its anchor would take the announcement back when this service ends.
             self.vault.sync_anchors()?;
-            // Should it end here, the vault that stands is still the newest.
-            vault::announce_restore(self.backups.state(), &*file)?;
-            // Closed: its log is written back and gone, and the file stands alone.
-            let file = Arc::into_inner(file)
-                .ok_or(Error::internal("a staged vault is held by somebody else"))?;
-            file.checkpoint()?;
-            drop(file);
-            incoming.commit()
+            staged.commit(self.backups.state())
         };
         self.noted(caller, Op::BackupRestore, finished())
+    }
+
+    /// Whether the vault itself is what is corrupt, and not what was to be restored.
+    pub(super) fn is_damaged(&self) -> bool {
+        let checked = self.file.check_structure();
+        checked.is_err_and(|error| error.kind() == Kind::Corrupt)
+    }
+
+    /// As [`super::salvage::replace`] for a vault that could be opened and turns out not to be whole.
+    pub(super) fn replace_damaged(
+        &self,
+        options: &Options,
+        caller: &Caller,
+        request: &BackupRestore,
+    ) -> Result<Contents> {
+        let done = salvage::replace(options, &self.backups, request);
+        self.noted(caller, Op::BackupRestore, done)
+    }
+
+    /// That a restore was done which the vault before it could not be told of.
+    pub(super) fn note_restored(&self, caller: &Caller) {
+        // It was done whether or not it can be written down.
+        let _ = self.audit.append_system(&done(Op::BackupRestore, caller));
     }
 
     /// The file name that the vault before a restore got, if opening this one moved it.
@@ -157,10 +225,7 @@ impl Incoming {
     }
 
     fn remove(&self) -> Result<()> {
-        for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
-            remove(&beside(&self.path, suffix))?;
-        }
-        Ok(())
+        remove_vault(&self.path)
     }
 }
 
@@ -174,7 +239,10 @@ impl Drop for Incoming {
 }
 
 fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-    let mut from = File::open(from)?;
+    let mut from = regular::open(from, Links::Refuse)?.ok_or(Error::new(
+        Kind::Conflict,
+        "the backup was removed meanwhile",
+    ))?;
     let mut to = crate::backup::private(to)?;
     let total = from.metadata()?.len().max(1);
     let mut chunk = vec![0; CHUNK];
@@ -190,7 +258,15 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// Removes a vault file of this room's own, with what may lie beside it.
+pub(super) fn remove_vault(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
+        remove(&beside(path, suffix))?;
+    }
+    Ok(())
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

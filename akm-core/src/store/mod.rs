@@ -16,7 +16,7 @@ mod sqlite;
 pub use hosted::{DocumentRow, Hosted, Removal};
 pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
 
-pub use sqlite::{Contents, SqliteStore};
+pub use sqlite::{Contents, SqliteStore, VaultLock};
 pub(crate) use sqlite::{open_private, read_manager};
 
 /// A random identifier.

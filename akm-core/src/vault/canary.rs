@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
-use crate::store::{AccountChange, SlotRow, Store};
+use crate::store::{AccountChange, Id, SlotRow, Store};
 
 use super::limits::Guess;
 use super::slot::PASSPHRASE;
@@ -41,7 +41,7 @@ impl Vault {
     }
 
     /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
-    /// and not in the copy, where whoever brought it could have set the count.
+    /// and not in the copy, where whoever brought it could have set the count. Returns which account it is.
     pub fn prove_copy(
         &self,
         copy: &Vault,
@@ -49,7 +49,7 @@ impl Vault {
         passphrase: &Secret,
         device: Option<&Device>,
         origin: Origin,
-    ) -> Result<()> {
+    ) -> Result<Id> {
         let account = AccountName::parse(account, "account")?;
         let known = self.store.account_by_name(account.as_str())?.is_some();
         let counted = self.count_attempt(Guess::SignIn(origin), account.as_str(), known)?;
@@ -60,7 +60,8 @@ impl Vault {
         if !self.has_seen(&unlocked)? {
             copy.void_codes(&unlocked)?;
         }
-        self.clear_attempts(&counted)
+        self.clear_attempts(&counted)?;
+        Ok(*unlocked.id())
     }
 
     /// Whether this machine knows how far the account had come. Then the first unlock after a restore moves the account on,

@@ -118,17 +118,7 @@ impl Bench {
     }
 
     pub fn open(&self) -> Result<Door> {
-        Door::open(Options {
-            vault: self.vault(),
-            journal: self.home.path().join("audit.journal"),
-            state: self.home.path().join("state"),
-            backups: self.home.path().join("backups"),
-            host: self.host(),
-            key_limit: self.key_limit,
-            default_lifetime: self.default_lifetime,
-            outbound: Outbound::default(),
-        })
-        .map(|door| match &self.billing {
+        Door::open(self.options()).map(|door| match &self.billing {
             Some(settings) => {
                 door.with_billing(Arc::clone(settings))
                     .with_hosting(akm_core::service::Hosting {
@@ -140,6 +130,25 @@ impl Bench {
             }
             None => door,
         })
+    }
+
+    /// As `reopen`, as a program does that restores what it cannot open.
+    pub fn reopen_or_salvage(&mut self) {
+        self.close();
+        self.service = Some(Door::open_or_salvage(self.options()).unwrap());
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            vault: self.vault(),
+            journal: self.home.path().join("audit.journal"),
+            state: self.home.path().join("state"),
+            backups: self.home.path().join("backups"),
+            host: self.host(),
+            key_limit: self.key_limit,
+            default_lifetime: self.default_lifetime,
+            outbound: Outbound::default(),
+        }
     }
 
     /// The vault under the service, for steps that the service does not stop between. The service must be closed.

@@ -21,6 +21,7 @@ use super::files::Identity;
 use super::values::{array, sql};
 use super::{SqliteStore, accounts, files, hold, schema};
 use crate::error::{Error, Kind, Result};
+use crate::regular::{self, Links};
 use crate::store::{Id, Store as _};
 
 /// Pages copied between two reports of progress: 8 MiB.
@@ -154,16 +155,7 @@ impl SqliteStore {
     /// Errors: `corrupt` if something in the file is not as it must be.
     pub fn check_structure(&self) -> Result<Contents> {
         let scanner = hold(&self.scanner);
-        let verdict: String = scanner
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-            .map_err(sql)?;
-        let dangling = scanner
-            .prepare("PRAGMA foreign_key_check")
-            .and_then(|mut statement| statement.exists([]))
-            .map_err(sql)?;
-        if verdict != "ok" || dangling {
-            return Err(Error::corrupt("the vault file is damaged"));
-        }
+        check_pages(&scanner)?;
         let count = |statement: &str| {
             scanner
                 .query_row(statement, [], |row| row.get::<_, i64>(0))
@@ -223,6 +215,21 @@ impl SqliteStore {
     }
 }
 
+/// Every page, index and reference.
+pub(super) fn check_pages(conn: &Connection) -> Result<()> {
+    let verdict: String = conn
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(sql)?;
+    let dangling = conn
+        .prepare("PRAGMA foreign_key_check")
+        .and_then(|mut statement| statement.exists([]))
+        .map_err(sql)?;
+    if verdict != "ok" || dangling {
+        return Err(Error::corrupt("the vault file is damaged"));
+    }
+    Ok(())
+}
+
 /// A journal that SQLite could not remove is played back by the next who opens the file, and what it undoes was said
 /// to be done.
 fn is_finished(path: &Path) -> Result<()> {
@@ -236,6 +243,9 @@ fn is_finished(path: &Path) -> Result<()> {
 /// Whether a file's header says that no log belongs to it. A file too short for one does not.
 fn stands_alone(path: &Path) -> Result<bool> {
     let mut header = [0; FORMAT.end];
-    let read = std::fs::File::open(path)?.read_exact(&mut header);
+    let Some(mut file) = regular::open(path, Links::Refuse)? else {
+        return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
+    };
+    let read = file.read_exact(&mut header);
     Ok(read.is_ok() && header[FORMAT] == ROLLBACK_JOURNAL)
 }

@@ -87,6 +87,11 @@ fn durability() -> &'static str {
 
 /// The id in the main file alone, if it has one: a vault that was never written back may not.
 pub(super) fn id_without_log(path: &Path) -> Option<Id> {
+    schema::vault_id(&immutable(path).ok()?).ok()
+}
+
+/// The main file alone, read as it lies there: without its log, without a lock, and nothing is made beside it.
+pub(super) fn immutable(path: &Path) -> Result<Connection> {
     let mut uri = String::from("file:");
     for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
         match byte {
@@ -101,9 +106,9 @@ pub(super) fn id_without_log(path: &Path) -> Option<Id> {
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = Connection::open_with_flags(uri, flags).ok()?;
-    harden(&conn, SCANNER_CACHE).ok()?;
-    schema::vault_id(&conn).ok()
+    let conn = Connection::open_with_flags(uri, flags).map_err(sql)?;
+    harden(&conn, SCANNER_CACHE).map_err(sql)?;
+    Ok(conn)
 }
 
 /// Whether closing leaves the log as it is: a log that is refused is not written over the vault.

@@ -26,8 +26,8 @@ const MIN_DATABASE: u64 = 512;
 /// What a vault is before its first transaction: one page with a header, in bytes.
 const FIRST_PAGE: u64 = 4096;
 /// How every SQLite database begins; the length of that beginning in bytes; and where in it a program puts its mark.
-const MAGIC: &[u8] = b"SQLite format 3\0";
-const HEADER: usize = 100;
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
+pub(super) const HEADER: usize = 100;
 const MARK: usize = 68;
 
 /// A vault's files, checked, and the right to be the only one who opens them.
@@ -155,7 +155,7 @@ impl Identity {
 /// The parent with every symbolic link resolved (the caller checked it), and the file in it as named:
 /// SQLite's own no-follow flag refuses links anywhere in a path. Absolute, so that no name begins with
 /// `file:`, which SQLite would read as a URI.
-fn resolve(path: &Path) -> Result<(PathBuf, PathBuf)> {
+pub(super) fn resolve(path: &Path) -> Result<(PathBuf, PathBuf)> {
     let path = std::path::absolute(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(refused("the vault's path names no file"));
@@ -171,7 +171,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn take_lock(path: &Path) -> Result<File> {
+pub(super) fn take_lock(path: &Path) -> Result<File> {
     let Some(file) = open_private(path, true)? else {
         return Err(Error::internal("a file that was created does not exist"));
     };

@@ -35,6 +35,7 @@ mod accounts;
 mod backup;
 mod billing;
 mod connection;
+mod damage;
 mod events;
 mod files;
 mod hosted;
@@ -60,6 +61,7 @@ pub(crate) use manager::read as read_manager;
 use values::sql;
 
 pub use backup::Contents;
+pub use damage::VaultLock;
 
 /// A vault file, held open by this process alone.
 pub struct SqliteStore {
