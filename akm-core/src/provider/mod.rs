@@ -43,9 +43,7 @@ pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use custom::{MAX_RECORD, read_own};
 pub use destinations::Destinations;
-pub use listing::{
-    install_models, list_models, list_providers, own_info, reset_models, shared_info,
-};
+pub use listing::{Added, install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 #[cfg(feature = "providers")]
