@@ -3,8 +3,8 @@
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
 //! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
-//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer; beside it
-//! `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
+//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer, `echo` keeps the key out of what is
+//! handed on; beside it `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
@@ -17,6 +17,8 @@ mod check;
 mod custom;
 pub mod decimal;
 mod destinations;
+#[cfg(feature = "providers")]
+mod echo;
 #[cfg(feature = "providers")]
 mod judge;
 mod listing;
