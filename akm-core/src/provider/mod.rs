@@ -4,7 +4,7 @@
 //! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
 //! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer, `echo` keeps the key out of what is
-//! handed on; beside it `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
+//! handed on; beside it `balance` asks what is left, by [`balance_rules`], in [`Units`] and in exact [`decimal`]s.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
@@ -36,6 +36,7 @@ pub mod schema;
 mod tests;
 #[cfg(feature = "providers")]
 mod trust;
+mod units;
 mod variables;
 
 pub use address::{BaseUrl, Refusal};
@@ -51,6 +52,7 @@ pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 #[cfg(feature = "providers")]
 pub use post::post_json;
 pub use schema::Provider;
+pub use units::Units;
 pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};

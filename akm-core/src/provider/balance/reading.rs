@@ -107,6 +107,7 @@ impl Sums {
                     credit: text(Role::Credit),
                     owed: text(Role::Owed),
                     since: sum.since.filter(|_| kind == BalanceKind::Spend),
+                    low: None,
                 })
             })
             .collect()
