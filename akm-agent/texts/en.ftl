@@ -187,6 +187,7 @@ field-variable = variable
 field-use-only = use only
 field-confirm = asks each time
 field-address = address
+field-hosts = hosts
 field-created = created
 field-changed = changed
 field-last-used = last used

@@ -168,6 +168,7 @@ field-variable = 环境变量
 field-use-only = 仅供使用
 field-confirm = 每次询问
 field-address = 地址
+field-hosts = 只发送到
 field-created = 创建时间
 field-changed = 修改时间
 field-last-used = 最近使用
