@@ -174,15 +174,63 @@ fn the_questions_of_a_new_provider_make_the_record_that_flags_make() {
 }
 
 #[test]
-fn a_wrong_address_ends_the_questions_of_a_new_provider() {
+fn a_wrong_answer_about_a_new_provider_is_asked_for_again() {
     let home = Home::ready();
-    let mut terminal = Terminal::open(&home, &["provider", "add", "my-gateway"]);
-    terminal.expect("address (");
-    terminal.type_in("http://gw.example.com/v1\n");
-    terminal.expect("error: base_url: ");
+    let mut terminal = Terminal::open(&home, &["provider", "add"]);
+    for (question, wrong, why, right) in [
+        (
+            "name, as in names of keys",
+            "openai",
+            "built-in",
+            "my-gateway",
+        ),
+        (
+            "address (",
+            "http://gw.example.com/v1",
+            "error: base_url: ",
+            "https://gw.example.com/v1",
+        ),
+        ("how a request carries", "magic", "error: auth: ", "bearer"),
+        (
+            "what a test asks for",
+            "v1/models",
+            "starts with a slash",
+            "",
+        ),
+        ("does that answer a valid key only?", "", "", ""),
+        (
+            "variable that akm run sets",
+            "a-b",
+            "look at env.primary",
+            "MY_VAR",
+        ),
+    ] {
+        terminal.expect(question);
+        if !why.is_empty() {
+            terminal.type_in(&format!("{wrong}\n"));
+            terminal.expect(why);
+            terminal.expect(question);
+        }
+        terminal.type_in(&format!("{right}\n"));
+    }
+    terminal.expect("my-gateway is added");
+    assert_eq!(terminal.end().0, 0);
+    let shown = stdout(&home.akm(&["provider", "show", "my-gateway", "--json"], ""));
+    assert!(
+        shown.contains("MY_VAR") && shown.contains("bearer"),
+        "{shown}"
+    );
+    // What was typed as an argument is not a question; neither is who does not answer.
+    let terminal = Terminal::open(&home, &["provider", "add", "openai"]);
     let (code, shown) = terminal.end();
     assert_eq!(code, 1, "{shown}");
-    assert!(!shown.contains("how a request"), "{shown}");
+    assert!(!shown.contains("address ("), "{shown}");
+    let mut terminal = Terminal::open(&home, &["provider", "add"]);
+    terminal.expect("name, as in names of keys");
+    terminal.type_in("\u{4}");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown}");
+    assert!(shown.contains("the question was not answered"), "{shown}");
 }
 
 #[test]

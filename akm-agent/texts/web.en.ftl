@@ -336,6 +336,7 @@ balance-ask-all = Ask all providers
 balance-none-title = Not asked yet
 balance-none = Each provider is asked with your key; it may take a few seconds.
 balance-low = low
+balance-uncompared = Not compared with { $threshold }: { $why }
 balance-unlimited = no limit
 balance-used = used
 balance-total = of { $total }

@@ -309,6 +309,7 @@ balance-ask-all = 查询所有服务商
 balance-none-title = 尚未查询
 balance-none = 将用您的密钥逐个查询服务商，可能需要几秒钟。
 balance-low = 余额低
+balance-uncompared = 未与 { $threshold } 比较：{ $why }
 balance-unlimited = 不限额
 balance-used = 已用
 balance-total = 总额 { $total }

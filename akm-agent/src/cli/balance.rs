@@ -12,7 +12,7 @@ use super::text::{of_token, text, translated};
 /// Asks for balances.
 #[derive(Args)]
 #[command(
-    after_help = "Exit 1 if a balance is below the threshold of its key (akm edit NAME --low-balance 5), or a provider that was asked did not say it. With --all, keys of providers without a balance are left out of the table.\n\nExample:\n  akm balance deepseek\n  akm balance --all --json"
+    after_help = "A threshold (akm edit NAME --low-balance '5 CNY') counts for its currency alone. A number alone counts for every currency: the key is low once none of them reaches it, as any one of them pays.\n\nExit 1 if a balance is below the threshold of its key, a threshold could not be compared, or a provider did not answer. Of keys that are named also where the provider has no balance or does not tell it; with --all that is shown, and keys of providers without a balance are left out of the table.\n\nExample:\n  akm balance deepseek\n  akm balance --all --json"
 )]
 pub(crate) struct Ask {
     /// The keys
@@ -27,16 +27,23 @@ pub(crate) struct Ask {
     all: bool,
 }
 
-/// Whether there is nothing to do about it. A provider without a balance is no failure of a key that nobody named.
+/// Whether there is nothing to do about it. That a provider has no balance, or does not tell it to this kind of key, is no
+/// failure of a key that nobody named; a threshold that says nothing is one of every key.
 fn passes(asked: &Asked<BalanceResult>, named: bool) -> bool {
     match asked {
         Asked::Failed { .. } => false,
+        Asked::Done(result) if result.low == Some(true) || is_uncompared(result) => false,
         Asked::Done(result) => match result.outcome {
-            BalanceOutcome::Known => result.low != Some(true),
-            BalanceOutcome::Unsupported => !named,
-            BalanceOutcome::Refused | BalanceOutcome::Unreachable => false,
+            BalanceOutcome::Known => true,
+            BalanceOutcome::Unsupported | BalanceOutcome::Refused => !named,
+            BalanceOutcome::Unreachable => false,
         },
     }
+}
+
+/// Whether there is a threshold and nothing was held against it.
+fn is_uncompared(result: &BalanceResult) -> bool {
+    result.low_balance.is_some() && result.low.is_none()
 }
 
 pub(crate) fn balance(args: Ask, json: bool) -> Result<()> {
@@ -67,14 +74,23 @@ fn show(results: &[Asked<BalanceResult>], all: bool) -> Result<()> {
     let mut without: u32 = 0;
     for asked in results {
         match asked {
-            Asked::Done(result) if all && result.outcome == BalanceOutcome::Unsupported => {
+            Asked::Done(result)
+                if all
+                    && result.outcome == BalanceOutcome::Unsupported
+                    && !is_uncompared(result) =>
+            {
                 without += 1;
             }
             Asked::Done(result) if result.balances.is_empty() => {
-                rows.push(bare(&result.name, translated(&result.detail).into_owned()));
+                let said = translated(&result.detail).into_owned();
+                let remarks = [Some(said), uncompared(result)];
+                rows.push(bare(&result.name, joined(remarks.into_iter().flatten())));
             }
             Asked::Done(result) => {
-                rows.extend(result.balances.iter().map(|balance| row(result, balance)));
+                // That the threshold says nothing is said once for a key.
+                let mut uncompared = uncompared(result);
+                let balances = result.balances.iter();
+                rows.extend(balances.map(|balance| row(result, balance, uncompared.take())));
             }
             Asked::Failed { name, error } => {
                 rows.push(bare(name, translated(error.message()).into_owned()));
@@ -112,7 +128,25 @@ fn bare(name: &str, remark: String) -> Vec<String> {
     ]
 }
 
-fn row(result: &BalanceResult, balance: &Balance) -> Vec<String> {
+/// That nothing was held against the threshold, and why, where the answer alone does not say it.
+fn uncompared(result: &BalanceResult) -> Option<String> {
+    let threshold = result.low_balance.as_deref()?;
+    match (&result.low_unknown, result.outcome) {
+        _ if result.low.is_some() => None,
+        (Some(why), BalanceOutcome::Known) => Some(text!(
+            "balance-uncompared-why",
+            threshold = threshold,
+            why = translated(why).into_owned()
+        )),
+        _ => Some(text!("balance-uncompared", threshold = threshold)),
+    }
+}
+
+fn joined(remarks: impl Iterator<Item = String>) -> String {
+    remarks.collect::<Vec<_>>().join("; ")
+}
+
+fn row(result: &BalanceResult, balance: &Balance, first: Option<String>) -> Vec<String> {
     let or_dash = |amount: &Option<String>| amount.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         result.name.clone(),
@@ -124,14 +158,14 @@ fn row(result: &BalanceResult, balance: &Balance) -> Vec<String> {
         or_dash(&balance.used),
         or_dash(&balance.total),
         of_token("balance-of", balance.of.token()),
-        remark(result, balance),
+        joined(first.into_iter().chain(remarks(result, balance))),
     ]
 }
 
 /// The threshold first: it is what somebody looks for.
-fn remark(result: &BalanceResult, balance: &Balance) -> String {
+fn remarks(result: &BalanceResult, balance: &Balance) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let (Some(true), Some(threshold)) = (result.low, &result.low_balance) {
+    if let (Some(true), Some(threshold)) = (balance.low, &result.low_balance) {
         remarks.push(text!("balance-low", threshold = threshold.as_str()));
     }
     match (balance.kind, &balance.since) {
@@ -143,7 +177,7 @@ fn remark(result: &BalanceResult, balance: &Balance) -> String {
     if let Some(owed) = &balance.owed {
         remarks.push(text!("balance-owed", amount = owed.as_str()));
     }
-    remarks.join("; ")
+    remarks
 }
 
 #[cfg(test)]
@@ -158,6 +192,7 @@ mod tests {
             balances: Vec::new(),
             low_balance: low.map(|_| "5".into()),
             low,
+            low_unknown: None,
             checked_at: String::new(),
             detail: String::new(),
         })
@@ -170,12 +205,40 @@ mod tests {
             (result(BalanceOutcome::Known, Some(false)), true, true),
             (result(BalanceOutcome::Known, Some(true)), false, false),
             (result(BalanceOutcome::Unsupported, None), false, true),
-            (result(BalanceOutcome::Refused, None), false, false),
+            (result(BalanceOutcome::Refused, None), false, true),
             (result(BalanceOutcome::Unreachable, None), false, false),
         ] {
             assert_eq!(passes(&asked, true), named);
             assert_eq!(passes(&asked, false), all);
+            // A threshold that nothing was held against fails, whatever the answer.
+            if let Asked::Done(mut result) = asked
+                && result.low.is_none()
+            {
+                result.low_balance = Some("5 RMB".into());
+                let asked = Asked::Done(result);
+                assert!(!passes(&asked, true) && !passes(&asked, false));
+            }
         }
+    }
+
+    #[test]
+    fn a_threshold_that_was_not_compared_is_said_once() {
+        let Asked::Done(mut asked) = result(BalanceOutcome::Known, None) else {
+            panic!("it is done")
+        };
+        assert_eq!(uncompared(&asked), None);
+        asked.low_balance = Some("5 credits".into());
+        asked.low_unknown = Some("nothing is counted in the unit of the threshold".into());
+        let said = uncompared(&asked).unwrap();
+        assert_eq!(
+            said,
+            "not compared with 5 credits: nothing is counted in the unit of the threshold"
+        );
+        // Where there is no balance the row says why already.
+        asked.outcome = BalanceOutcome::Refused;
+        assert_eq!(uncompared(&asked).unwrap(), "not compared with 5 credits");
+        asked.low = Some(false);
+        assert_eq!(uncompared(&asked), None);
     }
 
     #[test]
@@ -196,7 +259,9 @@ mod tests {
             credit: None,
             owed: Some("1.00".into()),
             since: None,
+            low: Some(true),
         };
+        let row = |low: &BalanceResult, balance: &Balance| row(low, balance, None);
         let shown = row(&low, &balance);
         assert_eq!(shown[1..3], ["4.20", "USD"]);
         assert!(shown[6].starts_with("below 5; "), "{shown:?}");
@@ -206,5 +271,8 @@ mod tests {
         assert!(row(&low, &balance)[6].contains("since 2026-11-01"));
         balance.unlimited = true;
         assert_eq!(row(&low, &balance)[1], "unlimited");
+        // Only what makes the key low is marked.
+        balance.low = None;
+        assert!(!row(&low, &balance)[6].contains("below"));
     }
 }

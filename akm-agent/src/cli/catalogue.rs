@@ -3,7 +3,9 @@
 //!
 //! A model's price that is not known is shown as unknown, never as zero, and no exchange rate is assumed.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use akm_core::client::Client;
 use akm_core::paths::{Places, models_beside};
@@ -11,7 +13,7 @@ use akm_core::protocol::{
     ModelInfo, ModelList, ModelPage, ModelSort, Operation, ProviderInfo, ProviderList, Providers,
 };
 use akm_core::provider::models::Category;
-use akm_core::{Kind, provider};
+use akm_core::{Error, Kind, provider};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use serde::Serialize;
@@ -45,10 +47,10 @@ pub(crate) struct Models {
 enum Change {
     /// Put a catalogue of models in the place of the built-in one, after checking every row
     #[command(
-        after_help = "Example:\n  akm models update models.json\n  akm models update --reset"
+        after_help = "Rows of providers of your own are taken while your account is unlocked.\n\nExample:\n  akm models update models.json\n  akm models update --reset"
     )]
     Update {
-        /// The file, in the format of akm-core/catalog/models.json
+        /// The file, in the format of akm-core/catalog/models.json; - is standard input
         #[arg(required_unless_present = "reset", conflicts_with = "reset", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
         /// Go back to the built-in one
@@ -93,7 +95,7 @@ fn tokens(text: &str) -> Result<u64, &'static str> {
 /// Asks the agent, or the library where no agent is.
 fn ask<T: Operation>(
     request: &T,
-    without_agent: impl FnOnce(&std::path::Path) -> akm_core::Result<T::Result>,
+    without_agent: impl FnOnce(&Path) -> akm_core::Result<T::Result>,
 ) -> Result<T::Result> {
     match Client::connect(None).and_then(|mut client| client.call(request)) {
         Err(error) if error.kind() == Kind::NoAgent => {
@@ -104,7 +106,9 @@ fn ask<T: Operation>(
 }
 
 pub(crate) fn known_providers() -> Result<Providers> {
-    ask(&ProviderList {}, provider::list_providers)
+    ask(&ProviderList {}, |installed| {
+        provider::list_providers(installed, &[])
+    })
 }
 
 pub(crate) fn providers(json: bool) -> Result<()> {
@@ -162,7 +166,7 @@ pub(crate) fn models(args: Models, json: bool) -> Result<()> {
         sort: args.sort.map(ModelSort::from),
     };
     let page = ask(&request, |installed| {
-        provider::list_models(installed, &request)
+        provider::list_models(installed, &request, &|_| false)
     })?;
     if json {
         return output::json(&page);
@@ -234,6 +238,23 @@ fn model_row(model: &ModelInfo) -> Vec<String> {
     ]
 }
 
+/// A file that somebody named: a pipe will do, and `-` is standard input.
+fn open(path: &Path) -> Result<Box<dyn Read>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::NotFound, "there is no such file")
+                .with_field("file")
+                .with_hint("check the path")
+                .into())
+        }
+        Err(error) => Err(Error::from_io(&error).with_field("file").into()),
+    }
+}
+
 /// What an update did.
 #[derive(Serialize)]
 struct Updated {
@@ -251,8 +272,12 @@ fn update(file: Option<PathBuf>, json: bool) -> Result<()> {
             if let Some(dir) = installed.parent() {
                 akm_core::paths::ensure_dir(dir)?;
             }
+            // An installed file that went bad must not keep out the one that mends it; the built-in ones count then.
+            let known = known_providers().map_or_else(|_| Vec::new(), |known| known.providers);
+            let is_added = |id: &str| known.iter().any(|known| known.id == id);
+            let from = open(&file)?;
             Updated {
-                models: Some(provider::install_models(&file, &installed)?),
+                models: Some(provider::install_models(from, &installed, &is_added)?),
                 installed: true,
             }
         }
@@ -305,8 +330,9 @@ mod tests {
     #[test]
     fn an_unknown_price_is_said_to_be_unknown_and_a_free_one_is_zero() {
         let page = provider::list_models(
-            std::path::Path::new("/nonexistent/models.json"),
+            Path::new("/nonexistent/models.json"),
             &ModelList::default(),
+            &|_| false,
         )
         .unwrap();
         let (mut unknown, mut free) = (0, 0);

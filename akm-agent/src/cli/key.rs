@@ -160,6 +160,7 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         ("field-variable", or_dash(key.env)),
         ("field-use-only", output::yes_or_no(key.use_only)),
         ("field-address", or_dash(key.base_url)),
+        ("field-hosts", hosts(&key.hosts, key.header.as_deref())),
         ("field-created", key.created_at),
         ("field-changed", key.updated_at),
         ("field-last-used", or_dash(key.last_used_at)),
@@ -185,6 +186,15 @@ pub(crate) fn show(args: Show, json: bool) -> Result<()> {
         }
     }
     output::fields(&fields)
+}
+
+/// Where a key may be sent, and in which header: nowhere is a dash.
+fn hosts(hosts: &[String], header: Option<&str>) -> String {
+    match (hosts, header) {
+        ([], _) => "-".to_owned(),
+        (hosts, Some(header)) => format!("{} ({header})", hosts.join(", ")),
+        (hosts, None) => hosts.join(", "),
+    }
 }
 
 /// A status that can be set.

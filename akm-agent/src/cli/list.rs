@@ -97,14 +97,14 @@ fn row(key: &Key) -> Vec<String> {
     ]
 }
 
-/// What the last connection test showed, and on which day.
+/// What the last connection test showed, and when.
 pub(super) fn tested(key: &Key) -> String {
     match &key.last_test {
         None => "-".to_owned(),
         Some(test) => format!(
             "{} {}",
             of_token("outcome", test.outcome.token()),
-            test.time.get(..10).unwrap_or(&test.time)
+            test.time
         ),
     }
 }

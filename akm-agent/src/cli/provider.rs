@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::output::{self, Fail, Result};
 use super::text::text;
-use super::{connect, prompt};
+use super::{connect, connect_unlocked, prompt};
 
 /// Providers of one's own.
 #[derive(Args)]
@@ -95,6 +95,10 @@ pub(crate) fn provider(args: Provider, json: bool) -> Result<()> {
 }
 
 fn add(args: Add, json: bool) -> Result<()> {
+    if args.file.is_none() && args.base_url.is_none() {
+        // Before somebody answers questions for nothing.
+        connect_unlocked()?;
+    }
     let record = record(args)?;
     let added = connect()?.call(&ProviderAdd { record })?;
     changed(&added, json, |name| text!("provider-added", name = name))
@@ -192,6 +196,7 @@ pub(crate) fn variable(name: &str) -> String {
 }
 
 /// What flags, questions and a form can say.
+#[derive(Clone)]
 pub(crate) struct Simple {
     pub(crate) name: String,
     pub(crate) base_url: String,
@@ -202,6 +207,14 @@ pub(crate) struct Simple {
 }
 
 impl Simple {
+    /// Whether the agent would take it, as far as that can be told without its vault.
+    fn check(&self) -> akm_core::Result<()> {
+        let record = self.clone().record()?;
+        let text = serde_json::to_string(&record)
+            .map_err(|_| Error::internal("a record could not be written"))?;
+        akm_core::provider::read_own(&text).map(|_| ())
+    }
+
     /// The record of such a provider.
     pub(crate) fn record(self) -> akm_core::Result<Record> {
         let base_url = BaseUrl::parse(&self.base_url, "base_url")?;
@@ -235,36 +248,66 @@ impl Simple {
     }
 }
 
-/// Asks what flags could have said. An empty answer takes what stands in brackets.
+/// Asks what flags could have said. An empty answer takes what stands in brackets; one that will not do is said to be so,
+/// and asked for again.
 fn ask(name: Option<String>) -> Result<Simple> {
     let or = |answer: String, standard: &str| match answer.is_empty() {
         true => standard.to_owned(),
         false => answer,
     };
-    let name = match name {
-        Some(name) => name,
-        None => prompt::answer(&text!("ask-provider-name"))?,
+    // What is asked later stands in as something that does.
+    let mut simple = Simple {
+        name: String::new(),
+        base_url: "https://gw.example.com/v1".to_owned(),
+        auth: json!({"style": "bearer"}),
+        test_path: None,
+        proves_key: false,
+        env: "API_KEY".to_owned(),
     };
-    let base_url = prompt::answer(&text!("ask-provider-address"))?;
-    // Before more is asked: nobody should answer five questions because of a typo in the second.
-    BaseUrl::parse(&base_url, "base_url")?;
-    let how = or(prompt::answer(&text!("ask-provider-auth"))?, "bearer");
-    let auth = auth(&how).map_err(|what| Error::invalid("auth", what))?;
-    let path = prompt::answer(&text!("ask-provider-test-path"))?;
-    let proves = prompt::answer(&text!("ask-provider-proves"))?;
-    let standard = variable(&name);
-    let env = prompt::answer(&text!(
-        "ask-provider-variable",
-        standard = standard.as_str()
-    ))?;
-    Ok(Simple {
-        name,
-        base_url,
-        auth,
-        test_path: Some(path).filter(|path| !path.is_empty()),
-        proves_key: ["y", "yes"].contains(&proves.to_ascii_lowercase().as_str()),
-        env: or(env, &standard),
-    })
+    match name {
+        Some(name) => {
+            simple.name = name;
+            simple.check()?;
+        }
+        None => until(&text!("ask-provider-name"), |answer| {
+            simple.name = answer;
+            simple.check()
+        })?,
+    }
+    until(&text!("ask-provider-address"), |answer| {
+        simple.base_url = answer;
+        simple.check()
+    })?;
+    until(&text!("ask-provider-auth"), |answer| {
+        let how = or(answer, "bearer");
+        simple.auth = auth(&how).map_err(|what| Error::invalid("auth", what))?;
+        simple.check()
+    })?;
+    until(&text!("ask-provider-test-path"), |answer| {
+        simple.test_path = Some(answer).filter(|path| !path.is_empty());
+        simple.check()
+    })?;
+    until(&text!("ask-provider-proves"), |answer| {
+        simple.proves_key = ["y", "yes"].contains(&answer.to_ascii_lowercase().as_str());
+        simple.check()
+    })?;
+    let standard = variable(&simple.name);
+    let question = text!("ask-provider-variable", standard = standard.as_str());
+    until(&question, |answer| {
+        simple.env = or(answer, &standard);
+        simple.check()
+    })?;
+    Ok(simple)
+}
+
+/// Asks until the answer will do. Who gives none ends it.
+fn until(question: &str, mut take: impl FnMut(String) -> akm_core::Result<()>) -> Result<()> {
+    loop {
+        match take(prompt::answer(question)?) {
+            Ok(()) => return Ok(()),
+            Err(error) => output::report(&error.into(), false),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ wire! {
         /// Whether what is available is below the threshold; absent without one, and where it cannot be told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         low: Option<bool>,
+        /// Why what is available could not be held against the threshold; absent where it could, and without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low_unknown: Option<String>,
         /// When the provider was asked, RFC 3339 UTC.
         checked_at: String,
         /// A sentence for a person; never part of the answer's body.
@@ -72,6 +75,9 @@ wire! {
         /// Since when `spend` counts, RFC 3339 UTC.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<String>,
+        /// Whether this is what makes the key low; absent where it was not held against its threshold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low: Option<bool>,
     }
 }
 

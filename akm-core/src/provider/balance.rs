@@ -15,7 +15,8 @@ use super::balance_rules::{BalanceSource, KeyNeeded, QueryPart, fill_query};
 use super::outbound::{Outbound, exchange, headers};
 use super::plan::{Plan, header, locate};
 use super::rules::Method;
-use super::schema::{Provider, Region};
+use super::schema::Provider;
+use super::units::region;
 use super::{Catalogue, Destinations};
 use crate::protocol::{Balance, BalanceOutcome};
 use crate::secret::Secret;
@@ -254,17 +255,4 @@ fn written(part: QueryPart, now: Timestamp) -> String {
         QueryPart::FromDate => date(month(now)),
         QueryPart::ToDate => date(now),
     }
-}
-
-/// The region of the endpoint that is asked; none where the address is somebody else's.
-fn region(record: &Provider, base_url: Option<&BaseUrl>) -> Option<Region> {
-    match base_url {
-        None => record.endpoints.first(),
-        Some(base_url) => record.endpoints.iter().find(|endpoint| {
-            std::iter::once(&endpoint.base_url)
-                .chain(&endpoint.also)
-                .any(|own| BaseUrl::read(own).is_ok_and(|own| own.origin() == base_url.origin()))
-        }),
-    }
-    .map(|endpoint| endpoint.region)
 }

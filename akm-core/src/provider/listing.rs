@@ -3,6 +3,8 @@
 //! Invariants: an installed file is believed only if it is this user's, of bounded size and checked whole, row by row,
 //! each time it is read; a bad one is refused and never half used, nor passed over for the built-in one, which would
 //! show old prices as new. It is installed by one rename, after it was synced, so there is the old one or the new one.
+//! Where it comes from is for whoever names it to say: a pipe will do, and nothing is asked of its owner and mode. Its rows
+//! name providers that are known when it is installed; one of the user's own that is removed later leaves its rows behind.
 //!
 //! The models are read when somebody asks and not kept: an agent that hands out keys has no use for them.
 
@@ -29,19 +31,42 @@ use crate::regular::{self, Links};
 /// The facts, as committed; the build script has checked them.
 const BUILTIN: &str = include_str!("../../catalog/models.json");
 
-/// The providers that this program knows. `installed` is where a file of models may be.
-pub fn list_providers(installed: &Path) -> Result<Providers> {
+/// A provider that is not built in.
+pub enum Added {
+    /// The account that asks added it.
+    Own(Provider),
+    /// An administrator added it for every account.
+    Shared(Provider),
+}
+
+/// The providers that this program knows, and those that were added. `installed` is where a file of models may be.
+pub fn list_providers(installed: &Path, added: &[Added]) -> Result<Providers> {
     let (models, _) = load(installed)?;
-    let providers = Catalogue::builtin().providers();
+    let builtin = Catalogue::builtin().providers().iter();
+    let added = added.iter().map(|added| match added {
+        Added::Own(provider) => ProviderInfo {
+            own: true,
+            ..info(provider, &models)
+        },
+        Added::Shared(provider) => ProviderInfo {
+            shared: true,
+            ..info(provider, &models)
+        },
+    });
     Ok(Providers {
-        providers: providers.iter().map(|p| info(p, &models)).collect(),
+        providers: builtin.map(|p| info(p, &models)).chain(added).collect(),
     })
 }
 
-/// The models that are known, from the file at `installed` if there is one.
+/// The models that are known, from the file at `installed` if there is one. `is_added` tells providers that are not built
+/// in.
 ///
-/// Errors: `invalid_input` for a filter, `corrupt` or `denied` for the file.
-pub fn list_models(installed: &Path, request: &ModelList) -> Result<ModelPage> {
+/// Errors: `invalid_input` for a filter, `not_found` for a provider that nobody knows, `corrupt` or `denied` for the file.
+pub fn list_models(
+    installed: &Path,
+    request: &ModelList,
+    is_added: &dyn Fn(&ProviderId) -> bool,
+) -> Result<ModelPage> {
     let provider = request
         .provider
         .as_deref()
@@ -49,6 +74,12 @@ pub fn list_models(installed: &Path, request: &ModelList) -> Result<ModelPage> {
         .transpose()?;
     let category = request.category.as_deref().map(category).transpose()?;
     let (models, is_installed) = load(installed)?;
+    if let Some(id) = &provider {
+        let has_rows = models.models.iter().any(|row| row.provider == id.as_str());
+        if !has_rows && Catalogue::builtin().provider(id.as_str()).is_none() && !is_added(id) {
+            return Err(nobody(id, &models));
+        }
+    }
     let mut rows: Vec<&Model> = models
         .models
         .iter()
@@ -79,22 +110,26 @@ pub fn list_models(installed: &Path, request: &ModelList) -> Result<ModelPage> {
     })
 }
 
-/// Checks a catalogue of models and puts it in the place of the built-in one. Says how many rows it has.
+/// Checks a catalogue of models and puts it in the place of the built-in one. Says how many rows it has. `from` is read
+/// to its end, or as far as a catalogue may go; `is_added` tells providers that are not built in.
 ///
 /// Errors: `invalid_input` if it is not one, with row and field in the hint; `denied`, `io`.
-pub fn install_models(file: &Path, installed: &Path) -> Result<usize> {
-    let text = read(file)?.ok_or_else(|| {
-        Error::new(Kind::NotFound, "there is no such file")
-            .with_field("file")
-            .with_hint("check the path")
-    })?;
-    let models = Models::from_json(&text).map_err(|problem| {
-        refused(
-            Kind::InvalidInput,
-            "the file is no catalogue of models",
-            &problem,
-        )
-    })?;
+pub fn install_models(
+    from: impl Read,
+    installed: &Path,
+    is_added: &dyn Fn(&str) -> bool,
+) -> Result<usize> {
+    let text = text_of(from)?;
+    let is_known = |id: &str| Catalogue::builtin().provider(id).is_some() || is_added(id);
+    let models = Models::from_json(&text)
+        .and_then(|models| models.check_providers(&is_known).map(|()| models))
+        .map_err(|problem| {
+            refused(
+                Kind::InvalidInput,
+                "the file is no catalogue of models",
+                &problem,
+            )
+        })?;
     let dir = installed
         .parent()
         .ok_or(Error::internal("a file of akm has no directory"))?;
@@ -150,20 +185,47 @@ fn read(path: &Path) -> Result<Option<String>> {
             "the catalogue of models is no file, or others could have written it",
         ));
     }
-    const TOO_LARGE: Error = Error::new(
-        Kind::InvalidInput,
-        "a catalogue of models has at most 4 MiB",
-    );
+    text_of(file).map(Some)
+}
+
+/// All of a catalogue, and never more than one may have.
+fn text_of(from: impl Read) -> Result<String> {
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
+    from.take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::from_io(&error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(TOO_LARGE);
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "a catalogue of models has at most 4 MiB",
+        ));
     }
     String::from_utf8(bytes)
-        .map(Some)
         .map_err(|_| Error::new(Kind::InvalidInput, "a catalogue of models is UTF-8"))
+}
+
+/// A provider that nobody knows. The hint names one that is spelt like it, never what was typed.
+fn nobody(id: &ProviderId, models: &Models) -> Error {
+    let builtin = Catalogue::builtin().providers().iter();
+    let mut names = builtin
+        .flat_map(|known| std::iter::once(&known.id).chain(&known.aliases))
+        .chain(models.defaults.keys());
+    let hint = match names.find(|known| is_near(known, id.as_str())) {
+        Some(known) => format!("did you mean {known}? akm providers lists all"),
+        None => "run akm providers".to_owned(),
+    };
+    Error::new(Kind::NotFound, "there is no provider of this name")
+        .with_field("provider")
+        .with_hint(hint)
+}
+
+/// Whether two names are the same but for two letters in one place.
+fn is_near(known: &str, typed: &str) -> bool {
+    let ahead = known.bytes().zip(typed.bytes());
+    let behind = known.bytes().rev().zip(typed.bytes().rev());
+    let same =
+        ahead.take_while(|(a, b)| a == b).count() + behind.take_while(|(a, b)| a == b).count();
+    same >= 3 && same + 2 >= known.len().max(typed.len())
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -249,22 +311,7 @@ fn model(row: &Model, all: &Models) -> ModelInfo {
     }
 }
 
-/// What is known of a provider that an account added. No model of it is.
-pub fn own_info(provider: &Provider) -> ProviderInfo {
-    ProviderInfo {
-        own: true,
-        ..describe(provider, None, 0)
-    }
-}
-
-/// What is known of a provider that an administrator added for every account.
-pub fn shared_info(provider: &Provider) -> ProviderInfo {
-    ProviderInfo {
-        shared: true,
-        ..describe(provider, None, 0)
-    }
-}
-
+/// What is known of a provider; that it is built in, for a start.
 fn info(provider: &Provider, all: &Models) -> ProviderInfo {
     let known = all
         .models
@@ -335,12 +382,12 @@ mod tests {
     }
 
     fn asked(request: ModelList) -> Vec<ModelInfo> {
-        list_models(nowhere(), &request).unwrap().models
+        list_models(nowhere(), &request, &|_| false).unwrap().models
     }
 
     #[test]
     fn the_builtin_models_are_all_there_and_keep_their_marks() {
-        let page = list_models(nowhere(), &ModelList::default()).unwrap();
+        let page = list_models(nowhere(), &ModelList::default(), &|_| false).unwrap();
         assert_eq!(page.models.len(), 782);
         assert!(!page.installed);
         let unlicensed = |row: &&ModelInfo| row.sources == ["model-bank"];
@@ -358,7 +405,7 @@ mod tests {
         );
         let free = |row: &&ModelInfo| row.price.as_ref().is_some_and(|p| p.input == Some(0.0));
         assert_eq!(page.models.iter().filter(free).count(), 7);
-        let providers = list_providers(nowhere()).unwrap().providers;
+        let providers = list_providers(nowhere(), &[]).unwrap().providers;
         assert_eq!(providers.len(), 46);
         assert_eq!(providers.iter().map(|p| p.models).sum::<u32>(), 782);
         // Every provider whose models are known has a default, and it is one of them.
@@ -418,15 +465,7 @@ mod tests {
         });
         assert!(wide.windows(2).all(|w| w[0].context >= w[1].context));
         assert!(wide.last().unwrap().context.is_none());
-        assert!(
-            asked(ModelList {
-                provider: Some("nobody".into()),
-                ..ModelList::default()
-            })
-            .is_empty()
-        );
-
-        let refused = |request| list_models(nowhere(), &request).unwrap_err();
+        let refused = |request| list_models(nowhere(), &request, &|_| false).unwrap_err();
         let error = refused(ModelList {
             category: Some("poetry".into()),
             ..ModelList::default()
@@ -440,18 +479,88 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_provider_that_nobody_knows_are_not_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let installed = dir.path().join("models.json");
+        let file = r#"{"schema":1,"compiled":"2026-12-01","defaults":{"openai":"a","mine":"m"},"models":[
+            {"provider":"openai","id":"a","name":"A","category":"chat","context":1,"max_output":1,"price":null,"sources":["me"],"verified":false},
+            {"provider":"mine","id":"m","name":"M","category":"chat","context":1,"max_output":1,"price":null,"sources":["me"],"verified":false}]}"#;
+        let error = install_models(file.as_bytes(), &installed, &|_| false).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field()),
+            (Kind::InvalidInput, Some("models"))
+        );
+        assert_eq!(
+            error.hint(),
+            Some(
+                "mine/m: provider: there is no such provider, built in or of the account that is unlocked"
+            )
+        );
+        assert!(!installed.exists());
+        // An alias is no id: its rows would be found by nobody.
+        let alias = file.replace("\"mine\"", "\"claude\"");
+        assert!(install_models(alias.as_bytes(), &installed, &|_| false).is_err());
+        // Of one that was added they are, and its models and default are known then.
+        let added = |id: &str| id == "mine";
+        assert_eq!(
+            install_models(file.as_bytes(), &installed, &added).unwrap(),
+            2
+        );
+        let record = super::super::read_own(
+            r#"{"id":"mine","display_name":"Mine","display_name_zh":"我的","status":"active","kind":"gateway","auth":{"style":"bearer"},
+            "env":{"primary":"MINE"},"verified":false,"endpoints":[{"base_url":"https://gw.example.com","region":"global","protocol":"openai-chat"}],
+            "test":{"method":"GET","url":"{base_url}/models","proves_key":false,"cost":"none","verified":false}}"#,
+        );
+        let list = list_providers(&installed, &[Added::Own(record.unwrap())]).unwrap();
+        let mine = list.providers.last().unwrap();
+        assert_eq!((mine.id.as_str(), mine.models, mine.own), ("mine", 1, true));
+        assert_eq!(mine.default_model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn models_of_a_provider_that_nobody_knows_are_not_found() {
+        let models_of = |id: &str, added: bool| {
+            let request = ModelList {
+                provider: Some(id.into()),
+                ..ModelList::default()
+            };
+            list_models(nowhere(), &request, &|_| added)
+        };
+        for (typed, hint) in [
+            ("nobody", "run akm providers"),
+            ("opnai", "did you mean openai? akm providers lists all"),
+            (
+                "anthropics",
+                "did you mean anthropic? akm providers lists all",
+            ),
+            ("gemni", "did you mean gemini? akm providers lists all"),
+        ] {
+            let error = models_of(typed, false).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.field()),
+                (Kind::NotFound, Some("provider"))
+            );
+            assert_eq!(error.hint(), Some(hint));
+        }
+        // Known, with no models that anybody listed: none is an answer.
+        assert!(models_of("nobody", true).unwrap().models.is_empty());
+        assert!(models_of("poe", false).unwrap().models.is_empty());
+        assert!(!models_of("gemini", false).unwrap().models.is_empty());
+    }
+
+    #[test]
     fn a_file_replaces_the_models_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, installed) = (dir.path().join("new.json"), dir.path().join("models.json"));
+        let installed = dir.path().join("models.json");
+        let install = |text: &str| install_models(text.as_bytes(), &installed, &|_| false);
         let rows = || {
-            list_models(&installed, &ModelList::default())
+            list_models(&installed, &ModelList::default(), &|_| false)
                 .map(|page| (page.models.len(), page.installed))
         };
         let good = r#"{"schema":1,"compiled":"2026-12-01","defaults":{"openai":"new"},"models":[
             {"provider":"openai","id":"new","name":"New","category":"chat","context":1,"max_output":1,"price":null,"sources":["me"],"verified":false}]}"#;
-        std::fs::write(&file, good).unwrap();
         assert_eq!(rows().unwrap(), (782, false));
-        assert_eq!(install_models(&file, &installed).unwrap(), 1);
+        assert_eq!(install(good).unwrap(), 1);
         assert_eq!(rows().unwrap(), (1, true));
         assert_eq!(
             std::fs::metadata(&installed).unwrap().permissions().mode() & 0o7777,
@@ -459,12 +568,7 @@ mod tests {
         );
 
         // A bad one changes nothing, and says where it is bad.
-        std::fs::write(
-            &file,
-            good.replace(r#""max_output":1"#, r#""max_output":0"#),
-        )
-        .unwrap();
-        let error = install_models(&file, &installed).unwrap_err();
+        let error = install(&good.replace(r#""max_output":1"#, r#""max_output":0"#)).unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidInput);
         assert!(
             error
@@ -474,23 +578,15 @@ mod tests {
             "{error:?}"
         );
         assert_eq!(rows().unwrap(), (1, true));
-        std::fs::write(&file, vec![b' '; MAX_FILE as usize + 1]).unwrap();
-        assert_eq!(
-            install_models(&file, &installed).unwrap_err().kind(),
-            Kind::InvalidInput
-        );
-        assert_eq!(
-            install_models(&dir.path().join("none"), &installed)
-                .unwrap_err()
-                .kind(),
-            Kind::NotFound
-        );
+        // One without end is read no further than a catalogue may go.
+        let endless = install_models(std::io::repeat(b' '), &installed, &|_| false);
+        assert_eq!(endless.unwrap_err().kind(), Kind::InvalidInput);
         assert_eq!(rows().unwrap(), (1, true));
         let left: Vec<_> = std::fs::read_dir(&dir)
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
-        assert_eq!(left.len(), 2, "{left:?}");
+        assert_eq!(left.len(), 1, "{left:?}");
 
         // One that went bad in its place is refused, not passed over.
         std::fs::write(&installed, good.replace("\"chat\"", "\"poetry\"")).unwrap();

@@ -3,8 +3,8 @@
 //! Facts are data (`catalog/providers.json`), read with one schema; nothing here names a provider. In
 //! reading order: [`address`] (what a `base_url` may be), [`network`] (which addresses are public), [`schema`] and [`rules`] (what a record may
 //! say), [`Catalogue`], [`Destinations`] (sealed with every key), and with feature `providers` the
-//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer; beside it
-//! `balance` asks what is left, by [`balance_rules`] and in exact [`decimal`]s.
+//! connection test: `plan` builds the request, `outbound` sends it, `judge` reads the answer, `echo` keeps the key out of what is
+//! handed on; beside it `balance` asks what is left, by [`balance_rules`], in [`Units`] and in exact [`decimal`]s.
 //!
 //! Deliberately absent: code for one provider, and trying a key anywhere its record does not name.
 
@@ -17,6 +17,8 @@ mod check;
 mod custom;
 pub mod decimal;
 mod destinations;
+#[cfg(feature = "providers")]
+mod echo;
 #[cfg(feature = "providers")]
 mod judge;
 mod listing;
@@ -34,6 +36,7 @@ pub mod schema;
 mod tests;
 #[cfg(feature = "providers")]
 mod trust;
+mod units;
 mod variables;
 
 pub use address::{BaseUrl, Refusal};
@@ -43,14 +46,13 @@ pub use catalogue::Catalogue;
 pub use check::Problem;
 pub use custom::{MAX_RECORD, read_own};
 pub use destinations::Destinations;
-pub use listing::{
-    install_models, list_models, list_providers, own_info, reset_models, shared_info,
-};
+pub use listing::{Added, install_models, list_models, list_providers, reset_models};
 #[cfg(feature = "providers")]
 pub use outbound::{Outbound, Resolve, SystemResolver, TestReport, test};
 #[cfg(feature = "providers")]
 pub use post::post_json;
 pub use schema::Provider;
+pub use units::Units;
 pub use variables::{VARIABLES, Variables};
 
 use crate::error::{Error, Result};

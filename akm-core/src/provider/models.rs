@@ -294,13 +294,13 @@ impl Models {
         }
     }
 
-    /// Whether every provider that is named is one of these.
+    /// Whether every provider that is named is one of these. Every default is one of a row, so the rows tell.
     pub fn check_providers(&self, known: &dyn Fn(&str) -> bool) -> Result<(), Problem> {
         match self.models.iter().find(|model| !known(&model.provider)) {
             Some(model) => Err(Problem {
                 record: format!("{}/{}", model.provider, model.id),
                 field: "provider".to_owned(),
-                what: "there is no such provider",
+                what: "there is no such provider, built in or of the account that is unlocked",
             }),
             None => Ok(()),
         }

@@ -19,6 +19,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::address::{BaseUrl, Host};
+use super::echo::Echo;
 use super::judge::{Verdict, judge};
 use super::network::is_public;
 use super::plan::{Plan, other_region, plan};
@@ -187,11 +188,8 @@ pub fn test(
         &answer.body,
     );
     // A server may send back what it was sent; a model id is the one text of an answer that is handed on.
-    let models = models.map(|ids| {
-        ids.into_iter()
-            .filter(|id| !id.contains(secret.expose()))
-            .collect()
-    });
+    let echo = Echo::of(secret);
+    let models = models.map(|ids| ids.into_iter().filter(|id| !echo.is_in(id)).collect());
     TestReport {
         outcome,
         models,

@@ -5,10 +5,8 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::name::ProviderId;
-use crate::protocol::{
-    ProviderAdd, ProviderRemove, ProviderResult, ProviderShow, Providers, Record,
-};
-use crate::provider::{self, Catalogue, Provider};
+use crate::protocol::{ProviderAdd, ProviderRemove, ProviderResult, ProviderShow, Record};
+use crate::provider::{self, Added, Catalogue, Provider};
 use crate::vault::Unlocked;
 
 use super::{Asked, Service};
@@ -55,19 +53,16 @@ impl Service {
         own.chain(shared).collect()
     }
 
-    /// Adds the account's own providers to a list of the built-in ones.
-    pub(super) fn list_own(&self, account: &Unlocked, list: &mut Providers) -> Result<()> {
+    /// The account's own providers, and those of the server that it does not have itself.
+    pub(super) fn added(&self, account: &Unlocked) -> Result<Vec<Added>> {
+        let mut own = Vec::new();
         for (_, text) in self.vault.providers(account)? {
-            list.providers
-                .push(provider::own_info(read_stored(&text)?.record()));
+            own.push(read_own_stored(&text)?);
         }
-        for record in self.shared_providers()? {
-            let hidden = list.providers.iter().any(|known| known.id == record.id);
-            if !hidden {
-                list.providers.push(provider::shared_info(&record));
-            }
-        }
-        Ok(())
+        let mut shared = self.shared_providers()?;
+        shared.retain(|record| own.iter().all(|own| own.id != record.id));
+        let own = own.into_iter().map(Added::Own);
+        Ok(own.chain(shared.into_iter().map(Added::Shared)).collect())
     }
 
     pub(super) fn add_provider(
@@ -155,10 +150,12 @@ fn result(id: &ProviderId, text: &str) -> Result<ProviderResult> {
 }
 
 fn read_stored(text: &str) -> Result<Known> {
-    provider::read_own(text)
-        .map(|record| Known::Own(Box::new(record)))
-        .map_err(|_| {
-            Error::corrupt("a provider of your own is not one this akm reads")
-                .with_hint("run akm provider rm NAME and add it again; its keys stay as they are")
-        })
+    read_own_stored(text).map(|record| Known::Own(Box::new(record)))
+}
+
+fn read_own_stored(text: &str) -> Result<Provider> {
+    provider::read_own(text).map_err(|_| {
+        Error::corrupt("a provider of your own is not one this akm reads")
+            .with_hint("run akm provider rm NAME and add it again; its keys stay as they are")
+    })
 }

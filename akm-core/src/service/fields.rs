@@ -90,6 +90,10 @@ impl Service {
                 .transpose()?,
         };
         record.base_url = base_url.as_ref().map(BaseUrl::to_string);
+        if request.low_balance.is_some() {
+            let threshold = record.low_balance.as_deref();
+            self.check_threshold(asked, threshold, record.name.provider(), base_url.as_ref())?;
+        }
         // Only where its owner moves it does a key get new destinations; a new catalogue alone never moves one.
         let moved =
             record.base_url != opened.record.base_url || record.name.provider() != name.provider();

@@ -20,6 +20,16 @@ const HINTED_KEYS: u32 = 8;
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
         let key = self.new_key(asked, request)?;
+        let base_url = key.base_url.as_deref();
+        self.check_threshold(
+            asked,
+            key.low_balance.as_deref(),
+            key.name.provider(),
+            base_url
+                .map(|text| BaseUrl::parse(text, "base_url"))
+                .transpose()?
+                .as_ref(),
+        )?;
         let name = key.name.clone();
         let limit = self.key_limit(&asked.session.account)?;
         let mut event = |records: &[Record]| {

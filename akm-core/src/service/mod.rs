@@ -338,7 +338,7 @@ impl Service {
                 return self.list_providers(caller).map(Response::ProviderList);
             }
             Request::ModelList(request) => {
-                return self.list_models(&request).map(Response::ModelList);
+                return self.list_models(caller, &request).map(Response::ModelList);
             }
             Request::BillingTiers(_) => return Ok(Response::BillingTiers(self.tiers())),
             Request::AgentLock(_) => return self.lock(caller).map(Response::AgentLock),

@@ -675,7 +675,7 @@ fn novita() -> Vec<Fixture> {
         "ten-thousandths of a dollar",
         &[(
             "api.novita.ai",
-            "/openapi/v1/billing/balance/detail",
+            "/v3/user/balance",
             200,
             r#"{"availableBalance":"1000007","cashBalance":"800007","creditLimit":"200000","pendingCharges":"0","outstandingInvoices":"15"}"#,
         )],
@@ -684,7 +684,7 @@ fn novita() -> Vec<Fixture> {
     )]
 }
 
-// docs.venice.ai/api-reference/endpoint/billing/balance.
+// docs.venice.ai/api-reference/endpoint/billing/balance; the capitals: CodexBar 27c7f33, docs/venice.md.
 fn venice() -> Vec<Fixture> {
     const BALANCE: &str = "/api/v1/billing/balance";
     vec![
@@ -700,6 +700,32 @@ fn venice() -> Vec<Fixture> {
             json!([
                 {"currency": "USD", "kind": "prepaid", "of": "account", "available": "25"},
                 {"currency": "DIEM", "kind": "quota", "of": "account", "available": "90.5", "total": "100"}]),
+        ),
+        known(
+            "venice",
+            "two currencies, in capitals",
+            &[(
+                "api.venice.ai",
+                BALANCE,
+                200,
+                r#"{"canConsume":true,"consumptionCurrency":"DIEM","balances":{"DIEM":90.5,"USD":25},"diemEpochAllocation":100}"#,
+            )],
+            json!([
+                {"currency": "USD", "kind": "prepaid", "of": "account", "available": "25"},
+                {"currency": "DIEM", "kind": "quota", "of": "account", "available": "90.5", "total": "100"}]),
+        ),
+        known(
+            "venice",
+            "an answer in both spellings is counted once",
+            &[(
+                "api.venice.ai",
+                BALANCE,
+                200,
+                r#"{"canConsume":true,"consumptionCurrency":"USD","balances":{"DIEM":1,"USD":2,"diem":1,"usd":2}}"#,
+            )],
+            json!([
+                {"currency": "USD", "kind": "prepaid", "of": "account", "available": "2"},
+                {"currency": "DIEM", "kind": "quota", "of": "account", "available": "1"}]),
         ),
         known(
             "venice",
@@ -725,7 +751,7 @@ fn venice() -> Vec<Fixture> {
         ),
         silent(
             "venice",
-            "a key for inference",
+            "a key that is refused",
             &[(
                 "api.venice.ai",
                 BALANCE,
@@ -733,7 +759,7 @@ fn venice() -> Vec<Fixture> {
                 r#"{"error":"Authentication failed"}"#,
             )],
             "refused",
-            "made for administration alone",
+            "refuses the key, or does not tell it the balance",
         ),
     ]
 }

@@ -88,7 +88,8 @@ fn kinds(op: Op) -> &'static [Kind] {
         WrongCredentials,
     };
     match op {
-        Op::AgentStatus | Op::AgentLock | Op::ProviderList | Op::ModelList => &[InvalidInput],
+        Op::AgentStatus | Op::AgentLock | Op::ProviderList => &[InvalidInput],
+        Op::ModelList => &[InvalidInput, NotFound],
         Op::AccountRegister => &[Conflict, InvalidInput],
         Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
         Op::AccountPassphrase | Op::TotpCodes | Op::VaultRekey => {

@@ -4,8 +4,8 @@
 //! The tree of commands is only walked when help was asked for: a command that runs pays nothing. Words of clap itself
 //! (`Usage:`) are in the same file and are replaced in what it rendered.
 
-use clap::Command;
-use clap::builder::StyledStr;
+use clap::builder::{PossibleValuesParser, StyledStr};
+use clap::{Arg, Command};
 
 use super::sentence::pairs;
 
@@ -57,7 +57,7 @@ pub(crate) fn in_chinese(command: Command) -> Command {
         if let Some(help) = text(arg.get_long_help()) {
             arg = arg.long_help(help);
         }
-        arg
+        with_values(arg)
     });
     if let Some(about) = about {
         command = command.about(about);
@@ -69,6 +69,23 @@ pub(crate) fn in_chinese(command: Command) -> Command {
         command = command.after_help(after);
     }
     command
+}
+
+/// An argument with what its values mean in Chinese. Its values are texts then, which is enough for help: what runs is
+/// read with the English tree.
+fn with_values(arg: Arg) -> Arg {
+    let values = arg.get_possible_values();
+    if values.iter().all(|value| value.get_help().is_none()) {
+        return arg;
+    }
+    let values = values.into_iter().map(|value| {
+        let help = value.get_help().map(|help| chinese(&help.to_string()));
+        match help {
+            Some(help) => value.help(help),
+            None => value,
+        }
+    });
+    arg.value_parser(PossibleValuesParser::new(values))
 }
 
 /// What clap rendered, its own words in Chinese.
@@ -91,6 +108,16 @@ mod tests {
     use super::super::tests::is_chinese;
     use super::*;
 
+    /// Values that are explained by a name, which is the same in every language.
+    const NAMES: &[&str] = &[
+        "English",
+        "Slack",
+        "简体中文",
+        "飞书, Lark",
+        "钉钉",
+        "企业微信",
+    ];
+
     /// Every line of help that a person reads, of a tree.
     fn lines(command: &Command, found: &mut BTreeSet<String>) {
         let mut add = |text: Option<&StyledStr>| {
@@ -107,6 +134,14 @@ mod tests {
         for arg in command.get_arguments() {
             add(arg.get_help());
             add(arg.get_long_help());
+            for value in arg.get_possible_values() {
+                // What is sent stands between backticks, for those who play a provider.
+                let says = |help: &&StyledStr| {
+                    let help = help.to_string();
+                    !NAMES.contains(&help.as_str()) && !help.starts_with('`')
+                };
+                add(value.get_help().filter(says));
+            }
         }
         command
             .get_subcommands()
@@ -118,6 +153,10 @@ mod tests {
         let mut said = BTreeSet::new();
         lines(&super::super::super::Cli::command(), &mut said);
         assert!(said.len() > 80, "the walk finds them");
+        assert!(
+            said.contains("Also dash and ksh"),
+            "the walk finds what values mean"
+        );
         let pairs = pairs(HELP);
         let known: BTreeMap<&str, &str> = pairs
             .iter()
@@ -149,5 +188,30 @@ mod tests {
         for line in said {
             assert!(is_chinese(&line), "{line}");
         }
+    }
+
+    #[test]
+    fn help_says_in_chinese_what_a_value_means() {
+        let help = |name: &str| {
+            let asked = ["akm", name, "--help"];
+            let shown = in_chinese(super::super::super::Cli::command()).try_get_matches_from(asked);
+            words_of_clap(&shown.unwrap_err().to_string())
+        };
+        for (command, value, chinese) in [
+            ("env", "sh", "dash 与 ksh"),
+            ("export", "json", "akm 自己的格式"),
+            ("export", "env", "每行一个"),
+            ("import", "age", "以口令加密"),
+        ] {
+            let help = help(command);
+            let line = help.lines().find(|line| {
+                line.trim_start()
+                    .strip_prefix("- ")
+                    .is_some_and(|line| line.split([':', '：', ' ']).next() == Some(value))
+            });
+            let line = line.unwrap_or_else(|| panic!("{command} {value}: {help}"));
+            assert!(line.contains(chinese), "{line}");
+        }
+        assert!(!help("env").contains("Also"), "no English is left");
     }
 }

@@ -59,12 +59,27 @@ impl Table {
         Some(format!("{said}（HTTP {status}）{advice}"))
     }
 
+    /// What is wrong in a catalogue: record, field (maybe with its line) and a sentence, as `Problem` shows itself.
+    fn problem(&self, text: &str) -> Option<String> {
+        let (record, rest) = text.split_once(": ")?;
+        let (field, what) = rest.split_once(": ")?;
+        let what = self.whole.get(what)?;
+        let record = self.whole.get(record).map_or(record, String::as_str);
+        let line = field
+            .strip_suffix(')')
+            .and_then(|field| field.rsplit_once(" (line "));
+        Some(match line {
+            Some((field, line)) => format!("{record}：{field}（第 {line} 行）：{what}"),
+            None => format!("{record}：{field}：{what}"),
+        })
+    }
+
     fn get(&self, sentence: &str) -> Option<String> {
         if let Some(chinese) = self.whole.get(sentence) {
             return Some(chinese.clone());
         }
-        if let Some(verdict) = self.verdict(sentence) {
-            return Some(verdict);
+        if let Some(made) = self.verdict(sentence).or_else(|| self.problem(sentence)) {
+            return Some(made);
         }
         self.patterns.iter().find_map(|(english, chinese)| {
             let filled = matched(english, sentence)?;
@@ -150,7 +165,18 @@ msgstr "{} / {} 在“这里”"
         assert_eq!(case("2 of 9 are \"there\"").unwrap(), "2 / 9 在“这里”");
         let verdict = "the account is locked (HTTP 423)did you mean a?";
         assert_eq!(case(verdict).unwrap(), "账户已锁定（HTTP 423）是不是 a？");
+        let problem = "the account is locked: models[0].id (line 3): the account is locked";
+        assert_eq!(
+            case(problem).unwrap(),
+            "账户已锁定：models[0].id（第 3 行）：账户已锁定"
+        );
+        assert_eq!(
+            case("a/b: price: the account is locked").unwrap(),
+            "a/b：price：账户已锁定"
+        );
         for unknown in [
+            "a/b: price: never said",
+            "price: the account is locked",
             "something new (HTTP 200)",
             "",
             "the account is",

@@ -407,6 +407,46 @@ fn every_sentence_of_an_error_has_its_chinese() {
     }
 }
 
+/// Pieces of the parser's own text that `check` looks for, and what it calls a record; nobody is shown them alone.
+const NO_PROBLEM: &[&str] = &[
+    "catalogue of models",
+    "duplicate field `",
+    "missing field `",
+    "unknown field",
+];
+
+#[test]
+fn every_problem_of_a_catalogue_is_told_in_chinese() {
+    let sources = Sources::read(&[
+        "akm-core/src/provider/balance_rules.rs",
+        "akm-core/src/provider/check.rs",
+        "akm-core/src/provider/models.rs",
+    ]);
+    let mut told = 0;
+    for what in sources.sentences.keys() {
+        if NO_PROBLEM.contains(&what.as_str()) || what.contains("{}") {
+            continue;
+        }
+        told += 1;
+        for record in ["openai/new", "catalogue of models"] {
+            let problem = format!("{record}: models[1].price (line 3): {what}");
+            let said = chinese(&problem).unwrap_or_else(|| panic!("no Chinese: {problem}"));
+            assert!(
+                is_chinese(&said) && !said.contains(what.as_str()) && !said.contains("line"),
+                "{said}"
+            );
+        }
+        let problem = format!("openai/new: price.output: {what}");
+        assert!(chinese(&problem).is_some_and(|said| !said.contains(": ")));
+    }
+    assert!(told > 50, "the scan finds them: {told}");
+    assert!(sources.sentences.contains_key("it is not an amount"));
+    // As `Problem` itself writes it, and as the file's place is added to it.
+    let problem = akm_core::provider::models::Models::from_json("{}").unwrap_err();
+    let said = chinese(&problem.to_string()).unwrap();
+    assert_eq!(said, "模型目录：schema（第 1 行）：缺少字段");
+}
+
 #[test]
 fn the_scan_sees_sentences() {
     let mut sources = Sources::default();

@@ -110,8 +110,11 @@ fn card(page: &Page<'_>, name: &str, result: &Result<BalanceResult>) -> Markup {
             }
             @match result {
                 Ok(known) => {
-                    @for balance in &known.balances { (amounts(page, balance, known.low == Some(true))) }
+                    @for balance in &known.balances { (amounts(page, balance)) }
                     @if known.outcome != BalanceOutcome::Known { p.faint { (words.sentence(&known.detail)) } }
+                    @else if let (Some(threshold), Some(why)) = (&known.low_balance, &known.low_unknown) {
+                        p.bad-text { (say!(words, "balance-uncompared", threshold = threshold, why = words.sentence(why))) }
+                    }
                     p.faint { (time(&known.checked_at)) }
                 }
                 Err(error) => p.faint { (words.error(error)) },
@@ -120,8 +123,9 @@ fn card(page: &Page<'_>, name: &str, result: &Result<BalanceResult>) -> Markup {
     }
 }
 
-fn amounts(page: &Page<'_>, balance: &Balance, low: bool) -> Markup {
+fn amounts(page: &Page<'_>, balance: &Balance) -> Markup {
     let words = page.words();
+    let low = balance.low == Some(true);
     let unit = balance.currency.as_deref().unwrap_or("");
     html! {
         div.balance {

@@ -49,7 +49,7 @@ impl Sums {
         Ok(&mut self.0[index].1)
     }
 
-    /// Elements of one answer add up.
+    /// Elements of one reading add up.
     fn add(&mut self, place: Place, element: Sum) -> Result<(), Silence> {
         let sum = self.at(place)?;
         for (role, amount) in element.amounts {
@@ -65,7 +65,7 @@ impl Sums {
         Ok(())
     }
 
-    /// A later answer fills in what the earlier did not say.
+    /// A later reading or answer fills in what the earlier did not say.
     pub(super) fn join(&mut self, later: Sums) -> Result<(), Silence> {
         for (place, new) in later.0 {
             let sum = self.at(place)?;
@@ -107,6 +107,7 @@ impl Sums {
                     credit: text(Role::Credit),
                     owed: text(Role::Owed),
                     since: sum.since.filter(|_| kind == BalanceKind::Spend),
+                    low: None,
                 })
             })
             .collect()
@@ -136,6 +137,7 @@ pub(super) fn read(
         .then(|| format!("{:.3}", month(now)));
     let mut sums = Sums::default();
     for reading in &source.reads {
+        let mut here = Sums::default();
         let elements = match &reading.each {
             None => vec![whole],
             Some(each) => elements(whole, each.as_str()).ok_or_else(not_understood)?,
@@ -148,9 +150,11 @@ pub(super) fn read(
                 let currency = currency(reading, region, element).ok_or_else(not_understood)?;
                 let place = (kind(reading.kind), scope(reading.of), currency);
                 let since = since.clone();
-                sums.add(place, Sum { since, ..sum })?;
+                here.add(place, Sum { since, ..sum })?;
             }
         }
+        // Two readings of one answer may be two spellings of the same.
+        sums.join(here)?;
     }
     // Each amount may be missing, but an answer with none of them is somebody else's.
     if sums.0.is_empty() && !source.reads.iter().any(|reading| reading.may_be_empty) {
