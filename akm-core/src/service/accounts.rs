@@ -157,6 +157,10 @@ impl Service {
             },
         )?;
         let account = new.unlocked.name().as_str().to_owned();
+        // The account is there: what is not remembered may cost a wait, no more.
+        let _ = self
+            .vault
+            .remember_origin(new.unlocked.id(), origin(caller));
         let chain = chain.ok_or(Error::internal("an account was stored without its event"))?;
         // What the owner must keep is theirs whether or not a lock came meanwhile.
         let opening = Opening {

@@ -374,12 +374,13 @@ impl Service {
     }
 }
 
-/// Whether it is the owner who asks: this process's own uid, over its own socket or inside it.
+/// Whether it is the owner who asks (this process's own uid, over its own socket or inside it), another uid of the machine
+/// as the kernel names it, or somebody on the network.
 fn origin(caller: &Caller) -> Origin {
-    if caller.uid == nix::unistd::geteuid().as_raw() {
-        Origin::Owner
-    } else {
-        Origin::Other
+    match caller.via {
+        Via::Host if caller.uid == nix::unistd::geteuid().as_raw() => Origin::Owner,
+        Via::Host => Origin::User(caller.uid),
+        Via::Network(_) => Origin::Network,
     }
 }
 

@@ -104,7 +104,7 @@ impl Service {
             &Removal {
                 account,
                 spare_admins,
-                attempts: &self.vault.attempts_of(name),
+                attempts: &self.vault.attempts_of(name, account)?,
                 unlink: &unlink,
             },
             before_commit,

@@ -35,7 +35,7 @@ impl Vault {
     ) -> Result<RecoveredAccount> {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let found = self.find_account(account)?;
-        let counted = self.count_attempt(Guess::Recovery(origin), &found.typed, found.known())?;
+        let counted = self.count_attempt(Guess::Recovery(origin), &found.who())?;
         let id = found.id();
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
