@@ -43,6 +43,7 @@ pub(super) const CHECKS: &[&str] = &[
     "agent's vault",
     "session",
     "keys",
+    "accounts",
     "clock",
     "time since boot",
     "agent's memory",
@@ -288,7 +289,17 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
             Check::bad("agent's vault", held.clone(), text!("hint-other-vault"))
         });
     }
+    if let Some(missing) = status.missing_accounts {
+        checks.push(Check::bad(
+            "accounts",
+            text!("doctor-accounts-missing", missing = missing),
+            text!("hint-accounts-missing"),
+        ));
+    }
     checks.push(match (&status.account, status.initialized) {
+        (_, false) if status.missing_accounts.is_some() => {
+            Check::ok("session", text!("no-account-yet"))
+        }
         (_, false) => Check::note("session", text!("no-account-yet"), text!("hint-init")),
         (None, true) => Check::note("session", text!("locked"), text!("hint-unlock")),
         (Some(account), true) => match &status.expires_at {

@@ -35,6 +35,7 @@ mod import;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod missing;
 mod monitoring;
 mod orders;
 mod payments;
@@ -56,7 +57,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Outcome, Via};
+use crate::audit::{Audit, Caller, Event, Noted, Outcome, Via};
 use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
@@ -115,6 +116,7 @@ pub struct Service {
     file: Arc<SqliteStore>,
     backups: Backups,
     checks: checks::Checks,
+    missing: Mutex<missing::Missing>,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
     billing: billing::Billing,
@@ -155,7 +157,7 @@ impl Service {
             store.vault_id(),
         )?;
         let anchors = vault::Anchors::open(&state, &store.vault_id())?;
-        Ok(Service {
+        let service = Service {
             keyfiles: Keyfiles::new(state.clone(), &store.vault_id()),
             vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
@@ -163,6 +165,7 @@ impl Service {
             backups: Backups::open(backups, state, file.vault_id())?,
             file,
             checks: checks::Checks::default(),
+            missing: Mutex::default(),
             key_limit,
             billing,
             lifetimes: Mutex::new(Lifetimes {
@@ -178,7 +181,9 @@ impl Service {
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
-        })
+        };
+        service.look_for_missing()?;
+        Ok(service)
     }
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
@@ -321,7 +326,7 @@ impl Service {
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
-            .note(&session.chain, reason.action(), Outcome::Ok, &caller);
+            .note(&session.chain, Noted::Lock(reason), Outcome::Ok, &caller);
     }
 
     /// Operations that need no session.
