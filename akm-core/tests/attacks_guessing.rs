@@ -18,7 +18,7 @@ use akm_core::crypto::{self, KdfCost};
 use akm_core::host::{Clock, Host};
 use akm_core::protocol::{
     AccountPassphrase, AccountRecover, AccountRegister, AgentUnlock, KeyAdd, KeyList, Offered, Op,
-    Request, offered,
+    Request, TotpConfirm, offered,
 };
 use akm_core::service::{Hosting, Registration};
 use akm_core::store::SqliteStore;
@@ -380,6 +380,50 @@ fn b11_no_old_code_opens_under_a_clock_that_was_set_back() {
         .set_wall(i64::from(i32::MAX) * 1000 + 86_400_000);
     let late = totp_code(&base32, bench.clock.unix_s());
     bench.sign_in(None, PASSPHRASE, Some(&late)).unwrap();
+}
+
+#[test]
+fn b11_a_clock_that_ran_ahead_costs_codes_until_a_new_secret_and_not_the_account() {
+    let mut bench = Bench::new();
+    let registered = bench.register("default", true);
+    let confirm = |base32: &str| {
+        let code = totp_code(base32, bench.clock.unix_s());
+        bench.call(TotpConfirm {
+            code: secret(&code),
+        })
+    };
+    let base32 = registered.totp_secret.unwrap();
+    confirm(base32.expose()).unwrap();
+    bench.lock();
+    let now = bench.clock.unix_s() * 1000;
+    let sign_in = |base32: &str| {
+        bench.clock.advance(MINUTE);
+        let code = totp_code(base32, bench.clock.unix_s());
+        bench.sign_in(None, PASSPHRASE, Some(&code)).map(drop)
+    };
+    bench.clock.set_wall(now + YEAR_MS);
+    sign_in(base32.expose()).expect("control: whatever the clock says is now");
+    bench.lock();
+    // Back again: steps before one that was used are not taken, or who sets a clock back could use old codes.
+    bench.clock.set_wall(now);
+    assert_eq!(kind(sign_in(base32.expose())), Kind::WrongCredentials);
+    // The way out: a recovery code brings a new secret, with which no step was used.
+    let recovered = bench
+        .call(AccountRecover {
+            account: None,
+            code: registered.recovery_codes[0].duplicate(),
+            new_passphrase: secret(PASSPHRASE),
+        })
+        .unwrap();
+    let base32 = recovered.totp_secret.unwrap();
+    confirm(base32.expose()).unwrap();
+    bench.lock();
+    sign_in(base32.expose()).expect("codes of the new secret open at once");
+    bench.lock();
+    let again = totp_code(base32.expose(), bench.clock.unix_s());
+    let replayed = bench.sign_in(None, PASSPHRASE, Some(&again));
+    assert_eq!(kind(replayed), Kind::WrongCredentials, "and once");
+    bench.close();
 }
 
 #[test]

@@ -181,15 +181,18 @@ impl Vault {
             }
             Err(error) => return Err(error),
         };
-        let step = totp::matching_step(secret, code, self.now_ms().div_euclid(1000))?;
-        let fresh = match step {
-            Some(step) => self.store.use_totp_step(&row.id, step)?,
-            None => false,
-        };
-        if fresh {
+        if self.use_code(row, secret, code)? {
             Ok(counted)
         } else {
             Err(Error::wrong_credentials())
+        }
+    }
+
+    /// Whether the code is right and nobody used it; now it is used. Counts nothing.
+    pub(super) fn use_code(&self, row: &AccountRow, secret: &[u8], code: &Secret) -> Result<bool> {
+        match totp::matching_step(secret, code, self.now_ms().div_euclid(1000))? {
+            Some(step) => self.store.use_totp_step(&row.id, step),
+            None => Ok(false),
         }
     }
 

@@ -128,6 +128,10 @@ fn these_fail(script: &str, calls: &str, errors: &[&str], which: &[usize]) -> Ru
                             let done = said.done.len();
                             check::check(home.path(), &states[done], states.get(done + 1))
                         })
+                        .and_then(|found| match found.audit {
+                            true => Ok(()),
+                            false => Err("the audit does not verify".to_owned()),
+                        })
                         .err();
                     let mut runs = runs.lock().unwrap();
                     runs.hit += usize::from(hit);

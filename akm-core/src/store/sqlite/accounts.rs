@@ -190,14 +190,14 @@ pub(super) fn change(tx: &Transaction<'_>, id: &Id, change: &AccountChange) -> R
         tx,
         "UPDATE accounts
          SET profile = ?3, profile_version = profile_version + 1, totp_active = ?4,
-             totp_step = max(totp_step, ?5)
+             totp_step = ifnull(?5, totp_step)
          WHERE id = ?1 AND profile_version = ?2",
         (
             id,
             int(new.from_version)?,
             sealed(&new.profile)?,
             new.totp_active,
-            int(new.totp_step.unwrap_or(0))?,
+            new.totp_step.map(int).transpose()?,
         ),
     )?;
     if changed == 0 {
