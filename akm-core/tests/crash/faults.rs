@@ -326,6 +326,13 @@ fn h09_a_change_of_passphrase_cut_off_at_any_call_leaves_exactly_one_that_opens(
 }
 
 #[test]
+fn h09_a_removal_of_an_account_cut_off_at_any_call_leaves_it_whole_or_gone_and_not_missed() {
+    if can_trace() {
+        at_every_call("removing");
+    }
+}
+
+#[test]
 fn h09_a_rekey_cut_off_at_any_call_leaves_exactly_one_that_opens_and_goes_on() {
     if can_trace() {
         at_every_call("rekeying");
