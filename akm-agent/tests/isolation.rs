@@ -476,6 +476,19 @@ fn through_a_socket_that_root_made_the_command_reaches_an_agent_of_another_user(
         check(checks, "who may connect")["found"],
         format!("members of {}", users.group)
     );
+    // Another member who guesses is told to wait, and whose account it is is not: the kernel tells them apart.
+    let unlock = ["unlock", "--passphrase-stdin", "--json"];
+    let kinds: Vec<String> = (0..6)
+        .map(|_| {
+            let output = say(users.members()[1], &unlock, "a guess\n");
+            let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+            error["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kinds[4..], ["wrong_credentials", "rate_limited"], "control");
+    assert!(say(member, &["lock"], "").status.success());
+    let output = say(member, &unlock, &format!("{PASSPHRASE}\n"));
+    assert!(output.status.success(), "{output:?}");
     // A stranger is not let in.
     let output = say(users.stranger(), &["get", "openai"], "");
     assert!(

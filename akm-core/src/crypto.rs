@@ -29,7 +29,7 @@ mod vectors;
 
 pub use ad::{Ad, Field};
 pub use blob::{Opener, mark, open, open_padded, seal, seal_padded, unwrap, wrap};
-pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, slot_keys, stretch};
+pub use kdf::{FACTOR_DEVICE, Kdf, KdfCost, derivations, derived_kib, slot_keys, stretch};
 pub use primitives::{equal, x25519};
 #[cfg(feature = "providers")]
 pub use primitives::{md5, rsa_public_key, rsa_verify};

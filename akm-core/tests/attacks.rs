@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -445,31 +446,77 @@ fn a18_deleted_secret_residue() {
         .query_row("SELECT secret FROM keys", [], |row| row.get(0))
         .unwrap();
     let piece = sealed[66..98].to_vec();
-    let files = || -> Vec<u8> {
+    let backup = |name: &str| {
+        let made = bench.raw(Op::BackupCreate, "{}").unwrap();
+        let made = made["backup"]["name"].as_str().unwrap().to_owned();
+        let path = bench.home.path().join("backups").join(&made);
+        assert!(path.is_file(), "{name}");
+        path
+    };
+    let before = backup("before");
+    // Everything below the home, with state and backups, and whatever lies in the places for temporary files.
+    let files = || -> Vec<(PathBuf, Vec<u8>)> {
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(bench.home.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                all.extend(std::fs::read(path).unwrap());
+        let mut folders = vec![bench.home.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => all.push((path.clone(), std::fs::read(path).unwrap())),
+                }
+            }
+        }
+        for folder in [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            for path in entries
+                .map(|entry| entry.path())
+                .filter(|path| path.is_file())
+            {
+                // Of other tests, which come and go.
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                all.push((path, bytes));
             }
         }
         all
     };
-    let has = |all: &[u8], needle: &[u8]| all.windows(needle.len()).any(|window| window == needle);
-    assert!(
-        has(&files(), &piece),
-        "control: the sealed secret is in the files"
+    let having = |needle: &[u8]| -> Vec<PathBuf> {
+        let has = |all: &[u8]| all.windows(needle.len()).any(|window| window == needle);
+        let files = files().into_iter().filter(|(_, bytes)| has(bytes));
+        files.map(|(path, _)| path).collect()
+    };
+    let state = bench.home.path().join("state");
+    let seen = files();
+    for folder in [bench.home.path(), &state, &state.join("epoch")] {
+        let there = |path: &PathBuf| path.parent() == Some(folder);
+        assert!(
+            seen.iter().any(|(path, _)| there(path)),
+            "control: {folder:?}"
+        );
+    }
+    let planted = std::env::temp_dir().join("akm-a18-planted");
+    std::fs::write(&planted, b"planted by a18 and found").unwrap();
+    assert_eq!(having(b"by a18 and found"), [planted.clone()], "control");
+    std::fs::remove_file(planted).unwrap();
+    let sealed_in = having(&piece);
+    assert!(sealed_in.contains(&before), "control: it is in the backup");
+    assert!(sealed_in.len() > 1, "and in the files");
+    assert_eq!(
+        having(canary.as_bytes()),
+        [PathBuf::new(); 0],
+        "the plaintext never is"
     );
-    assert!(!has(&files(), canary.as_bytes()), "the plaintext never is");
     bench.raw(Op::KeyRemove, r#"{"name":"openai"}"#).unwrap();
     let service = bench.service();
     service.fold().unwrap();
     service.checkpoint().unwrap();
-    assert!(
-        !has(&files(), &piece),
-        "after removal not even the sealed secret is"
+    backup("after");
+    assert_eq!(
+        having(&piece),
+        [before],
+        "after removal not even the sealed secret is, but in a backup of before"
     );
-    assert!(!has(&files(), canary.as_bytes()));
+    assert_eq!(having(canary.as_bytes()), [PathBuf::new(); 0]);
 }
 
 #[test]

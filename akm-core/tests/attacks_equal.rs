@@ -89,7 +89,7 @@ fn b02_known_and_unknown_names_cost_the_same_derivations_reads_and_writes() {
         };
         bench.register("another", false);
         let counted = Counted::of(&mut bench);
-        for origin in [Origin::Owner, Origin::Other] {
+        for origin in [Origin::Owner, Origin::Network, Origin::User(5001)] {
             let (refused, known) = counted.sign_in("default", "wrong", origin);
             assert_eq!(refused, Some(Kind::WrongCredentials));
             assert_eq!(known.derivations, 1, "control: the seams count");
@@ -106,7 +106,6 @@ fn b02_known_and_unknown_names_cost_the_same_derivations_reads_and_writes() {
                 assert_eq!(refused, Some(Kind::WrongCredentials));
                 assert_eq!(unknown, known, "{name:?}");
             }
-            // The second account is not the one whose rows stand in for those of nobody.
             assert_eq!(counted.sign_in("another", "wrong", origin).1, known);
             // Those who wait, wait alike.
             let wait = |name: &str| {
@@ -135,6 +134,41 @@ fn b02_known_and_unknown_names_cost_the_same_derivations_reads_and_writes() {
             let (_, wrong) = counted.sign_in("default", "wrong", Origin::Owner);
             assert_ne!(opened, wrong, "control: more work shows");
         }
+    }
+}
+
+#[test]
+fn b01_names_that_nobody_has_derive_at_the_costs_that_accounts_have() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let register = |bench: &Bench, cost: &str| {
+        for number in 0..4 {
+            bench.register(&format!("{cost}-{number}"), false);
+        }
+    };
+    register(&bench, "cheap");
+    let dear = KdfCost::new(19 * 1024, 2, 1).unwrap();
+    bench.kdf_cost = dear;
+    bench.reopen();
+    register(&bench, "dear");
+    bench.lock();
+    let cost = |name: &str| {
+        bench.clock.advance(Duration::from_secs(60));
+        let before = crypto::derived_kib();
+        let refused = bench.sign_in(Some(name), "wrong", None);
+        assert_eq!(kind(refused), Kind::WrongCredentials);
+        crypto::derived_kib() - before
+    };
+    let (low, high) = (cost("cheap-0"), cost("dear-0"));
+    assert_eq!((low, high), (8, 2 * 19 * 1024), "control: the seam counts");
+    let costs: Vec<u64> = (0..60).map(|n| cost(&format!("nobody-{n}"))).collect();
+    for either in [low, high] {
+        assert!(costs.contains(&either), "{costs:?}");
+    }
+    assert!(costs.iter().all(|cost| [low, high].contains(cost)));
+    // And a name always at the same.
+    for (number, before) in costs.iter().take(10).enumerate() {
+        assert_eq!(cost(&format!("nobody-{number}")), *before);
     }
 }
 

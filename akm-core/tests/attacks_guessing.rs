@@ -18,7 +18,7 @@ use akm_core::crypto::{self, KdfCost};
 use akm_core::host::{Clock, Host};
 use akm_core::protocol::{
     AccountPassphrase, AccountRecover, AccountRegister, AgentUnlock, KeyAdd, KeyList, Offered, Op,
-    Request, offered,
+    Request, TotpConfirm, offered,
 };
 use akm_core::service::{Hosting, Registration};
 use akm_core::store::SqliteStore;
@@ -65,6 +65,33 @@ fn b03_an_unknown_name_is_locked_out_as_a_known_one_is() {
         assert_eq!(answers("nobody"), known);
         let limited = known.iter().filter(|text| text.contains("rate_limited"));
         assert_eq!(limited.count(), 7, "control: the lockout is reached");
+    }
+}
+
+#[test]
+fn b03_a_table_full_of_names_that_nobody_has_tells_none_apart() {
+    let mut bench = Bench::initialized();
+    bench.close();
+    bench
+        .hand()
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+             INSERT INTO attempts (tag, failures, blocked_until) SELECT randomblob(32), 2, 0 FROM n",
+        )
+        .unwrap();
+    bench.reopen();
+    for caller in [me as fn() -> Caller, || stranger(1)] {
+        let kinds = |account: &str| -> Vec<Kind> {
+            (0..8)
+                .map(|_| kind(bench.call_as(caller(), unlock(account, "wrong"))))
+                .collect()
+        };
+        let known = kinds("default");
+        assert_eq!(known[4..6], [Kind::WrongCredentials, Kind::RateLimited]);
+        // In turns with other names that nobody has, each of which would once have made room for itself.
+        for round in 0..20 {
+            assert_eq!(kinds(&format!("nobody-{round}")), known);
+        }
     }
 }
 
@@ -239,9 +266,11 @@ fn guess_for_a_day(guesses: u32) {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    let [_, codes, passphrases] = failures[..] else {
+    // The bucket of the name and what the account added to it are two rows.
+    let [_, codes, passphrases, added] = failures[..] else {
         panic!("{failures:?}");
     };
+    assert_eq!(passphrases, added);
     let chance = f64::from(codes) * 3.0 / 1_000_000.0;
     eprintln!(
         "{guesses} guesses in 24 h: {tried} answered, {codes} codes compared, chance {:.4} %",
@@ -351,6 +380,50 @@ fn b11_no_old_code_opens_under_a_clock_that_was_set_back() {
         .set_wall(i64::from(i32::MAX) * 1000 + 86_400_000);
     let late = totp_code(&base32, bench.clock.unix_s());
     bench.sign_in(None, PASSPHRASE, Some(&late)).unwrap();
+}
+
+#[test]
+fn b11_a_clock_that_ran_ahead_costs_codes_until_a_new_secret_and_not_the_account() {
+    let mut bench = Bench::new();
+    let registered = bench.register("default", true);
+    let confirm = |base32: &str| {
+        let code = totp_code(base32, bench.clock.unix_s());
+        bench.call(TotpConfirm {
+            code: secret(&code),
+        })
+    };
+    let base32 = registered.totp_secret.unwrap();
+    confirm(base32.expose()).unwrap();
+    bench.lock();
+    let now = bench.clock.unix_s() * 1000;
+    let sign_in = |base32: &str| {
+        bench.clock.advance(MINUTE);
+        let code = totp_code(base32, bench.clock.unix_s());
+        bench.sign_in(None, PASSPHRASE, Some(&code)).map(drop)
+    };
+    bench.clock.set_wall(now + YEAR_MS);
+    sign_in(base32.expose()).expect("control: whatever the clock says is now");
+    bench.lock();
+    // Back again: steps before one that was used are not taken, or who sets a clock back could use old codes.
+    bench.clock.set_wall(now);
+    assert_eq!(kind(sign_in(base32.expose())), Kind::WrongCredentials);
+    // The way out: a recovery code brings a new secret, with which no step was used.
+    let recovered = bench
+        .call(AccountRecover {
+            account: None,
+            code: registered.recovery_codes[0].duplicate(),
+            new_passphrase: secret(PASSPHRASE),
+        })
+        .unwrap();
+    let base32 = recovered.totp_secret.unwrap();
+    confirm(base32.expose()).unwrap();
+    bench.lock();
+    sign_in(base32.expose()).expect("codes of the new secret open at once");
+    bench.lock();
+    let again = totp_code(base32.expose(), bench.clock.unix_s());
+    let replayed = bench.sign_in(None, PASSPHRASE, Some(&again));
+    assert_eq!(kind(replayed), Kind::WrongCredentials, "and once");
+    bench.close();
 }
 
 #[test]
@@ -759,13 +832,16 @@ fn b17_whoever_guesses_from_elsewhere_does_not_keep_the_owner_waiting() {
     bench
         .call_as(stranger(7), unlock("default", "wrong"))
         .unwrap_err();
-    let refused = bench.call_as(stranger(8), unlock("default", PASSPHRASE));
+    let refused = bench.call_as(stranger(7), unlock("default", PASSPHRASE));
     assert_eq!(
         kind(refused),
         Kind::RateLimited,
-        "control: everybody elsewhere waits together"
+        "control: even with the passphrase"
     );
-    bench.unlock().expect("the owner does not");
+    bench
+        .call_as(stranger(8), unlock("default", PASSPHRASE))
+        .expect("another user does not, who never was here");
+    bench.unlock().expect("nor does the owner");
     bench.lock();
     // And of a recovery.
     for _ in 0..12 {
@@ -786,6 +862,50 @@ fn b17_whoever_guesses_from_elsewhere_does_not_keep_the_owner_waiting() {
         Kind::WrongCredentials,
         "not rate_limited"
     );
+}
+
+#[test]
+fn b17_no_number_of_uids_keeps_a_user_waiting_who_signed_in_before() {
+    let mut bench = Bench::new();
+    // An agent of a user of its own: everybody is somebody else. Alice registers, or signed in once.
+    let (alice, also_alice) = (stranger(1), stranger(2));
+    let register = AccountRegister {
+        account: "alice".into(),
+        passphrase: secret(PASSPHRASE),
+        totp: Some(false),
+        invitation: None,
+    };
+    bench.call_as(alice.clone(), register).unwrap();
+    bench
+        .call_as(also_alice.clone(), unlock("alice", PASSPHRASE))
+        .unwrap();
+    let mut tried = 0;
+    for number in 100..200 {
+        for _ in 0..6 {
+            let refused = bench.call_as(stranger(number), unlock("alice", "wrong"));
+            tried += u32::from(kind(refused) == Kind::WrongCredentials);
+        }
+    }
+    assert_eq!(tried, 50, "control: however many uids, they end");
+    let refused = bench.call_as(stranger(300), unlock("alice", PASSPHRASE));
+    assert_eq!(kind(refused), Kind::RateLimited, "control: strangers wait");
+    for reopened in [false, true] {
+        for caller in [&alice, &also_alice] {
+            bench
+                .call_as(caller.clone(), unlock("alice", PASSPHRASE))
+                .unwrap_or_else(|error| panic!("{error:?}, reopened: {reopened}"));
+        }
+        bench.reopen();
+    }
+    // What asks for the passphrase again counts under the same uid.
+    let change = AccountPassphrase {
+        passphrase: secret(PASSPHRASE),
+        new_passphrase: secret("new"),
+    };
+    bench
+        .call_as(alice.clone(), unlock("alice", PASSPHRASE))
+        .unwrap();
+    bench.call_as(alice, change).unwrap();
 }
 
 #[test]

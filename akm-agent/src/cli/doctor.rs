@@ -45,6 +45,7 @@ pub(super) const CHECKS: &[&str] = &[
     "agent's vault",
     "session",
     "keys",
+    "accounts",
     "clock",
     "time since boot",
     "agent's memory",
@@ -313,7 +314,17 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
         checks.push(Check::bad("session", found, step));
         return checks;
     }
+    if let Some(missing) = status.missing_accounts {
+        checks.push(Check::bad(
+            "accounts",
+            text!("doctor-accounts-missing", missing = missing),
+            text!("hint-accounts-missing"),
+        ));
+    }
     checks.push(match (&status.account, status.initialized) {
+        (_, false) if status.missing_accounts.is_some() => {
+            Check::ok("session", text!("no-account-yet"))
+        }
         (_, false) => Check::note("session", text!("no-account-yet"), text!("hint-init")),
         (None, true) => Check::note("session", text!("locked"), text!("hint-unlock")),
         (Some(account), true) => match &status.expires_at {

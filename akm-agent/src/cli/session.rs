@@ -47,7 +47,8 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let keyfile = args.keyfile.as_deref().map(keyfile::read).transpose()?;
     let mut client = agent::connect_or_start()?;
     let status = client.call(&AgentStatus {})?;
-    if !status.initialized {
+    // Where accounts are missing the agent says so.
+    if !status.initialized && status.missing_accounts.is_none() {
         let none = Error::new(Kind::NotFound, "this vault has no account yet");
         return Err(none.with_hint("run akm init").into());
     }
@@ -186,7 +187,9 @@ pub(crate) fn status(json: bool) -> Result<()> {
     } else if status.damaged == Some(true) {
         output::hint(&text!("hint-damaged"));
     }
-    if !status.initialized {
+    if status.missing_accounts.is_some() {
+        output::hint(&text!("hint-missing"));
+    } else if !status.initialized {
         output::hint(&text!("hint-init"));
     } else if status.locked {
         output::hint(&text!("hint-unlock"));

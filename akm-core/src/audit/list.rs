@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::name::{AccountName, KeyName};
-use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, LockReason, MAX_PAGE, Op};
+use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, MAX_PAGE};
 use crate::store::{EventRow, Store};
 
 use super::chain::{ChainKeys, SYSTEM};
-use super::{AccountChain, Audit, DAMAGED, UNCLEAN};
+use super::{AccountChain, Audit, actions};
 
 const DEFAULT_PAGE: u32 = 100;
 /// How many events are read from the store at a time.
@@ -89,12 +89,7 @@ fn parse_since(text: &str) -> Result<i64> {
 }
 
 fn parse_action(text: &str) -> Result<&'static str> {
-    // What ends by itself is listed under its reason.
-    let locks = LockReason::ALL.iter().map(|reason| reason.action());
-    [UNCLEAN, DAMAGED]
-        .into_iter()
-        .chain(locks)
-        .chain(Op::ALL.iter().map(|op| op.name()))
+    actions()
         .find(|name| *name == text)
         .ok_or(Error::invalid("action", "there is no such operation"))
 }

@@ -36,6 +36,7 @@ mod checkpoint;
 mod event;
 mod journal;
 mod list;
+mod noted;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -45,16 +46,12 @@ mod verify;
 pub use chain::SYSTEM;
 pub use event::{Caller, Event, MAX_EXE, NETWORK_UID, Outcome, TokenDigest, Via};
 pub use list::Filter;
+pub use noted::{Noted, actions};
 pub use verify::Verifying;
 
 use chain::{ChainKeys, Entry, Head};
 use journal::{Folded, Paths};
 use segment::Segment;
-
-/// The system event of a journal whose last write was cut off.
-const UNCLEAN: &str = "audit.unclean_shutdown";
-/// The system event of a journal that had to be kept as evidence.
-const DAMAGED: &str = "audit.journal_damaged";
 
 /// The audit of one vault. One process has it at a time: the one that owns the vault.
 pub struct Audit {
@@ -177,25 +174,20 @@ impl Audit {
         self.write_event(&self.system, event)
     }
 
-    /// Writes to an account's chain what akm itself noticed, under a name of its own: `action` is no operation.
+    /// Writes to an account's chain what akm itself noticed.
     pub fn note(
         &self,
         chain: &AccountChain,
-        action: &'static str,
+        noted: Noted,
         outcome: Outcome,
         caller: &Caller,
     ) -> Result<()> {
-        self.write(&chain.keys, action, outcome, None, None, caller)
+        self.write(&chain.keys, noted.action(), outcome, None, None, caller)
     }
 
     /// As [`Audit::note`], in the system's chain.
-    pub fn note_system(
-        &self,
-        action: &'static str,
-        outcome: Outcome,
-        caller: &Caller,
-    ) -> Result<()> {
-        self.write(&self.system, action, outcome, None, None, caller)
+    pub fn note_system(&self, noted: Noted, outcome: Outcome, caller: &Caller) -> Result<()> {
+        self.write(&self.system, noted.action(), outcome, None, None, caller)
     }
 
     /// How many events wait to be folded.
@@ -343,13 +335,12 @@ impl Audit {
             via: Via::Host,
             process: Default::default(),
         };
-        let report =
-            |action, outcome| self.write(&self.system, action, outcome, None, None, &myself);
         if folded.torn {
-            report(UNCLEAN, Outcome::Ok)?;
+            self.note_system(Noted::UncleanShutdown, Outcome::Ok, &myself)?;
         }
         if !folded.findings.is_empty() {
-            report(DAMAGED, Outcome::Failed(Kind::Corrupt))?;
+            let damaged = Outcome::Failed(Kind::Corrupt);
+            self.note_system(Noted::JournalDamaged, damaged, &myself)?;
         }
         Ok(())
     }

@@ -101,6 +101,10 @@ impl KdfCost {
         }
     }
 
+    fn work_kib(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
     fn algorithm(&self) -> u8 {
         #[cfg(feature = "insecure-test-kdf")]
         if *self == KdfCost::insecure_test() {
@@ -251,6 +255,7 @@ pub fn stretch(kdf: &Kdf, input: &[u8]) -> Result<LockedKey> {
         Method::Passphrase(cost) => {
             let _place = CORES.enter();
             STARTED.fetch_add(1, Ordering::Relaxed);
+            WORK.fetch_add(cost.work_kib(), Ordering::Relaxed);
             let stretched = LockedKey::build(|out| {
                 let inputs = primitives::Argon2Input {
                     password: input,
@@ -283,7 +288,14 @@ pub fn derivations() -> u64 {
     STARTED.load(Ordering::Relaxed)
 }
 
+/// How many KiB they were to go over in all, passes included.
+#[doc(hidden)]
+pub fn derived_kib() -> u64 {
+    WORK.load(Ordering::Relaxed)
+}
+
 static STARTED: AtomicU64 = AtomicU64::new(0);
+static WORK: AtomicU64 = AtomicU64::new(0);
 
 /// The device secret enters the derivation.
 pub const FACTOR_DEVICE: u32 = 1;

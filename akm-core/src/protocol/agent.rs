@@ -46,6 +46,10 @@ wire! {
         /// where the vault's file cannot be opened and waits for a restore.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         damaged: Option<bool>,
+        /// How many accounts this machine has seen that the vault does not have any more, without their having been removed;
+        /// absent if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing_accounts: Option<u64>,
         /// How far new keys for the account have come, while a rekey is under way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rekey: Option<RekeyProgress>,

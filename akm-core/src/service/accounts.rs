@@ -1,7 +1,7 @@
 //! The arms for accounts and sessions: status, unlock, lock, register, recover.
 
 use crate::Secret;
-use crate::audit::{AccountChain, Caller, Outcome, Via};
+use crate::audit::{AccountChain, Caller, Noted, Outcome, Via};
 use crate::error::{Error, Result};
 use crate::protocol::{
     self, AccountRecover, AccountRegister, AgentUnlock, LockReason, Op, Recovered, Registered,
@@ -34,6 +34,7 @@ impl Service {
                 None => None,
             },
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            missing_accounts: Some(self.missing_accounts()?).filter(|missing| *missing > 0),
             opened_at: session.map(|session| shape::time(session.opened_at)),
             idle_lock_s: session
                 .and_then(|session| session.idle)
@@ -58,7 +59,7 @@ impl Service {
         let lasting = self.lifetime(request.lifetime_s)?;
         let since = self.sessions.locks(caller.into());
         let typed = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
-        let account = self.vault.sign_in(&SignIn {
+        let opened = self.vault.sign_in(&SignIn {
             account: typed,
             passphrase: &request.passphrase,
             totp: request.totp.as_ref(),
@@ -67,7 +68,8 @@ impl Service {
                 .find(typed, request.keyfile.as_ref(), origin(caller))?,
             origin: origin(caller),
             accept_rollback: request.accept_rollback.unwrap_or(false),
-        })?;
+        });
+        let account = opened.map_err(|refused| self.explain(caller, typed, refused))?;
         let (id, name) = (*account.id(), account.name().as_str().to_owned());
         let chain = self
             .audit
@@ -101,13 +103,13 @@ impl Service {
         chain: &AccountChain,
         caller: &Caller,
     ) -> Result<Option<VaultNotice>> {
-        let (notice, action) = match account.notice() {
+        let (notice, noted) = match account.notice() {
             Notice::None => return Ok(None),
-            Notice::FirstUse => (VaultNotice::FirstUse, "vault.first_use"),
-            Notice::Restored => (VaultNotice::Restored, "vault.restored"),
-            Notice::Accepted => (VaultNotice::RollbackAccepted, "vault.rollback_accepted"),
+            Notice::FirstUse => (VaultNotice::FirstUse, Noted::FirstUse),
+            Notice::Restored => (VaultNotice::Restored, Noted::Restored),
+            Notice::Accepted => (VaultNotice::RollbackAccepted, Noted::RollbackAccepted),
         };
-        let mut event = || self.audit.note(chain, action, Outcome::Ok, caller);
+        let mut event = || self.audit.note(chain, noted, Outcome::Ok, caller);
         match notice {
             VaultNotice::FirstUse => event()?,
             VaultNotice::Restored | VaultNotice::RollbackAccepted => {
@@ -140,6 +142,7 @@ impl Service {
         let mut chain = None;
         let totp = request.totp.unwrap_or(true);
         let invitation = self.admit_registration(caller, totp, request.invitation.as_ref())?;
+        self.refuse_to_begin_anew()?;
         let new = self.vault.register(
             &request.account,
             &request.passphrase,
@@ -157,6 +160,10 @@ impl Service {
             },
         )?;
         let account = new.unlocked.name().as_str().to_owned();
+        // The account is there: what is not remembered may cost a wait, no more.
+        let _ = self
+            .vault
+            .remember_origin(new.unlocked.id(), origin(caller));
         let chain = chain.ok_or(Error::internal("an account was stored without its event"))?;
         // What the owner must keep is theirs whether or not a lock came meanwhile.
         let opening = Opening {

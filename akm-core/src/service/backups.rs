@@ -160,7 +160,7 @@ impl Service {
         if let Ok(session) = self.sessions.read().live(caller, &*self.host.clock) {
             let standing = self.vault.standing(session.account.id())?;
             if standing.role == Role::Admin && !standing.disabled {
-                return Ok(Origin::Other);
+                return Ok(origin(caller));
             }
         }
         Err(not_for_every_account())

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::audit::Outcome;
+use crate::audit::{Noted, Outcome};
 use crate::error::{Kind, Result};
 use crate::protocol::{VaultCheck, VaultChecked};
 use crate::store::Id;
@@ -127,7 +127,7 @@ impl Service {
             if was_clean && !check.is_clean() {
                 let _ = self.audit.note(
                     &session.chain,
-                    "vault.check",
+                    Noted::Check,
                     Outcome::Failed(Kind::RolledBack),
                     &this_process(),
                 );

@@ -234,7 +234,8 @@ impl Service {
             idle_lock_s: session
                 .and_then(|session| session.idle)
                 .map(|idle| idle.as_secs()),
-            // Why somebody else's session ended is not told, nor what process this is.
+            // Why somebody else's session ended is not told, nor what process this is, nor how other accounts are.
+            missing_accounts: None,
             locked_because: None,
             pid: None,
             vault: None,

@@ -56,7 +56,7 @@ impl Keyfiles {
         };
         match (kept, origin) {
             (Ok(kept), _) => Ok(kept.map(Arc::new)),
-            (Err(_), Origin::Other) => Ok(None),
+            (Err(_), Origin::User(_) | Origin::Network) => Ok(None),
             (Err(error), Origin::Owner) => Err(error),
         }
     }

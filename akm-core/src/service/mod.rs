@@ -35,6 +35,7 @@ mod import;
 mod keyfile;
 mod keys;
 mod lifetimes;
+mod missing;
 mod monitoring;
 mod orders;
 mod payments;
@@ -57,7 +58,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::audit::{Audit, Caller, Event, Outcome, Via};
+use crate::audit::{Audit, Caller, Event, Noted, Outcome, Via};
 use crate::clipboard::Clipboard;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
@@ -116,6 +117,7 @@ pub struct Service {
     file: Arc<SqliteStore>,
     backups: Backups,
     checks: checks::Checks,
+    missing: Mutex<missing::Missing>,
     keyfiles: Keyfiles,
     key_limit: Option<u64>,
     billing: billing::Billing,
@@ -156,7 +158,7 @@ impl Service {
             store.vault_id(),
         )?;
         let anchors = vault::Anchors::open(&state, &store.vault_id())?;
-        Ok(Service {
+        let service = Service {
             keyfiles: Keyfiles::new(state.clone(), &store.vault_id()),
             vault: Vault::new(store, host.clone(), host_key, Some(anchors)),
             audit,
@@ -164,6 +166,7 @@ impl Service {
             backups: Backups::open(backups, state, file.vault_id())?,
             file,
             checks: checks::Checks::default(),
+            missing: Mutex::default(),
             key_limit,
             billing,
             lifetimes: Mutex::new(Lifetimes {
@@ -179,7 +182,9 @@ impl Service {
             host,
             #[cfg(feature = "providers")]
             outbound: options.outbound,
-        })
+        };
+        service.look_for_missing()?;
+        Ok(service)
     }
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
@@ -322,7 +327,7 @@ impl Service {
         // Locking must not fail: without room for its event the keys are wiped all the same.
         let _ = self
             .audit
-            .note(&session.chain, reason.action(), Outcome::Ok, &caller);
+            .note(&session.chain, Noted::Lock(reason), Outcome::Ok, &caller);
     }
 
     /// Operations that need no session.
@@ -375,12 +380,13 @@ impl Service {
     }
 }
 
-/// Whether it is the owner who asks: this process's own uid, over its own socket or inside it.
+/// Whether it is the owner who asks (this process's own uid, over its own socket or inside it), another uid of the machine
+/// as the kernel names it, or somebody on the network.
 fn origin(caller: &Caller) -> Origin {
-    if caller.uid == nix::unistd::geteuid().as_raw() {
-        Origin::Owner
-    } else {
-        Origin::Other
+    match caller.via {
+        Via::Host if caller.uid == nix::unistd::geteuid().as_raw() => Origin::Owner,
+        Via::Host => Origin::User(caller.uid),
+        Via::Network(_) => Origin::Network,
     }
 }
 

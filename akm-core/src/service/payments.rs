@@ -6,7 +6,7 @@
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::audit::Outcome;
+use crate::audit::{Noted, Outcome};
 use crate::billing::payment::judge;
 use crate::billing::{Bill, Order, PaymentProvider, Push, Pushed, State};
 use crate::crypto;
@@ -80,7 +80,7 @@ impl Service {
             Err(error) => {
                 // The refusal stands whether or not its event could be written.
                 let _ = self.audit.note_system(
-                    "order.push",
+                    Noted::PushRefused,
                     Outcome::Failed(error.kind()),
                     &this_process(),
                 );
@@ -163,13 +163,13 @@ impl Service {
     fn take_bill(&self, provider: &str, bill: &Bill) -> Result<()> {
         let account = self.whose(bill.custom.as_deref())?;
         self.settle(provider, bill, account, &mut |order| {
-            let action = match order.state {
-                State::Held => "order.held",
-                State::Paid => "order.paid",
-                State::Refunded => "order.refunded",
-                State::Dismissed => "order.dismissed",
+            let noted = match order.state {
+                State::Held => Noted::OrderHeld,
+                State::Paid => Noted::OrderPaid,
+                State::Refunded => Noted::OrderRefunded,
+                State::Dismissed => Noted::OrderDismissed,
             };
-            self.audit.note_system(action, Outcome::Ok, &this_process())
+            self.audit.note_system(noted, Outcome::Ok, &this_process())
         })
         .map(drop)
     }

@@ -5,7 +5,7 @@
 //! act and leave none. Each runs under the table's read guard like any other use of a session, so that a lock waits for
 //! one slice at most. An error between leaves a rekey that is under way, and nothing else.
 
-use crate::audit::{Caller, Outcome};
+use crate::audit::{Caller, Noted, Outcome};
 use crate::error::{Error, Result};
 use crate::protocol::{MAX_PAGE, Op, RekeyProgress, VaultRekey, VaultRekeyed};
 use crate::store::Id;
@@ -15,8 +15,6 @@ use super::session::Session;
 use super::{Service, this_process};
 
 const OP: Op = Op::VaultRekey;
-/// Written when the last record has its new key.
-const DONE: &str = "vault.rekeyed";
 
 impl Service {
     pub(super) fn rekey(&self, caller: &Caller, request: &VaultRekey) -> Result<VaultRekeyed> {
@@ -119,7 +117,10 @@ impl Service {
         most: u32,
         caller: &Caller,
     ) -> Result<Option<Rekeyed>> {
-        let mut event = || self.audit.note(&session.chain, DONE, Outcome::Ok, caller);
+        let mut event = || {
+            let noted = Noted::Rekeyed;
+            self.audit.note(&session.chain, noted, Outcome::Ok, caller)
+        };
         let account = &session.account;
         let rekeyed = self.vault.rekey_slice(account, most, &mut event)?;
         if rekeyed.is_none_or(|rekeyed| rekeyed.done) {

@@ -1,7 +1,7 @@
 //! The arms that remove an account: its owner's, with the passphrase once more, and an administrator's.
 //!
 //! Invariants: everything of the account goes in one transaction, after its event stands in the system's chain (and in the
-//! account's own, where it is its owner who asks); then every session of it ends. What stays: its events, sealed under a key
+//! account's own, where it is its owner who asks) and the state directory does not miss it any more; then every session of it ends. What stays: its events, sealed under a key
 //! that is gone; its orders, as nobody's, so that no push and no redeem code is good a second time; copies in backups.
 //! Over the network an administrator gives the own passphrase and reaches no other administrator. On the host it is the
 //! owner of a server; an agent that serves nobody removes an account for its owner only.
@@ -104,10 +104,14 @@ impl Service {
             &Removal {
                 account,
                 spare_admins,
-                attempts: &self.vault.attempts_of(name),
+                attempts: &self.vault.attempts_of(name, account)?,
                 unlink: &unlink,
             },
-            before_commit,
+            &mut || {
+                before_commit()?;
+                // Should it end here, the account is there and its next change says so where the epochs are.
+                self.vault.let_go(account)
+            },
         )?;
         Ok(Removed {
             account: name.to_owned(),
@@ -125,6 +129,8 @@ impl Service {
                 self.note_lock(who, session, reason);
             });
         crate::memory::scrub_stack();
+        // A change that another session made just before may have written its epoch only now.
+        let _ = self.vault.let_go(account);
         self.leave_no_trace();
     }
 }

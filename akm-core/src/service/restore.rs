@@ -129,7 +129,7 @@ impl Service {
             .vault
             .prove_copy(&copy, account, passphrase, device.as_ref(), origin)?;
         // Somebody whose account was removed, or has another owner now, has no say in what everybody has.
-        if live && keeper == Origin::Other && self.file.account(&proved)?.is_none() {
+        if live && keeper != Origin::Owner && self.file.account(&proved)?.is_none() {
             return Err(Error::new(
                 Kind::Denied,
                 "the account is in the backup and not in the vault that is replaced",

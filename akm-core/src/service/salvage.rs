@@ -91,6 +91,7 @@ impl Salvage {
             pid: Some(nix::unistd::getpid().as_raw()),
             damaged: Some(true),
             rekey: None,
+            missing_accounts: None,
             vault: Some(self.options.vault.display().to_string()),
         }
     }

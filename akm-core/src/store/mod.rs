@@ -237,8 +237,6 @@ pub struct Attempts {
     pub failures: u32,
     /// Unix milliseconds before which no attempt is made.
     pub blocked_until: i64,
-    /// Whether an account stands behind the tag: such a row is never dropped for room.
-    pub known: bool,
 }
 
 /// An audit event as it rests: what filters need in clear, the rest sealed, all of it under `mac`.
@@ -275,8 +273,9 @@ pub trait Store: Send + Sync {
     fn account_count(&self) -> Result<u64>;
     /// An account by its folded name.
     fn account_by_name(&self, name: &str) -> Result<Option<AccountRow>>;
-    /// An account by its folded name or, so that a name nobody has costs the same, some other; `None` in an empty vault.
-    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>>;
+    /// An account by its folded name or, so that a name nobody has costs the same, the next one from the id `other` on;
+    /// `None` in an empty vault.
+    fn account_or_other(&self, name: &str, other: &Id) -> Result<Option<AccountRow>>;
     /// An account by id.
     fn account(&self, id: &Id) -> Result<Option<AccountRow>>;
     /// Accounts in the order of their ids, after `after`.
@@ -330,13 +329,13 @@ pub trait Store: Send + Sync {
     ) -> Result<()>;
     /// Uses up a TOTP step: true if no step at or after it was used before.
     fn use_totp_step(&self, account: &Id, step: u64) -> Result<bool>;
-    /// Reads, decides and writes the attempts under a tag in one durable transaction. `None` keeps the row.
-    /// The table is bounded: past 10,000 rows the one blocked least of those that are not `known` is dropped.
-    fn change_attempts(
-        &self,
-        tag: &Tag,
-        decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
-    ) -> Result<()>;
+    /// Reads, decides and writes the attempts under some tags in one durable transaction. There are as many rows as there
+    /// are tags: it is for the caller to bound those.
+    fn change_attempts(&self, tags: &[Tag], decide: &mut dyn FnMut(&mut [Attempts])) -> Result<()>;
+    /// The tags of whoever is familiar to an account. Empty for an unknown account, at the same cost.
+    fn familiar(&self, account: &Id) -> Result<Vec<Tag>>;
+    /// Adds one of them, unless there are `most` already.
+    fn add_familiar(&self, account: &Id, tag: &Tag, most: u32) -> Result<()>;
 
     /// How many keys an account has.
     fn key_count(&self, account: &Id) -> Result<u64>;

@@ -12,6 +12,9 @@
 //! *behind* the vault is what a crash leaves, and is nothing to worry about. Therefore it is written at every change
 //! (kill -9 loses nothing) and synced later ([`Anchors::sync`]).
 //!
+//! An account whose anchor is there and which the vault does not have is missing, unless it was let go: that stands in the anchor
+//! (`awaited` is all ones) before the account goes, and the next change of an account that stayed after all takes it back.
+//!
 //! What it does not do: keep a secret, or withstand somebody who can write the state directory as well.
 
 use std::collections::HashMap;
@@ -31,6 +34,8 @@ const MAGIC: &[u8; 8] = b"akmepoch";
 const RECORD: usize = 8 + 3 * 8 + 2 * 32;
 /// No mark is awaited.
 const NONE: Tag = [0; 32];
+/// Nor is the account: it was removed on purpose. No MAC is this.
+const GONE: Tag = [0xff; 32];
 
 /// How far an account had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,13 @@ impl Position {
         (self.epoch, self.generation)
     }
 }
+
+/// Before everything.
+const NOWHERE: Position = Position {
+    epoch: 0,
+    generation: 0,
+    mark: NONE,
+};
 
 /// How a vault stands to its anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +196,66 @@ impl Anchors {
         write(&anchor.file, &record)?;
         anchor.file.sync_data()?;
         Ok(())
+    }
+
+    /// Notes that an account is about to go on purpose. Durable when it returns.
+    pub fn let_go(&self, account: &Id) -> Result<()> {
+        let mut open = self.hold();
+        let Some(anchor) = self.anchor(&mut open, account, false)? else {
+            return Ok(());
+        };
+        {
+            let _held = Held::take(&anchor.file)?;
+            let (seq, position) = match read(&anchor.file)? {
+                Stored::Nothing => return Ok(()),
+                Stored::Known(record) if record.awaited == GONE => return Ok(()),
+                Stored::Known(record) => (record.seq, record.position),
+                Stored::Damaged => (0, NOWHERE),
+            };
+            let record = Record {
+                seq: seq.saturating_add(1),
+                position,
+                awaited: GONE,
+            };
+            write(&anchor.file, &record)?;
+            anchor.file.sync_all()?;
+        }
+        anchor.owed = None;
+        Ok(())
+    }
+
+    /// The accounts that were seen and not let go, of those that `are` picks: it is asked first, since it costs less than a file.
+    pub fn seen_of(&self, are: &dyn Fn(&Id) -> Result<bool>) -> Result<Vec<Id>> {
+        let vault = data_encoding::HEXLOWER.encode(&self.vault);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let account = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&vault)?.strip_prefix('-'))
+                .and_then(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).ok())
+                .and_then(|id| Id::try_from(id).ok());
+            if let Some(account) = account
+                && are(&account)?
+                && self.is_seen(&account)?
+            {
+                found.push(account);
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_seen(&self, account: &Id) -> Result<bool> {
+        let mut open = self.hold();
+        let Some(anchor) = self.anchor(&mut open, account, false)? else {
+            return Ok(false);
+        };
+        let _held = Held::take(&anchor.file)?;
+        Ok(match read(&anchor.file)? {
+            Stored::Nothing => false,
+            Stored::Known(record) => record.awaited != GONE,
+            Stored::Damaged => true,
+        })
     }
 
     fn anchor<'a>(

@@ -8,7 +8,7 @@ use crate::name::AccountName;
 use crate::secret::Secret;
 use crate::store::{AccountChange, Id, SlotRow, Store};
 
-use super::limits::Guess;
+use super::limits::{Guess, Who};
 use super::slot::PASSPHRASE;
 use super::{Device, Origin, Position, Standing, Unlocked, Vault};
 
@@ -51,9 +51,19 @@ impl Vault {
         origin: Origin,
     ) -> Result<Id> {
         let account = AccountName::parse(account, "account")?;
-        let known = self.store.account_by_name(account.as_str())?.is_some();
-        let counted = self.count_attempt(Guess::SignIn(origin), account.as_str(), known)?;
-        let proof = copy.confirm_passphrase(&account, passphrase, device, origin)?;
+        let here = self.store.account_by_name(account.as_str())?;
+        let who = Who {
+            name: account.as_str(),
+            id: here.as_ref().map_or_else(Id::default, |row| row.id),
+            known: here.is_some(),
+        };
+        let counted = self.count_attempt(Guess::SignIn(origin), &who)?;
+        // The copy counts under nobody's key, so it remembers nobody either.
+        let from = match origin {
+            Origin::Owner => Origin::Owner,
+            Origin::User(_) | Origin::Network => Origin::Network,
+        };
+        let proof = copy.confirm_passphrase(&account, passphrase, device, from)?;
         let (unlocked, _) = copy.open_stepped_up(&proof)?;
         copy.check_manifest(&unlocked, false)?;
         copy.samples(&unlocked)?;

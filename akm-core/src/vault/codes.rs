@@ -7,7 +7,7 @@ use crate::secret::Secret;
 use crate::store::{AccountChange, BeforeCommit};
 
 use super::account::{Profile, Wiped};
-use super::limits::Guess;
+use super::limits::{Guess, Who};
 use super::sign_in::StepUp;
 use super::totp;
 use super::{Unlocked, Vault};
@@ -52,7 +52,7 @@ impl Vault {
             return Err(Error::new(Kind::Conflict, "no TOTP secret is pending")
                 .with_hint("run akm totp enable"));
         };
-        let counted = self.count_attempt(Guess::Confirmation, unlocked.name().as_str(), true)?;
+        let counted = self.count_attempt(Guess::Confirmation, &Who::of(&row))?;
         let step = totp::matching_step(&secret.0, code, self.now_ms().div_euclid(1000))?;
         let Some(step) = step else {
             return Err(Error::wrong_credentials()

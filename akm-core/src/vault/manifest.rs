@@ -465,9 +465,12 @@ fn account_mark(row: &AccountRow, slots: &[SlotRow]) -> Tag {
 }
 
 /// Announces a restore to the state directory: each account of `restored` may be exactly what it is there at its next
-/// unlock, although this machine has seen more; it moves to a new epoch then.
+/// unlock, although this machine has seen more; it moves to a new epoch then. Accounts that it does not have are let go.
 pub fn announce_restore(state: &std::path::Path, restored: &dyn Store) -> Result<()> {
     let anchors = super::Anchors::open(state, &restored.vault_id())?;
+    for account in anchors.seen_of(&|account| Ok(restored.account(account)?.is_none()))? {
+        anchors.let_go(&account)?;
+    }
     let mut after = None;
     loop {
         let rows = restored.accounts_page(after.as_ref(), MAX_SLICE)?;

@@ -95,6 +95,23 @@ impl Vault {
         self.anchors.as_ref().map_or(Ok(()), Anchors::sync)
     }
 
+    /// How many accounts this machine has seen that are not in the vault and were not let go.
+    pub fn missing_accounts(&self) -> Result<u64> {
+        let Some(anchors) = &self.anchors else {
+            return Ok(0);
+        };
+        let gone = |account: &Id| Ok(self.store.account(account)?.is_none());
+        Ok(anchors.seen_of(&gone)?.len() as u64)
+    }
+
+    /// Takes note that an account is about to go on purpose. Durable when it returns.
+    pub fn let_go(&self, account: &Id) -> Result<()> {
+        match &self.anchors {
+            Some(anchors) => anchors.let_go(account),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the store's log back into its file.
     pub fn checkpoint(&self) -> Result<()> {
         self.store.checkpoint()

@@ -9,6 +9,7 @@ use crate::store::AccountChange;
 
 use super::account::{Profile, Wiped};
 use super::limits::{Guess, Origin};
+use super::sign_in::Found;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
 use super::{Unlocked, Vault};
@@ -35,7 +36,21 @@ impl Vault {
     ) -> Result<RecoveredAccount> {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let found = self.find_account(account)?;
-        let counted = self.count_attempt(Guess::Recovery(origin), &found.typed, found.known())?;
+        let counted = self.count_attempt(Guess::Recovery(origin), &found.who())?;
+        let recovered = self.recover_with(found, code, &passphrase, audit)?;
+        // The code is used up and the answer holds what comes after it: a count that stays may cost a wait, no more.
+        let _ = self.clear_attempts(&counted);
+        Ok(recovered)
+    }
+
+    /// The same without counting.
+    pub(super) fn recover_with(
+        &self,
+        found: Found,
+        code: &Secret,
+        passphrase: &Passphrase,
+        audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
+    ) -> Result<RecoveredAccount> {
         let id = found.id();
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
@@ -64,7 +79,7 @@ impl Vault {
         }
         let change = AccountChange {
             remove_slots: vec![used],
-            put_slots: vec![self.passphrase_slot(&id, &passphrase, None, &root)?],
+            put_slots: vec![self.passphrase_slot(&id, passphrase, None, &root)?],
             profile: Some(self.profile_change(&unlocked, &row, &profile, None)?),
             ..AccountChange::default()
         };
@@ -77,8 +92,6 @@ impl Vault {
                 }
             })?;
         unlocked.profile_version = row.profile_version + 1;
-        // The code is used up and the answer holds what comes after it: a count that stays may cost a wait, no more.
-        let _ = self.clear_attempts(&counted);
         let codes_left = slots
             .iter()
             .filter(|slot| slot.slot != PASSPHRASE && slot.slot != used)

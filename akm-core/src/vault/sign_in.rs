@@ -4,7 +4,7 @@
 //! wipes what was derived and answers `wrong_credentials`, for unknown names after the same reads and the same
 //! derivation. Who asks on the owner's own socket is told one thing more: that the keyfile is missing.
 
-use crate::crypto::Kdf;
+use crate::crypto::{self, Kdf};
 use crate::error::{Error, Kind, Result};
 use crate::memory::LockedKey;
 use crate::name::AccountName;
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::store::{AccountRow, Id, SlotRow};
 
 use super::account::{Device, Profile};
-use super::limits::{Counted, Guess, Origin};
+use super::limits::{Counted, Guess, Origin, Who};
 use super::manifest::Notice;
 use super::slot::{PASSPHRASE, Passphrase};
 use super::totp;
@@ -173,7 +173,7 @@ impl Vault {
             self.count_nothing()?;
             return Err(Error::wrong_credentials());
         };
-        let counted = match self.count_attempt(Guess::Totp, &row.name, true) {
+        let counted = match self.count_attempt(Guess::Totp, &Who::of(row)) {
             Ok(counted) => counted,
             Err(error) if error.kind() == Kind::RateLimited => {
                 self.count_nothing()?;
@@ -181,15 +181,18 @@ impl Vault {
             }
             Err(error) => return Err(error),
         };
-        let step = totp::matching_step(secret, code, self.now_ms().div_euclid(1000))?;
-        let fresh = match step {
-            Some(step) => self.store.use_totp_step(&row.id, step)?,
-            None => false,
-        };
-        if fresh {
+        if self.use_code(row, secret, code)? {
             Ok(counted)
         } else {
             Err(Error::wrong_credentials())
+        }
+    }
+
+    /// Whether the code is right and nobody used it; now it is used. Counts nothing.
+    pub(super) fn use_code(&self, row: &AccountRow, secret: &[u8], code: &Secret) -> Result<bool> {
+        match totp::matching_step(secret, code, self.now_ms().div_euclid(1000))? {
+            Some(step) => self.store.use_totp_step(&row.id, step),
+            None => Ok(false),
         }
     }
 
@@ -211,7 +214,7 @@ impl Vault {
             // Nothing was guessed, so nothing is counted. The owner's own socket may be told.
             return Err(keyfile_missing());
         }
-        let counted = self.count_attempt(Guess::SignIn(origin), &found.typed, found.known())?;
+        let counted = self.count_attempt(Guess::SignIn(origin), &found.who())?;
         let opened = self.open_passphrase_slot(&found, &slots, passphrase, device);
         let (root, slot) = match opened {
             Err(error) if error.kind() == Kind::WrongCredentials => {
@@ -233,17 +236,22 @@ impl Vault {
     }
 
     /// The one place where a typed account name becomes a row. A name that nobody has, or that cannot exist, costs the
-    /// same reads, of somebody else's rows.
+    /// same reads, of somebody else's rows: always of the same account for one name and of any for different ones, by a hash under the
+    /// host key, so that such names derive at the costs that the accounts have, as often as accounts have them.
     pub(super) fn find_account(&self, typed: &str) -> Result<Found> {
         let name = AccountName::parse(typed, "account").ok();
         // No account has an empty name.
         let wanted = name.as_ref().map_or("", AccountName::as_str);
-        let row = self.store.account_or_other(wanted)?;
+        let typed = match &name {
+            Some(name) => name.as_str(),
+            None => typed,
+        };
+        let drawn = crypto::tag(&self.host_key, &[b"stand-in", typed.as_bytes()]);
+        let mut other = Id::default();
+        other.copy_from_slice(&drawn[..16]);
+        let row = self.store.account_or_other(wanted, &other)?;
         Ok(Found {
-            typed: match &name {
-                Some(name) => name.as_str().to_owned(),
-                None => typed.to_owned(),
-            },
+            typed: typed.to_owned(),
             wanted: wanted.to_owned(),
             row,
         })
@@ -269,6 +277,15 @@ impl Found {
     /// The id of whatever was found.
     pub(super) fn id(&self) -> Id {
         self.row.as_ref().map_or_else(Id::default, |row| row.id)
+    }
+
+    /// Whose secret is guessed.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who {
+            name: &self.typed,
+            id: self.id(),
+            known: self.known(),
+        }
     }
 
     /// The account, if it is the one that was asked for.

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use akm_core::Kind;
-use akm_core::protocol::{AccountPassphrase, AgentUnlock, KeyGet, Op, VaultNotice};
+use akm_core::audit::Caller;
+use akm_core::protocol::{
+    AccountPassphrase, AccountRegister, AccountRemove, AgentStatus, AgentUnlock, KeyGet, Op,
+    VaultNotice,
+};
 use rusqlite::Connection;
 
 use super::support::{Bench, PASSPHRASE, kind, me, new_key, secret};
@@ -374,4 +378,109 @@ fn sessions_of_one_account_share_its_changes() {
         }
     }
     assert!(Path::new(&bench.vault()).exists());
+}
+
+/// Deletes accounts by hand, with everything of theirs.
+fn delete(bench: &Bench, names: &str) {
+    bench
+        .hand()
+        .execute_batch(&format!(
+            "PRAGMA foreign_keys = OFF;
+             DELETE FROM slots WHERE account IN (SELECT id FROM accounts WHERE {names});
+             DELETE FROM accounts WHERE {names}"
+        ))
+        .unwrap();
+}
+
+fn status(bench: &Bench) -> (bool, Option<u64>) {
+    let status = bench.call(AgentStatus {}).unwrap();
+    (status.initialized, status.missing_accounts)
+}
+
+#[test]
+fn a06_an_account_that_was_deleted_by_hand_is_missed() {
+    let (mut bench, _, _) = rotated();
+    bench.register("another", false);
+    assert_eq!(status(&bench), (true, None), "control");
+    // Of two one, under a running service and after a restart.
+    delete(&bench, "name = 'default'");
+    for _ in 0..2 {
+        bench.lock();
+        assert_eq!(status(&bench), (true, Some(1)));
+        let refused = bench.unlock().unwrap_err();
+        assert_eq!(refused.kind(), Kind::RolledBack);
+        assert!(refused.hint().unwrap().contains("akm backup restore"));
+        bench
+            .sign_in(Some("another"), PASSPHRASE, None)
+            .expect("control: who is there gets in");
+        let wrong = bench.sign_in(Some("another"), "wrong", None).unwrap_err();
+        assert_eq!(wrong.kind(), Kind::WrongCredentials);
+        let stranger = Caller {
+            uid: me().uid + 1,
+            ..me()
+        };
+        let request = AgentUnlock {
+            account: None,
+            passphrase: secret(PASSPHRASE),
+            totp: None,
+            keyfile: None,
+            lifetime_s: None,
+            accept_rollback: None,
+        };
+        let refused = bench.call_as(stranger, request);
+        assert_eq!(kind(refused), Kind::WrongCredentials, "no name is told");
+        bench.reopen();
+    }
+    // All of them: it is no vault to begin anew in.
+    delete(&bench, "1");
+    bench.reopen();
+    assert_eq!(status(&bench), (false, Some(2)));
+    assert_eq!(kind(bench.unlock()), Kind::RolledBack);
+    let request = AccountRegister {
+        account: "default".into(),
+        passphrase: secret(PASSPHRASE),
+        totp: Some(false),
+        invitation: None,
+    };
+    assert_eq!(kind(bench.call(request)), Kind::RolledBack);
+    bench.service().fold().unwrap();
+    let logged: u32 = bench
+        .hand()
+        .query_row(
+            "SELECT count(*) FROM events WHERE action = 'vault.account_missing'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert!(logged > 0, "it is in the audit");
+}
+
+#[test]
+fn an_account_that_was_removed_or_is_not_in_a_restored_backup_is_not_missed() {
+    let (mut bench, _, _) = rotated();
+    bench.unlock().unwrap();
+    let backup = bench.raw(Op::BackupCreate, "{}").unwrap()["backup"]["name"].clone();
+    bench.register("another", false);
+    bench
+        .call(AccountRemove {
+            passphrase: secret(PASSPHRASE),
+        })
+        .unwrap();
+    assert_eq!(status(&bench), (true, None));
+    bench.reopen();
+    assert_eq!(status(&bench), (true, None));
+    bench.register("third", false);
+    bench.lock();
+    let body = serde_json::json!({"name": backup, "passphrase": PASSPHRASE, "replace": true});
+    bench.raw(Op::BackupRestore, &body.to_string()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(status(&bench), (true, None));
+        bench.reopen();
+    }
+    bench.unlock().unwrap();
+    // The control: it is missed as soon as nobody let it go.
+    bench.close();
+    delete(&bench, "name = 'default'");
+    bench.reopen();
+    assert_eq!(status(&bench), (false, Some(1)));
 }

@@ -25,12 +25,19 @@ pub(crate) struct Found {
 /// The error says what is missing.
 pub(crate) fn check(home: &Path, last: &State, next: Option<&State>) -> Result<Found, String> {
     let desk = Desk::open(home, 7200).map_err(|error| format!("does not open: {error:?}"))?;
+    // Whatever was cut off, nobody deleted an account behind akm's back.
+    let status = desk
+        .call(AgentStatus {})
+        .map_err(|error| format!("no status: {error:?}"))?;
+    if status.missing_accounts.is_some() {
+        return Err("an account is missed that nobody deleted".to_owned());
+    }
     let candidates: Vec<&State> = [Some(last), next].into_iter().flatten().collect();
     let Some(passphrase) = opened_with(&desk, &candidates)? else {
-        // No account: so it must have been before.
+        // No account: so it must have been before, or after its removal.
         return match candidates.iter().any(|state| state.passphrase.is_none()) {
             true => Ok(Found {
-                ahead: false,
+                ahead: last.passphrase.is_some(),
                 audit: true,
             }),
             false => Err("no passphrase opens it".to_owned()),

@@ -25,6 +25,7 @@ pub(crate) fn script(name: &str) -> Vec<Step> {
         Some(("adding", count)) => steps::adding(count.parse().unwrap()),
         _ if name == "restoring" => steps::restoring(),
         _ if name == "changing" => steps::changing(),
+        _ if name == "removing" => steps::removing(),
         _ if name == "rekeying" => steps::rekeying(),
         _ if name == "others" => steps::others(),
         _ => panic!("no such script"),

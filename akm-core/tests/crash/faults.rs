@@ -128,6 +128,10 @@ fn these_fail(script: &str, calls: &str, errors: &[&str], which: &[usize]) -> Ru
                             let done = said.done.len();
                             check::check(home.path(), &states[done], states.get(done + 1))
                         })
+                        .and_then(|found| match found.audit {
+                            true => Ok(()),
+                            false => Err("the audit does not verify".to_owned()),
+                        })
                         .err();
                     let mut runs = runs.lock().unwrap();
                     runs.hit += usize::from(hit);
@@ -318,6 +322,13 @@ fn h06_a_restore_cut_off_at_any_call_leaves_the_old_vault_or_the_new_one() {
 fn h09_a_change_of_passphrase_cut_off_at_any_call_leaves_exactly_one_that_opens() {
     if can_trace() {
         at_every_call("changing");
+    }
+}
+
+#[test]
+fn h09_a_removal_of_an_account_cut_off_at_any_call_leaves_it_whole_or_gone_and_not_missed() {
+    if can_trace() {
+        at_every_call("removing");
     }
 }
 

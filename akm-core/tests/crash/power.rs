@@ -82,6 +82,11 @@ impl Recorded {
             &self.states[acknowledged],
             self.states.get(acknowledged + 1),
         )
+        .and_then(|found| match (cut, found.audit) {
+            // What a kill leaves is what was written: there the log has no hole. Of a power cut it may have one.
+            (Cut::Kill, false) => Err("the audit does not verify".to_owned()),
+            _ => Ok(found),
+        })
         .map_err(|lost| {
             format!(
                 "after event {count} of {}, {acknowledged} acknowledged, {cut:?}: {lost}",

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use akm_core::protocol::{
-    AccountPassphrase, AccountRecover, AccountRegister, AgentLock, AgentUnlock, BackupCreate,
-    BackupRestore, BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus, KeyUpdate, Op,
-    ProviderAdd, ProviderRemove, TotpCodes, TotpDisable, TotpEnable, VaultImport, VaultRekey,
+    AccountPassphrase, AccountRecover, AccountRegister, AccountRemove, AgentLock, AgentUnlock,
+    BackupCreate, BackupRestore, BackupSchedule, KeyGet, KeyRemove, KeyRotate, KeyStatus,
+    KeyUpdate, Op, ProviderAdd, ProviderRemove, TotpCodes, TotpDisable, TotpEnable, VaultImport,
+    VaultRekey,
 };
 use akm_core::{Result, Secret};
 
@@ -39,6 +40,8 @@ pub(crate) enum Step {
     /// With a code of the last `Codes`; the new passphrase has this number.
     Recover(u32),
     Import(Vec<String>),
+    /// The account, with its passphrase.
+    RemoveAccount,
     /// A provider of one's own, and its removal.
     Provider,
     NoProvider,
@@ -68,6 +71,7 @@ impl Step {
             Step::Rekey(_) | Step::GoOn(_) => &[Op::VaultRekey],
             Step::Recover(_) => &[Op::AccountRecover],
             Step::Import(_) => &[Op::VaultImport],
+            Step::RemoveAccount => &[Op::AccountRemove],
             Step::Provider => &[Op::ProviderAdd],
             Step::NoProvider => &[Op::ProviderRemove],
             Step::Ask(op, _) => std::slice::from_ref(op),
@@ -123,6 +127,12 @@ impl State {
             Step::Import(names) => {
                 for name in names {
                     next.keys.insert(name.clone(), value.clone());
+                }
+            }
+            Step::RemoveAccount => {
+                next = State {
+                    backups: self.backups,
+                    ..State::default()
                 }
             }
             Step::Provider => next.provider = true,
@@ -244,6 +254,7 @@ pub(crate) fn run(desk: &Desk, index: usize, step: &Step, before: &State) -> Res
             desk.call(request)
                 .map(|report| assert_eq!(report.added, names.len() as u64))
         }
+        Step::RemoveAccount => desk.call(AccountRemove { passphrase: now() }).map(drop),
         Step::Provider => {
             let request: ProviderAdd = serde_json::from_str(PROVIDER).unwrap();
             desk.call(request).map(drop)
@@ -353,6 +364,18 @@ pub(crate) fn restoring() -> Vec<Step> {
         Step::Restore,
         Step::Unlock,
         Step::Add("openai/restored".into()),
+    ]
+}
+
+/// An account that is removed, and another one of its name.
+pub(crate) fn removing() -> Vec<Step> {
+    let add = |name: &str| Step::Add(name.to_owned());
+    vec![
+        Step::Register,
+        add("openai/first"),
+        Step::RemoveAccount,
+        Step::Register,
+        add("openai/second"),
     ]
 }
 

@@ -119,7 +119,7 @@ fn an_account_changes_all_or_nothing() {
 }
 
 #[test]
-fn the_totp_step_never_moves_backwards() {
+fn the_totp_step_never_moves_backwards_but_for_a_new_secret() {
     let vault = vault();
     let store = &vault.store;
     let id = add_account(store, "ada");
@@ -137,12 +137,16 @@ fn the_totp_step_never_moves_backwards() {
         ..AccountChange::default()
     };
     store
-        .change_account(&id, &change(Some(50)), &untracked(), &mut done())
-        .unwrap();
-    store
         .change_account(&id, &change(None), &untracked(), &mut done())
         .unwrap();
     assert_eq!(store.account(&id).unwrap().unwrap().totp_step, 101);
+    // But for a new secret, with which no step was used.
+    store
+        .change_account(&id, &change(Some(50)), &untracked(), &mut done())
+        .unwrap();
+    assert_eq!(store.account(&id).unwrap().unwrap().totp_step, 50);
+    assert!(!store.use_totp_step(&id, 50).unwrap());
+    assert!(store.use_totp_step(&id, 51).unwrap());
     assert_eq!(kind(store.use_totp_step(&random(), 1)), Kind::NotFound);
 }
 
@@ -157,43 +161,42 @@ fn a_totp_step_is_used_once_by_many_at_once() {
 fn attempts_are_counted_across_reopening_and_forgotten_after_success() {
     let vault = vault();
     let (tag, other) = (random(), random());
-    let fail = |store: &dyn Store, tag| {
-        let mut before = Attempts::default();
+    let fail = |store: &dyn Store, tags: &[[u8; 32]]| {
+        let mut before = Vec::new();
         store
-            .change_attempts(tag, &mut |attempts| {
-                before = attempts;
-                Some(Attempts {
-                    failures: attempts.failures + 1,
-                    blocked_until: 1000 * i64::from(attempts.failures),
-                    ..attempts
-                })
+            .change_attempts(tags, &mut |rows| {
+                before = rows.to_vec();
+                for row in rows {
+                    row.blocked_until = 1000 * i64::from(row.failures);
+                    row.failures += 1;
+                }
             })
             .unwrap();
         before
     };
-    fail(&vault.store, &tag);
-    fail(&vault.store, &tag);
-    fail(&vault.store, &other);
+    fail(&vault.store, &[tag]);
+    fail(&vault.store, &[tag]);
+    fail(&vault.store, &[other]);
     let (path, _dir) = vault.close();
     let store = open(&path).unwrap();
-    let seen = fail(&store, &tag);
-    assert_eq!((seen.failures, seen.blocked_until), (2, 1000));
+    // Both in one transaction, each its own.
+    let seen = fail(&store, &[tag, other]);
+    assert_eq!((seen[0].failures, seen[0].blocked_until), (2, 1000));
+    assert_eq!(seen[1].failures, 1);
 
-    // `None` keeps the row.
+    // What is not changed stays.
     let mut calls = 0;
     store
-        .change_attempts(&tag, &mut |attempts| {
+        .change_attempts(&[tag, other], &mut |rows| {
             calls += 1;
-            assert_eq!(attempts.failures, 3);
-            None
+            assert_eq!(rows[0].failures, 3);
+            rows[0] = Attempts::default();
         })
         .unwrap();
     assert_eq!(calls, 1);
-    store
-        .change_attempts(&tag, &mut |_| Some(Attempts::default()))
-        .unwrap();
-    assert_eq!(fail(&store, &tag), Attempts::default());
-    assert_eq!(fail(&store, &other).failures, 1);
+    let seen = fail(&store, &[tag, other]);
+    assert_eq!(seen[0], Attempts::default());
+    assert_eq!(seen[1].failures, 2);
 }
 
 #[test]
@@ -201,76 +204,58 @@ fn attempts_at_once_are_all_counted() {
     let vault = vault();
     let tag = random();
     race(8, |_| {
-        let count = &mut |attempts: Attempts| {
-            Some(Attempts {
-                failures: attempts.failures + 1,
-                ..attempts
-            })
-        };
-        vault.store.change_attempts(&tag, count).is_ok()
+        let count = &mut |rows: &mut [Attempts]| rows[0].failures += 1;
+        vault.store.change_attempts(&[tag], count).is_ok()
     });
     let mut failures = 0;
     vault
         .store
-        .change_attempts(&tag, &mut |attempts| {
-            failures = attempts.failures;
-            None
-        })
+        .change_attempts(&[tag], &mut |rows| failures = rows[0].failures)
         .unwrap();
     assert_eq!(failures, 8);
 }
 
 #[test]
-fn the_table_of_attempts_is_bounded_and_drops_the_one_blocked_least_but_never_an_account() {
-    let (path, _dir) = vault().close();
-    // Ten thousand commits take seconds; one does not.
-    sqlite(&path)
-        .execute_batch(
-            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-             INSERT INTO attempts SELECT randomblob(32), 5, 1000 + i, 0 FROM n;
-             INSERT INTO attempts VALUES (zeroblob(32), 5, 1, 1)",
-        )
-        .unwrap();
-    let store = open(&path).unwrap();
-    let (first, second) = (random(), random());
-    let fresh = |tag| {
-        store
-            .change_attempts(tag, &mut |_| {
-                Some(Attempts {
-                    failures: 1,
-                    ..Attempts::default()
-                })
-            })
-            .unwrap();
-    };
-    fresh(&first);
-    fresh(&second);
-    drop(store);
-    let conn = sqlite(&path);
-    let rows: i64 = conn
-        .query_row("SELECT count(*) FROM attempts", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(rows, 10_001);
-    let blocked = |until: i64| -> bool {
-        conn.query_row(
-            "SELECT count(*) FROM attempts WHERE blocked_until = ?1",
-            [until],
-            |row| row.get(0),
-        )
-        .unwrap()
-    };
-    // The first newcomer pushed out the least blocked of nobody's, the second pushed out the first.
-    assert!(blocked(1), "the counter of an account stays");
-    assert!(!blocked(1001));
-    assert!(blocked(1002));
-    let has = |tag: &[u8; 32]| -> bool {
-        conn.query_row(
-            "SELECT count(*) FROM attempts WHERE tag = ?1",
-            [tag],
-            |row| row.get(0),
-        )
-        .unwrap()
-    };
-    assert!(!has(&first));
-    assert!(has(&second));
+fn no_more_are_familiar_than_may_be_and_only_to_an_account() {
+    let vault = vault();
+    let (ada, bob) = (
+        add_account(&vault.store, "ada"),
+        add_account(&vault.store, "bob"),
+    );
+    let tags: Vec<[u8; 32]> = (0..3).map(|_| random()).collect();
+    for _ in 0..2 {
+        for tag in &tags {
+            vault.store.add_familiar(&ada, tag, 2).unwrap();
+        }
+    }
+    let mut found = vault.store.familiar(&ada).unwrap();
+    found.sort();
+    let mut expected = tags[..2].to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(vault.store.familiar(&bob).unwrap().is_empty());
+    assert!(vault.store.add_familiar(&random(), &tags[0], 2).is_err());
+}
+
+#[test]
+fn in_place_of_a_name_nobody_has_stands_the_next_account_by_id() {
+    let vault = vault();
+    let store = &vault.store;
+    assert!(store.account_or_other("ada", &[0; 16]).unwrap().is_none());
+    let mut ids: Vec<_> = ["ada", "bob", "chen"]
+        .iter()
+        .map(|name| add_account(store, name))
+        .collect();
+    let bob = ids[1];
+    ids.sort();
+    let found =
+        |name: &str, other: &[u8; 16]| store.account_or_other(name, other).unwrap().unwrap().id;
+    for (index, id) in ids.iter().enumerate() {
+        assert_eq!(found("nobody", id), *id);
+        let mut after = u128::from_be_bytes(*id);
+        after += 1;
+        assert_eq!(found("nobody", &after.to_be_bytes()), ids[(index + 1) % 3]);
+        assert_eq!(found("bob", id), bob, "who is there is found");
+    }
+    assert_eq!(found("", &[0xff; 16]), ids[0]);
 }

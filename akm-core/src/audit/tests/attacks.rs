@@ -194,7 +194,10 @@ fn i01_edit_in_the_journal_without_the_checksum_is_kept_as_evidence() {
                 // One record's worth at the end of what another process left could be a power loss.
                 // So this is a cut tail, which only an anchor would show across a restart.
                 assert_eq!(verdict(&audit, &chain), Ok(9), "byte {byte}");
-                assert_eq!(room.system_actions().last().unwrap(), UNCLEAN);
+                assert_eq!(
+                    room.system_actions().last().unwrap(),
+                    Noted::UncleanShutdown.action()
+                );
             } else {
                 // What claims no place leaves a gap, but at the end of its chain: there only the evidence shows it.
                 let ends_chain = rows[at + 1..].iter().all(|later| later.chain != row.chain);
@@ -203,7 +206,10 @@ fn i01_edit_in_the_journal_without_the_checksum_is_kept_as_evidence() {
                     _ => bad(name, row.seq),
                 };
                 assert_eq!(verdict(&audit, &chain), expected, "byte {byte} of {at}");
-                assert_eq!(room.system_actions().last().unwrap(), DAMAGED);
+                assert_eq!(
+                    room.system_actions().last().unwrap(),
+                    Noted::JournalDamaged.action()
+                );
                 assert_eq!(room.files(), ["audit.journal", "audit.journal.damaged-1"]);
                 // The next process says the same.
                 drop((audit, chain));

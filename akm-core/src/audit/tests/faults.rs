@@ -48,7 +48,7 @@ fn a_last_record_torn_at_any_byte_is_an_unclean_shutdown_and_no_tampering() {
         let (found, system) = recovered(&journal[..journal.len() - torn]);
         assert_eq!(
             (found, system),
-            (Ok(5), vec![UNCLEAN.to_owned()]),
+            (Ok(5), vec![Noted::UncleanShutdown.action().to_owned()]),
             "{torn} torn off"
         );
     }
@@ -72,7 +72,7 @@ fn a_last_record_of_which_blocks_never_reached_the_disk_is_an_unclean_shutdown()
             let found = recovered(&zeroed);
             assert_eq!(
                 found,
-                (Ok(5), vec![UNCLEAN.to_owned()]),
+                (Ok(5), vec![Noted::UncleanShutdown.action().to_owned()]),
                 "{name}, {more} more"
             );
         }
@@ -81,7 +81,7 @@ fn a_last_record_of_which_blocks_never_reached_the_disk_is_an_unclean_shutdown()
     for len in 1..HEADER {
         assert_eq!(
             recovered(&journal[..len]),
-            (Ok(2), vec![UNCLEAN.to_owned()])
+            (Ok(2), vec![Noted::UncleanShutdown.action().to_owned()])
         );
     }
     assert_eq!(recovered(&[]), (Ok(1), vec![]));
@@ -104,7 +104,12 @@ fn garbage_in_the_middle_is_reported_and_hides_nothing_behind_it() {
         bytes.extend_from_slice(&garbage);
         bytes.extend_from_slice(&journal[middle..]);
         let (found, system) = recovered(&bytes);
-        assert_eq!(system, [DAMAGED], "{} bytes", garbage.len());
+        assert_eq!(
+            system,
+            [Noted::JournalDamaged.action()],
+            "{} bytes",
+            garbage.len()
+        );
         assert_eq!(found, bad("journal", 4));
     }
     // More than a record's worth at the end is not what a power loss leaves, unless it is zeros.
@@ -118,7 +123,10 @@ fn garbage_in_the_middle_is_reported_and_hides_nothing_behind_it() {
     let (found, system) = recovered(&bytes);
     assert_eq!(
         (found, system),
-        (bad("journal", 4), vec![DAMAGED.to_owned()])
+        (
+            bad("journal", 4),
+            vec![Noted::JournalDamaged.action().to_owned()]
+        )
     );
 }
 
@@ -276,7 +284,7 @@ fn half_a_record_that_could_not_be_taken_back_is_no_tampering() {
     // Its event, and the one that tells of the unclean end.
     assert_eq!(verdict(&audit, &chain), Ok(2));
     assert_eq!(audit.fold().unwrap(), 0);
-    assert_eq!(room.system_actions(), [UNCLEAN]);
+    assert_eq!(room.system_actions(), [Noted::UncleanShutdown.action()]);
 }
 
 #[test]

@@ -162,3 +162,50 @@ fn a_list_with_a_forged_event_fails_and_points_to_verify() {
     assert_eq!(error.kind(), Kind::Corrupt);
     assert_eq!(error.hint(), Some("run akm log verify"));
 }
+
+#[test]
+fn whatever_stands_in_the_log_can_be_asked_for_by_its_name() {
+    let room = Room::new();
+    let (audit, chain) = room.open();
+    let names: std::collections::BTreeSet<_> = actions().collect();
+    let noted = [
+        Noted::UncleanShutdown,
+        Noted::JournalDamaged,
+        Noted::FirstUse,
+        Noted::Restored,
+        Noted::RollbackAccepted,
+        Noted::Check,
+        Noted::AccountMissing,
+        Noted::Rekeyed,
+        Noted::PushRefused,
+        Noted::OrderPaid,
+        Noted::Lock(crate::protocol::LockReason::Restore),
+    ];
+    for noted in noted {
+        audit.note(&chain, noted, Outcome::Ok, &caller()).unwrap();
+    }
+    append(&audit, &chain, 1);
+    for noted in noted {
+        let request = AuditList {
+            action: Some(noted.action().to_owned()),
+            ..AuditList::default()
+        };
+        let (events, _) = list(&audit, &chain, &request);
+        let [event] = &events[..] else {
+            panic!("{noted:?}: {events:?}");
+        };
+        assert_eq!(event.action, noted.action());
+    }
+    for name in names {
+        let request = AuditList {
+            action: Some(name.to_owned()),
+            ..AuditList::default()
+        };
+        assert!(Filter::parse(&request).is_ok(), "{name}");
+    }
+    let request = AuditList {
+        action: Some("vault.nothing".to_owned()),
+        ..AuditList::default()
+    };
+    assert_eq!(Filter::parse(&request).unwrap_err().field(), Some("action"));
+}

@@ -110,7 +110,7 @@ impl Store for MemoryStore {
     fn account_by_name(&self, _: &str) -> Result<Option<AccountRow>> {
         Err(OTHER)
     }
-    fn account_or_other(&self, _: &str) -> Result<Option<AccountRow>> {
+    fn account_or_other(&self, _: &str, _: &Id) -> Result<Option<AccountRow>> {
         Err(OTHER)
     }
     fn account(&self, _: &Id) -> Result<Option<AccountRow>> {
@@ -166,11 +166,13 @@ impl Store for MemoryStore {
     fn use_totp_step(&self, _: &Id, _: u64) -> Result<bool> {
         Err(OTHER)
     }
-    fn change_attempts(
-        &self,
-        _: &Tag,
-        _: &mut dyn FnMut(Attempts) -> Option<Attempts>,
-    ) -> Result<()> {
+    fn change_attempts(&self, _: &[Tag], _: &mut dyn FnMut(&mut [Attempts])) -> Result<()> {
+        Err(OTHER)
+    }
+    fn familiar(&self, _: &Id) -> Result<Vec<Tag>> {
+        Err(OTHER)
+    }
+    fn add_familiar(&self, _: &Id, _: &Tag, _: u32) -> Result<()> {
         Err(OTHER)
     }
     fn key_count(&self, _: &Id) -> Result<u64> {

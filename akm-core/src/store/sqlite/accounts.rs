@@ -1,4 +1,4 @@
-//! Accounts, the slots that lead into them, and the counters of failed attempts.
+//! Accounts, and the slots that lead into them.
 
 use rusqlite::{Connection, Row, Transaction};
 
@@ -7,13 +7,11 @@ use super::values::{
     array, blob, execute, flag, int, number, optional_blob, sealed, short, sql, text, time,
 };
 use crate::error::{Error, Kind, Result};
-use crate::store::{AccountChange, AccountRow, Attempts, Id, KeysChange, SlotRow, Tag};
+use crate::store::{AccountChange, AccountRow, Id, KeysChange, SlotRow};
 
 /// Most slots of an account: a passphrase and recovery codes come nowhere near; a file that claims
 /// more must not fill the memory of whoever signs in.
 const MAX_SLOTS: usize = 256;
-/// Most rows in the table of attempts.
-const MAX_ATTEMPTS: u32 = 10_000;
 
 pub(super) fn count(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM accounts")
@@ -30,15 +28,29 @@ pub(super) fn by_name(conn: &Connection, name: &str) -> Result<Option<AccountRow
     )
 }
 
-/// Both sub-selects run whether the name is there or not: the look-up of a name must not tell.
-pub(super) fn by_name_or_first(conn: &Connection, name: &str) -> Result<Option<AccountRow>> {
+/// Every sub-select runs whether the name is there or not: the look-up of a name must not tell.
+pub(super) fn by_name_or_other(
+    conn: &Connection,
+    name: &str,
+    other: &Id,
+) -> Result<Option<AccountRow>> {
+    let (named, next, first): (Option<i64>, Option<i64>, Option<i64>) = conn
+        .prepare_cached(
+            "SELECT (SELECT rowid FROM accounts WHERE name = ?1),
+                    (SELECT rowid FROM accounts WHERE id >= ?2 ORDER BY id LIMIT 1),
+                    (SELECT rowid FROM accounts ORDER BY id LIMIT 1)",
+        )
+        .and_then(|mut statement| {
+            statement.query_row((name, other), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+        })
+        .map_err(sql)?;
     one(
         conn,
         "SELECT id, name, role, tier, totp_active, totp_step, keys, profile, profile_version, manifest, created_at, key_before
-         FROM accounts WHERE rowid = max(
-             ifnull((SELECT rowid FROM accounts WHERE name = ?1), -1),
-             (SELECT min(rowid) FROM accounts))",
-        name,
+         FROM accounts WHERE rowid = ?1",
+        named.or(next).or(first),
     )
 }
 
@@ -178,14 +190,14 @@ pub(super) fn change(tx: &Transaction<'_>, id: &Id, change: &AccountChange) -> R
         tx,
         "UPDATE accounts
          SET profile = ?3, profile_version = profile_version + 1, totp_active = ?4,
-             totp_step = max(totp_step, ?5)
+             totp_step = ifnull(?5, totp_step)
          WHERE id = ?1 AND profile_version = ?2",
         (
             id,
             int(new.from_version)?,
             sealed(&new.profile)?,
             new.totp_active,
-            int(new.totp_step.unwrap_or(0))?,
+            new.totp_step.map(int).transpose()?,
         ),
     )?;
     if changed == 0 {
@@ -258,80 +270,4 @@ fn require(tx: &Transaction<'_>, account: &Id) -> Result<()> {
 
 pub(super) fn no_account() -> Error {
     Error::new(Kind::NotFound, "no such account")
-}
-
-pub(super) fn change_attempts(
-    tx: &Transaction<'_>,
-    tag: &Tag,
-    decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
-) -> Result<()> {
-    let stored = attempts(tx, tag)?;
-    let Some(next) = decide(stored.unwrap_or_default()) else {
-        return Ok(());
-    };
-    // No row reads as no attempts, so a success takes its row out of the bounded table.
-    if next == Attempts::default() {
-        return execute(tx, "DELETE FROM attempts WHERE tag = ?1", [tag]).map(drop);
-    }
-    execute(
-        tx,
-        "INSERT INTO attempts (tag, failures, blocked_until, known) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (tag) DO UPDATE SET
-             failures = excluded.failures, blocked_until = excluded.blocked_until, known = excluded.known",
-        (tag, next.failures, next.blocked_until, next.known),
-    )?;
-    if stored.is_none() {
-        // The row just written stays: its attempt must count. So do those of accounts that exist: names nobody has
-        // cannot flush them out.
-        execute(
-            tx,
-            "DELETE FROM attempts WHERE tag IN (
-                 SELECT tag FROM attempts WHERE known = 0 AND tag <> ?1
-                 ORDER BY blocked_until, failures
-                 LIMIT max(0, (SELECT count(*) FROM attempts WHERE known = 0) - ?2))",
-            (tag, MAX_ATTEMPTS),
-        )?;
-    }
-    Ok(())
-}
-
-fn attempts(tx: &Transaction<'_>, tag: &Tag) -> Result<Option<Attempts>> {
-    let mut statement = tx
-        .prepare_cached("SELECT failures, blocked_until, known FROM attempts WHERE tag = ?1")
-        .map_err(sql)?;
-    let mut rows = statement.query([tag]).map_err(sql)?;
-    let Some(row) = rows.next().map_err(sql)? else {
-        return Ok(None);
-    };
-    counter(row).map(Some)
-}
-
-fn counter(row: &Row<'_>) -> Result<Attempts> {
-    Ok(Attempts {
-        failures: number(row, 0)?,
-        blocked_until: time(row, 1)?,
-        known: number::<u8>(row, 2)? != 0,
-    })
-}
-
-/// Every counter; the table is bounded.
-pub(super) fn all_attempts(conn: &Connection) -> Result<Vec<(Tag, Attempts)>> {
-    let mut statement = conn
-        .prepare_cached("SELECT failures, blocked_until, known, tag FROM attempts")
-        .map_err(sql)?;
-    let mut rows = statement.query([]).map_err(sql)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(sql)? {
-        found.push((array(row, 3)?, counter(row)?));
-    }
-    Ok(found)
-}
-
-/// Puts these counters in place of all there are.
-pub(super) fn replace_attempts(tx: &Transaction<'_>, counters: &[(Tag, Attempts)]) -> Result<()> {
-    execute(tx, "DELETE FROM attempts", [])?;
-    for (tag, counter) in counters {
-        change_attempts(tx, tag, &mut |_| Some(*counter))?;
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::connection::{READER_CACHE, SCANNER_CACHE, WRITER_CACHE, connect, harden, read_only};
 use super::files::Identity;
 use super::values::{array, sql};
-use super::{SqliteStore, accounts, files, hold, schema};
+use super::{SqliteStore, attempts, files, hold, schema};
 use crate::error::{Error, Kind, Result};
 use crate::regular::{self, Links};
 use crate::store::{Id, Store as _};
@@ -188,8 +188,8 @@ impl SqliteStore {
 
     /// Makes a copy of `live` ready to take its place: who guessed how often is as it is there now.
     pub fn take_over(&self, live: &SqliteStore) -> Result<()> {
-        let attempts = accounts::all_attempts(&hold(&live.scanner))?;
-        self.write(|tx| accounts::replace_attempts(tx, &attempts))
+        let counters = attempts::all(&hold(&live.scanner))?;
+        self.write(|tx| attempts::replace(tx, &counters))
     }
 
     /// Where the vault is that this one took the place of when it was opened, if it did.

@@ -19,6 +19,7 @@ const TABLES: &[&str] = &[
     "providers",
     "tree",
     "slots",
+    "familiar",
     "tier_history",
     "contacts",
     "reminders",

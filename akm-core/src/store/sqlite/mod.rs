@@ -32,6 +32,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
 
 mod accounts;
+mod attempts;
 mod backup;
 mod billing;
 mod connection;
@@ -221,8 +222,8 @@ impl Store for SqliteStore {
         accounts::by_name(&self.reader(), name)
     }
 
-    fn account_or_other(&self, name: &str) -> Result<Option<AccountRow>> {
-        accounts::by_name_or_first(&self.reader(), name)
+    fn account_or_other(&self, name: &str, other: &Id) -> Result<Option<AccountRow>> {
+        accounts::by_name_or_other(&self.reader(), name, other)
     }
 
     fn account(&self, id: &Id) -> Result<Option<AccountRow>> {
@@ -314,12 +315,16 @@ impl Store for SqliteStore {
         self.write(|tx| accounts::use_totp_step(tx, account, step))
     }
 
-    fn change_attempts(
-        &self,
-        tag: &Tag,
-        decide: &mut dyn FnMut(Attempts) -> Option<Attempts>,
-    ) -> Result<()> {
-        self.write(|tx| accounts::change_attempts(tx, tag, decide))
+    fn change_attempts(&self, tags: &[Tag], decide: &mut dyn FnMut(&mut [Attempts])) -> Result<()> {
+        self.write(|tx| attempts::change(tx, tags, decide))
+    }
+
+    fn familiar(&self, account: &Id) -> Result<Vec<Tag>> {
+        attempts::familiar(&self.reader(), account)
+    }
+
+    fn add_familiar(&self, account: &Id, tag: &Tag, most: u32) -> Result<()> {
+        self.write(|tx| attempts::add_familiar(tx, account, tag, most))
     }
 
     fn key_count(&self, account: &Id) -> Result<u64> {

@@ -61,10 +61,14 @@ CREATE TABLE slots (
 CREATE TABLE attempts (
     tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),
     failures INTEGER NOT NULL CHECK (failures >= 0),
-    blocked_until INTEGER NOT NULL,
-    known INTEGER NOT NULL CHECK (known IN (0, 1))
+    blocked_until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempts_by_block ON attempts (known, blocked_until, failures);
+
+CREATE TABLE familiar (
+    account BLOB NOT NULL REFERENCES accounts (id),
+    tag BLOB NOT NULL CHECK (length(tag) = 32),
+    PRIMARY KEY (account, tag)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE invitations (
     tag BLOB NOT NULL PRIMARY KEY CHECK (length(tag) = 32),

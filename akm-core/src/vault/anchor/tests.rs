@@ -165,3 +165,47 @@ fn a_place_that_is_not_a_private_file_is_refused_and_nothing_is_announced_to_who
     std::fs::write(taken.path().join(DIRECTORY), b"").unwrap();
     assert!(Anchors::open(taken.path(), &[1; 16]).is_err());
 }
+
+#[test]
+fn who_was_let_go_is_not_missed_until_a_change_says_that_it_stayed() {
+    let (anchors, dir) = anchors();
+    let all = |anchors: &Anchors| {
+        let mut seen = anchors.seen_of(&|_| Ok(true)).unwrap();
+        seen.sort();
+        seen
+    };
+    let none: [Id; 0] = [];
+    assert_eq!(all(&anchors), none);
+    anchors.let_go(&ACCOUNT).unwrap();
+    assert_eq!(all(&anchors), none, "never seen, nothing made");
+    anchors.advance(&ACCOUNT, &at(1, 1, 1));
+    anchors.advance(&[3; 16], &at(1, 4, 1));
+    assert_eq!(all(&anchors), [ACCOUNT, [3; 16]]);
+    assert_eq!(
+        anchors.seen_of(&|id| Ok(*id != ACCOUNT)).unwrap(),
+        [[3; 16]]
+    );
+    for _ in 0..2 {
+        anchors.let_go(&ACCOUNT).unwrap();
+        assert_eq!(all(&anchors), [[3; 16]]);
+    }
+    // Another vault's, and what is no anchor, are none of ours.
+    let other = Anchors::open(dir.path(), &[4; 16]).unwrap();
+    assert_eq!(all(&other), none);
+    std::fs::write(dir.path().join(DIRECTORY).join("else"), b"x").unwrap();
+    drop(anchors);
+    let anchors = Anchors::open(dir.path(), &[1; 16]).unwrap();
+    assert_eq!(all(&anchors), [[3; 16]], "after a restart");
+    // The removal did not come to its end: the account opens, and its next change takes it back.
+    let standing = anchors.compare(&ACCOUNT, &at(1, 1, 1)).unwrap();
+    assert_eq!(standing, Standing::Current);
+    anchors.advance(&ACCOUNT, &at(1, 2, 2));
+    assert_eq!(all(&anchors), [ACCOUNT, [3; 16]]);
+    // One that cannot be read was seen, and can be let go.
+    let name = [[1; 16], ACCOUNT].map(|id| data_encoding::HEXLOWER.encode(&id));
+    let path = dir.path().join(DIRECTORY).join(name.join("-"));
+    std::fs::write(&path, [7; 1024]).unwrap();
+    assert_eq!(all(&anchors), [ACCOUNT, [3; 16]]);
+    anchors.let_go(&ACCOUNT).unwrap();
+    assert_eq!(all(&anchors), [[3; 16]]);
+}

@@ -198,7 +198,7 @@ fn a_slot_with_the_parameters_of_another_kind_opens_nothing() {
         let new = text("another");
         let recovered = room
             .vault
-            .recover(account, code, &new, Origin::Other, &mut |_| Ok(()));
+            .recover(account, code, &new, Origin::Network, &mut |_| Ok(()));
         assert!(recovered.is_ok() || room.rows() == rows);
         recovered.map(|recovered| recovered.codes_left)
     };
@@ -229,7 +229,7 @@ fn a_slot_with_the_parameters_of_another_kind_opens_nothing() {
         passphrase: &passphrase(),
         totp: None,
         device: None,
-        origin: Origin::Other,
+        origin: Origin::Network,
         accept_rollback: false,
     });
     assert_eq!(kind(nobody), Kind::WrongCredentials);

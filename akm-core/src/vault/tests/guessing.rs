@@ -1,23 +1,37 @@
 //! How often somebody may guess, to the millisecond and to the row; and what a sign-in asks for.
 
-use super::super::limits::Guess;
+use super::super::limits::{Guess, Who};
 use super::super::slot::PASSPHRASE as SLOT;
 use super::*;
 use crate::store::Attempts;
 
 const OWNER: Guess = Guess::SignIn(Origin::Owner);
+const UID: Origin = Origin::User(5001);
 
 impl Room {
     /// The attempts under a tag, which stay as they are.
     fn attempts(&self, tag: &crate::store::Tag) -> Attempts {
         let mut found = Attempts::default();
         self.store
-            .change_attempts(tag, &mut |attempts| {
-                found = attempts;
-                None
-            })
+            .change_attempts(&[*tag], &mut |rows| found = rows[0])
             .unwrap();
         found
+    }
+
+    /// Who is guessed at: an account of that name, or nobody.
+    fn who<'a>(&self, name: &'a str) -> Who<'a> {
+        let found = self.vault.find_account(name).unwrap();
+        Who {
+            name,
+            id: found.id(),
+            known: found.known(),
+        }
+    }
+
+    /// The rows that such a guess is counted in.
+    fn tags(&self, guess: Guess, name: &str) -> Vec<crate::store::Tag> {
+        let (counters, _) = self.vault.counters(guess, &self.who(name)).unwrap();
+        counters.iter().map(|counter| counter.tag).collect()
     }
 
     /// The row that is written so that one answer takes as long as another.
@@ -44,13 +58,15 @@ fn then(nothing: u32) -> u32 {
     1 + nothing % 2
 }
 
-fn all() -> [Guess; 6] {
+fn all() -> [Guess; 8] {
     [
         OWNER,
-        Guess::SignIn(Origin::Other),
+        Guess::SignIn(Origin::Network),
+        Guess::SignIn(UID),
         Guess::Totp,
         Guess::Recovery(Origin::Owner),
-        Guess::Recovery(Origin::Other),
+        Guess::Recovery(Origin::Network),
+        Guess::Recovery(UID),
         Guess::Confirmation,
     ]
 }
@@ -59,9 +75,9 @@ fn all() -> [Guess; 6] {
 fn every_kind_of_guess_has_a_counter_of_its_own_and_waits_as_long_as_it_says() {
     let room = Room::empty();
     let vault = &room.vault;
-    let waits = [60, 900, 900, 60, 900, 900];
+    let waits = [60, 900, 900, 900, 60, 900, 900, 900];
     for (guess, longest) in all().into_iter().zip(waits) {
-        let count = || vault.count_attempt(guess, "alice", true);
+        let count = || vault.count_attempt(guess, &room.who("alice"));
         let mut seen = Vec::new();
         // Each wait to its last millisecond, and not one more.
         while seen.len() < 14 {
@@ -87,53 +103,200 @@ fn every_kind_of_guess_has_a_counter_of_its_own_and_waits_as_long_as_it_says() {
         assert_eq!(seen, expected);
     }
     // The first of each kind had all five free, so none of them counted for another; nor does another name.
-    assert!(vault.count_attempt(OWNER, "alice", true).is_ok());
-    assert!(vault.count_attempt(OWNER, "bob", true).is_ok());
-    let again = vault.count_attempt(OWNER, "alice", true);
-    assert_eq!(kind(again), Kind::RateLimited, "control");
+    let count = |name| vault.count_attempt(OWNER, &room.who(name));
+    assert!(count("alice").is_ok());
+    assert!(count("bob").is_ok());
+    assert_eq!(kind(count("alice")), Kind::RateLimited, "control");
 }
 
 #[test]
-fn the_counters_of_an_account_are_all_that_are_counted_for_it() {
-    let room = Room::empty();
-    let tags = room.vault.attempts_of("alice");
-    let different: std::collections::BTreeSet<_> = tags.iter().collect();
-    assert_eq!((tags.len(), different.len()), (6, 6));
-    for (guess, tag) in all().into_iter().zip(&tags) {
-        assert_eq!(room.attempts(tag), Attempts::default());
-        let counted = room.vault.count_attempt(guess, "alice", true).unwrap();
-        let once = Attempts {
-            failures: 1,
-            blocked_until: 0,
-            known: true,
-        };
-        assert_eq!(room.attempts(tag), once);
+fn what_is_an_accounts_own_goes_with_it_and_buckets_stay() {
+    let room = Room::new();
+    let id = *room.session().id();
+    room.vault.remember_origin(&id, UID).unwrap();
+    let own = room.vault.attempts_of(NAME, &id).unwrap();
+    let different: std::collections::BTreeSet<_> = own.iter().collect();
+    assert_eq!((own.len(), different.len()), (8, 8));
+    let mut seen = 0;
+    for guess in all() {
+        let tags = room.tags(guess, NAME);
+        let counted = room.vault.count_attempt(guess, &room.who(NAME)).unwrap();
+        for tag in &tags {
+            assert_eq!(room.attempts(tag).failures, 1);
+            seen += usize::from(own.contains(tag));
+        }
         room.vault.clear_attempts(&counted).unwrap();
-        assert_eq!(room.attempts(tag), Attempts::default());
+        for tag in &tags {
+            assert_eq!(room.attempts(tag), Attempts::default());
+        }
     }
-    // An unknown name makes room when there is none; a known one never.
-    room.vault.count_attempt(OWNER, "alice", false).unwrap();
-    assert!(!room.attempts(&tags[0]).known);
-    let others = room.vault.attempts_of("bob");
-    assert!(others.iter().all(|tag| !tags.contains(tag)));
+    assert_eq!(seen, 8, "each of them is counted in");
+    let others = room.vault.attempts_of("bob", &[9; 16]).unwrap();
+    assert!(others.iter().all(|tag| !own.contains(tag)));
     let mut elsewhere = Room::empty();
     elsewhere.vault.host_key = key(8);
-    let others = elsewhere.vault.attempts_of("alice");
+    let others = elsewhere.vault.attempts_of(NAME, &id).unwrap();
     assert!(
-        others.iter().all(|tag| !tags.contains(tag)),
+        others.iter().all(|tag| !own.contains(tag)),
         "another machine"
+    );
+}
+
+#[test]
+fn a_success_takes_back_what_its_account_added_to_a_bucket_and_no_more() {
+    let room = Room::new();
+    let guess = Guess::SignIn(Origin::Network);
+    let tags = room.tags(guess, NAME);
+    let count = |name: &str| room.vault.count_attempt(guess, &room.who(name));
+    // Somebody else's failures in the same bucket.
+    let others = |failures: u32, blocked_until: i64| {
+        room.store
+            .change_attempts(&tags[..1], &mut |rows| {
+                rows[0].failures += failures;
+                rows[0].blocked_until = blocked_until;
+            })
+            .unwrap();
+    };
+    others(3, 0);
+    count(NAME).unwrap();
+    let last = count(NAME).unwrap();
+    assert_eq!(room.attempts(&tags[0]).failures, 5);
+    assert!(
+        room.attempts(&tags[0]).blocked_until > 0,
+        "control: it waits"
+    );
+    room.vault.clear_attempts(&last).unwrap();
+    let left = Attempts {
+        failures: 3,
+        blocked_until: 0,
+    };
+    assert_eq!(room.attempts(&tags[0]), left);
+    assert_eq!(room.attempts(&tags[1]), Attempts::default());
+    // A wait that began since is somebody else's.
+    let counted = count(NAME).unwrap();
+    others(1, 1_900_000_000_000);
+    room.vault.clear_attempts(&counted).unwrap();
+    assert_eq!(room.attempts(&tags[0]).blocked_until, 1_900_000_000_000);
+    assert_eq!(room.attempts(&tags[0]).failures, 4);
+}
+
+#[test]
+fn a_bucket_begins_anew_a_day_after_its_wait_and_a_counter_of_codes_does_not() {
+    let room = Room::new();
+    for (guess, forgets) in [(Guess::SignIn(Origin::Network), true), (Guess::Totp, false)] {
+        let count = || room.vault.count_attempt(guess, &room.who(NAME));
+        let tag = room.tags(guess, NAME)[0];
+        for _ in 0..5 {
+            count().unwrap();
+        }
+        assert_eq!(refusal(count()).retry_after_s(), Some(30), "control");
+        room.clock
+            .advance(Duration::from_millis(30_000 + 86_399_999));
+        count().unwrap();
+        assert_eq!(room.attempts(&tag).failures, 6, "a millisecond before");
+        room.clock.advance(Duration::from_secs(60 + 86_400));
+        count().unwrap();
+        assert_eq!(room.attempts(&tag).failures, if forgets { 1 } else { 7 });
+    }
+}
+
+#[test]
+fn however_many_names_are_tried_the_table_has_an_end_and_tells_none_apart() {
+    let room = Room::new();
+    let guess = Guess::SignIn(Origin::Network);
+    let mut buckets = std::collections::BTreeSet::new();
+    let mut tallies = std::collections::BTreeSet::new();
+    for number in 0..2000 {
+        let name = format!("nobody-{number}");
+        let (counters, _) = room
+            .vault
+            .counters(
+                guess,
+                &Who {
+                    name: &name,
+                    id: [0; 16],
+                    known: false,
+                },
+            )
+            .unwrap();
+        buckets.insert(counters[0].tag);
+        tallies.insert(counters[1].tag);
+    }
+    // Of 65,536 buckets two thousand names meet in thirty or so.
+    assert!((1900..2000).contains(&buckets.len()), "{}", buckets.len());
+    assert_eq!(tallies.len(), 1);
+    // Known or not, the same buckets decide.
+    let known = room.tags(guess, NAME);
+    let (unknown, _) = room
+        .vault
+        .counters(
+            guess,
+            &Who {
+                name: NAME,
+                id: [0; 16],
+                known: false,
+            },
+        )
+        .unwrap();
+    assert_eq!(known[0], unknown[0].tag);
+    assert_eq!(known.len(), unknown.len());
+}
+
+#[test]
+fn of_many_uids_that_never_signed_in_the_guesses_have_one_end_and_who_did_waits_for_none() {
+    let room = Room::new();
+    assert_eq!(room.guess(NAME, PASSPHRASE, UID).map(drop), Ok(()));
+    let tried = |uids: std::ops::Range<u32>| {
+        let answers = uids
+            .flat_map(|uid| (0..6).map(move |_| uid))
+            .map(|uid| kind(room.guess(NAME, "wrong", Origin::User(uid))));
+        answers
+            .filter(|kind| *kind == Kind::WrongCredentials)
+            .count()
+    };
+    assert_eq!(tried(1000..1001), 5, "one alone has its own five");
+    assert_eq!(
+        room.guess(NAME, PASSPHRASE, Origin::User(1500)).map(drop),
+        Ok(()),
+        "and keeps no other waiting, who never signed in"
+    );
+    assert_eq!(tried(2000..2100), 45, "fifty together");
+    let stranger = room.guess(NAME, PASSPHRASE, Origin::User(1600)).map(drop);
+    assert_eq!(
+        kind(stranger),
+        Kind::RateLimited,
+        "control: now strangers wait"
+    );
+    for uid in [UID, Origin::User(1500), Origin::Network, Origin::Owner] {
+        assert_eq!(
+            room.guess(NAME, PASSPHRASE, uid).map(drop),
+            Ok(()),
+            "{uid:?}"
+        );
+    }
+    // Whoever signed in before has five guesses and then waits, too, and a success clears them.
+    assert_eq!(tried(5001..5002), 5);
+    room.clock.advance(Duration::from_secs(30));
+    assert_eq!(room.guess(NAME, PASSPHRASE, UID).map(drop), Ok(()));
+    assert_eq!(tried(5001..5002), 5);
+    // A name that nobody has is no different from one where the uid never signed in.
+    let nobody = |uid| kind(room.guess("nobody", "wrong", Origin::User(uid)));
+    let answers: Vec<Kind> = (0..7).map(|_| nobody(5001)).collect();
+    assert_eq!(
+        answers[4..],
+        [Kind::WrongCredentials, Kind::RateLimited, Kind::RateLimited]
     );
 }
 
 #[test]
 fn a_wait_is_measured_by_the_clock_that_cannot_be_set() {
     let room = Room::empty();
-    let count = || room.vault.count_attempt(OWNER, "alice", true);
+    let count = || room.vault.count_attempt(OWNER, &room.who("alice"));
     for _ in 0..5 {
         count().unwrap();
     }
     assert_eq!(refusal(count()).retry_after_s(), Some(30), "control");
-    let tag = room.vault.attempts_of("alice")[0];
+    let tag = room.tags(OWNER, "alice")[0];
     assert_eq!(room.attempts(&tag).blocked_until, 1_800_000_030_000);
     for wall in [0, 1_900_000_000_000] {
         room.clock.set_wall(wall);
@@ -155,7 +318,7 @@ fn what_counts_nothing_writes_each_time_and_never_grows() {
     }
     assert_eq!(seen, [1, 2, 1, 2, 1]);
     // A wrong passphrase, a known name or not: one row more than its own, like a wrong code behind a right one.
-    for (account, origin) in [(NAME, Origin::Owner), ("nobody", Origin::Other)] {
+    for (account, origin) in [(NAME, Origin::Owner), ("nobody", Origin::Network)] {
         let before = room.nothing();
         let error = refusal(room.guess(account, "wrong", origin));
         assert_eq!(error, Error::wrong_credentials());
@@ -176,7 +339,7 @@ fn a_code_has_a_counter_of_its_own_and_tells_nothing() {
     let room = Room::new();
     let secret = room.bind_totp();
     let sign_in = |code: Option<&Secret>| room.sign_in_with(code, None, false);
-    let tag = room.vault.attempts_of(NAME)[2];
+    let tag = room.tags(Guess::Totp, NAME)[0];
     let wrong = text("000000");
     assert_ne!(room.code(&secret).expose(), wrong.expose(), "control");
     // None given: answered like a wrong one, after the same writes, and not counted as one.
@@ -195,9 +358,10 @@ fn a_code_has_a_counter_of_its_own_and_tells_nothing() {
     let blocked = room.attempts(&tag);
     assert!(blocked.blocked_until > 0);
     room.clock.advance(Duration::from_secs(29));
-    let counted = &room.vault.attempts_of(NAME)[0];
     room.store
-        .change_attempts(counted, &mut |_| Some(Attempts::default()))
+        .change_attempts(&room.tags(OWNER, NAME), &mut |rows| {
+            rows.fill(Attempts::default())
+        })
         .unwrap();
     let right = room.code(&secret);
     assert_eq!(refusal(sign_in(Some(&right))), Error::wrong_credentials());
@@ -240,10 +404,10 @@ fn five_wrong_passphrases_and_the_right_one_waits_as_long_as_a_stranger_cannot_m
     let room = Room::new();
     let guess = |passphrase, origin| room.guess(NAME, passphrase, origin).map(drop);
     for _ in 0..5 {
-        let wrong = refusal(guess("wrong", Origin::Other));
+        let wrong = refusal(guess("wrong", Origin::Network));
         assert_eq!(wrong, Error::wrong_credentials());
     }
-    let waits = refusal(guess(PASSPHRASE, Origin::Other));
+    let waits = refusal(guess(PASSPHRASE, Origin::Network));
     assert_eq!(
         (waits.kind(), waits.retry_after_s()),
         (Kind::RateLimited, Some(30))
@@ -254,14 +418,17 @@ fn five_wrong_passphrases_and_the_right_one_waits_as_long_as_a_stranger_cannot_m
         "the owner does not"
     );
     assert_eq!(
-        kind(guess(PASSPHRASE, Origin::Other)),
+        kind(guess(PASSPHRASE, Origin::Network)),
         Kind::RateLimited,
         "whose success clears no other's count"
     );
     room.clock.advance(Duration::from_secs(30));
-    assert_eq!(guess(PASSPHRASE, Origin::Other), Ok(()));
+    assert_eq!(guess(PASSPHRASE, Origin::Network), Ok(()));
     for _ in 0..5 {
-        assert_eq!(kind(guess("wrong", Origin::Other)), Kind::WrongCredentials);
+        assert_eq!(
+            kind(guess("wrong", Origin::Network)),
+            Kind::WrongCredentials
+        );
     }
     // Confirming is a guess like any other.
     let step_up = |text_of: &str| {
@@ -277,7 +444,7 @@ fn five_wrong_passphrases_and_the_right_one_waits_as_long_as_a_stranger_cannot_m
     assert_eq!(kind(step_up(PASSPHRASE)), Kind::RateLimited);
     room.clock.advance(Duration::from_secs(30));
     assert_eq!(step_up(PASSPHRASE), Ok((id, false)));
-    let tag = room.vault.attempts_of(NAME)[0];
+    let tag = room.tags(OWNER, NAME)[0];
     assert_eq!(room.attempts(&tag), Attempts::default());
 }
 
@@ -286,13 +453,13 @@ fn a_name_that_nobody_has_opens_nothing_of_anybody() {
     let room = Room::new();
     room.register("alice", false);
     for name in ["nobody", "", "not a name", "x".repeat(200).as_str()] {
-        for origin in [Origin::Owner, Origin::Other] {
+        for origin in [Origin::Owner, Origin::Network] {
             let error = refusal(room.guess(name, PASSPHRASE, origin));
             assert_eq!(error, Error::wrong_credentials(), "{name}");
         }
     }
     for name in [NAME, "alice", "ALICE"] {
-        let opened = room.guess(name, PASSPHRASE, Origin::Other).unwrap();
+        let opened = room.guess(name, PASSPHRASE, Origin::Network).unwrap();
         assert_eq!(opened.name().as_str(), name.to_lowercase(), "control");
     }
     let found = |name: &str| room.vault.find_account(name).unwrap();
@@ -338,7 +505,7 @@ fn a_keyfile_is_asked_for_only_where_the_slot_says_so_and_only_of_the_owner() {
     let older = room.vault.check_current(&with);
     assert_eq!(kind(older), Kind::WrongCredentials, "opened the old way");
 
-    let tag = room.vault.attempts_of(NAME)[0];
+    let tag = room.tags(OWNER, NAME)[0];
     let missing = refusal(sign_in(None, Origin::Owner));
     assert_eq!(
         (missing.kind(), missing.field()),
@@ -348,7 +515,7 @@ fn a_keyfile_is_asked_for_only_where_the_slot_says_so_and_only_of_the_owner() {
     let wrong = refusal(sign_in(Some(device(4)), Origin::Owner));
     assert_eq!(wrong, Error::wrong_credentials());
     assert_eq!(room.attempts(&tag).failures, 1);
-    let stranger = refusal(sign_in(None, Origin::Other));
+    let stranger = refusal(sign_in(None, Origin::Network));
     assert_eq!(stranger, Error::wrong_credentials(), "who is told nothing");
     let nobody = refusal(room.guess("nobody", PASSPHRASE, Origin::Owner));
     assert_eq!(nobody, Error::wrong_credentials());

@@ -6,6 +6,7 @@ mod faults;
 mod guessing;
 mod history;
 mod policy;
+mod racing;
 mod records;
 mod store;
 
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::sign_in::StepUp;
+use super::slot::Passphrase;
 use super::*;
 use crate::crypto::{self, Ad, Field, KdfCost};
 use crate::error::{Error, Kind};

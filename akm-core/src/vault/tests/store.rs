@@ -109,7 +109,7 @@ macro_rules! through {
 through! {
     account_count() -> u64;
     account_by_name(name: &str) -> Option<AccountRow>;
-    account_or_other(name: &str) -> Option<AccountRow>;
+    account_or_other(name: &str, other: &Id) -> Option<AccountRow>;
     account(id: &Id) -> Option<AccountRow>;
     accounts_page(after: Option<&Id>, limit: u32) -> Vec<AccountRow>;
     slots(account: &Id) -> Vec<SlotRow>;
@@ -126,7 +126,9 @@ through! {
         id: &Id, change: &AccountChange, tree: &TreeChange, event: BeforeCommit<'_>
     ) -> ();
     use_totp_step(account: &Id, step: u64) -> bool;
-    change_attempts(tag: &Tag, decide: &mut dyn FnMut(Attempts) -> Option<Attempts>) -> ();
+    change_attempts(tags: &[Tag], decide: &mut dyn FnMut(&mut [Attempts])) -> ();
+    familiar(account: &Id) -> Vec<Tag>;
+    add_familiar(account: &Id, tag: &Tag, most: u32) -> ();
     key_count(account: &Id) -> u64;
     key_by_tag(account: &Id, tag: &Tag) -> Option<KeyRow>;
     insert_keys(
