@@ -149,13 +149,16 @@ pub(super) struct Counter {
     rule: Rule,
 }
 
+/// An account, and who is familiar to it.
+type Familiar = (Id, Tag);
+
 /// An attempt that was counted; cleared by success.
 pub(super) struct Counted {
     counters: Vec<Counter>,
     /// What the attempt made of each.
     set: Vec<Attempts>,
     /// What a success makes known for this account.
-    familiar: Option<(Id, Tag)>,
+    familiar: Option<Familiar>,
 }
 
 impl Vault {
@@ -211,7 +214,7 @@ impl Vault {
         &self,
         guess: Guess,
         who: &Who<'_>,
-    ) -> Result<(Vec<Counter>, Option<(Id, Tag)>)> {
+    ) -> Result<(Vec<Counter>, Option<Familiar>)> {
         let name = who.name.as_bytes();
         let under_name = |from: &[u8], limit: Limit| {
             let known = who.known.then_some(&who.id);

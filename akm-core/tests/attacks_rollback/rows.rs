@@ -9,6 +9,7 @@ use akm_core::protocol::{
     AccountPassphrase, AccountRegister, AccountRemove, AgentStatus, AgentUnlock, KeyGet, Op,
     VaultNotice,
 };
+use akm_core::service::{Hosting, Registration};
 use rusqlite::Connection;
 
 use super::support::{Bench, PASSPHRASE, kind, me, new_key, secret};
@@ -443,6 +444,30 @@ fn a06_an_account_that_was_deleted_by_hand_is_missed() {
         invitation: None,
     };
     assert_eq!(kind(bench.call(request)), Kind::RolledBack);
+    // Over the network nobody is told.
+    let day = std::time::Duration::from_secs(86_400);
+    bench.serve(Hosting {
+        registration: Registration::Open,
+        totp_required: false,
+        idle: day,
+        absolute: day,
+    });
+    let client = Caller::network([203, 0, 113, 7].into(), None);
+    let request = AgentUnlock {
+        account: Some("default".into()),
+        passphrase: secret(PASSPHRASE),
+        totp: None,
+        keyfile: None,
+        lifetime_s: None,
+        accept_rollback: None,
+    };
+    let refused = bench.call_as(client.clone(), request).unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.hint()),
+        (Kind::WrongCredentials, None)
+    );
+    let status = bench.call_as(client, AgentStatus {}).unwrap();
+    assert_eq!(status.missing_accounts, None);
     bench.service().fold().unwrap();
     let logged: u32 = bench
         .hand()

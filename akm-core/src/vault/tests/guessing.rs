@@ -6,11 +6,11 @@ use super::*;
 use crate::store::Attempts;
 
 const OWNER: Guess = Guess::SignIn(Origin::Owner);
-const UID: Origin = Origin::User(5001);
+pub(super) const UID: Origin = Origin::User(5001);
 
 impl Room {
     /// The attempts under a tag, which stay as they are.
-    fn attempts(&self, tag: &crate::store::Tag) -> Attempts {
+    pub(super) fn attempts(&self, tag: &crate::store::Tag) -> Attempts {
         let mut found = Attempts::default();
         self.store
             .change_attempts(&[*tag], &mut |rows| found = rows[0])
@@ -19,7 +19,7 @@ impl Room {
     }
 
     /// Who is guessed at: an account of that name, or nobody.
-    fn who<'a>(&self, name: &'a str) -> Who<'a> {
+    pub(super) fn who<'a>(&self, name: &'a str) -> Who<'a> {
         let found = self.vault.find_account(name).unwrap();
         Who {
             name,
@@ -29,7 +29,7 @@ impl Room {
     }
 
     /// The rows that such a guess is counted in.
-    fn tags(&self, guess: Guess, name: &str) -> Vec<crate::store::Tag> {
+    pub(super) fn tags(&self, guess: Guess, name: &str) -> Vec<crate::store::Tag> {
         let (counters, _) = self.vault.counters(guess, &self.who(name)).unwrap();
         counters.iter().map(|counter| counter.tag).collect()
     }
@@ -41,7 +41,12 @@ impl Room {
     }
 
     /// What signing in says, by name and passphrase.
-    fn guess(&self, account: &str, passphrase: &str, origin: Origin) -> Result<Unlocked> {
+    pub(super) fn guess(
+        &self,
+        account: &str,
+        passphrase: &str,
+        origin: Origin,
+    ) -> Result<Unlocked> {
         self.vault.sign_in(&SignIn {
             account,
             passphrase: &text(passphrase),
@@ -58,7 +63,7 @@ fn then(nothing: u32) -> u32 {
     1 + nothing % 2
 }
 
-fn all() -> [Guess; 8] {
+pub(super) fn all() -> [Guess; 8] {
     [
         OWNER,
         Guess::SignIn(Origin::Network),
@@ -107,185 +112,6 @@ fn every_kind_of_guess_has_a_counter_of_its_own_and_waits_as_long_as_it_says() {
     assert!(count("alice").is_ok());
     assert!(count("bob").is_ok());
     assert_eq!(kind(count("alice")), Kind::RateLimited, "control");
-}
-
-#[test]
-fn what_is_an_accounts_own_goes_with_it_and_buckets_stay() {
-    let room = Room::new();
-    let id = *room.session().id();
-    room.vault.remember_origin(&id, UID).unwrap();
-    let own = room.vault.attempts_of(NAME, &id).unwrap();
-    let different: std::collections::BTreeSet<_> = own.iter().collect();
-    assert_eq!((own.len(), different.len()), (8, 8));
-    let mut seen = 0;
-    for guess in all() {
-        let tags = room.tags(guess, NAME);
-        let counted = room.vault.count_attempt(guess, &room.who(NAME)).unwrap();
-        for tag in &tags {
-            assert_eq!(room.attempts(tag).failures, 1);
-            seen += usize::from(own.contains(tag));
-        }
-        room.vault.clear_attempts(&counted).unwrap();
-        for tag in &tags {
-            assert_eq!(room.attempts(tag), Attempts::default());
-        }
-    }
-    assert_eq!(seen, 8, "each of them is counted in");
-    let others = room.vault.attempts_of("bob", &[9; 16]).unwrap();
-    assert!(others.iter().all(|tag| !own.contains(tag)));
-    let mut elsewhere = Room::empty();
-    elsewhere.vault.host_key = key(8);
-    let others = elsewhere.vault.attempts_of(NAME, &id).unwrap();
-    assert!(
-        others.iter().all(|tag| !own.contains(tag)),
-        "another machine"
-    );
-}
-
-#[test]
-fn a_success_takes_back_what_its_account_added_to_a_bucket_and_no_more() {
-    let room = Room::new();
-    let guess = Guess::SignIn(Origin::Network);
-    let tags = room.tags(guess, NAME);
-    let count = |name: &str| room.vault.count_attempt(guess, &room.who(name));
-    // Somebody else's failures in the same bucket.
-    let others = |failures: u32, blocked_until: i64| {
-        room.store
-            .change_attempts(&tags[..1], &mut |rows| {
-                rows[0].failures += failures;
-                rows[0].blocked_until = blocked_until;
-            })
-            .unwrap();
-    };
-    others(3, 0);
-    count(NAME).unwrap();
-    let last = count(NAME).unwrap();
-    assert_eq!(room.attempts(&tags[0]).failures, 5);
-    assert!(
-        room.attempts(&tags[0]).blocked_until > 0,
-        "control: it waits"
-    );
-    room.vault.clear_attempts(&last).unwrap();
-    let left = Attempts {
-        failures: 3,
-        blocked_until: 0,
-    };
-    assert_eq!(room.attempts(&tags[0]), left);
-    assert_eq!(room.attempts(&tags[1]), Attempts::default());
-    // A wait that began since is somebody else's.
-    let counted = count(NAME).unwrap();
-    others(1, 1_900_000_000_000);
-    room.vault.clear_attempts(&counted).unwrap();
-    assert_eq!(room.attempts(&tags[0]).blocked_until, 1_900_000_000_000);
-    assert_eq!(room.attempts(&tags[0]).failures, 4);
-}
-
-#[test]
-fn a_bucket_begins_anew_a_day_after_its_wait_and_a_counter_of_codes_does_not() {
-    let room = Room::new();
-    for (guess, forgets) in [(Guess::SignIn(Origin::Network), true), (Guess::Totp, false)] {
-        let count = || room.vault.count_attempt(guess, &room.who(NAME));
-        let tag = room.tags(guess, NAME)[0];
-        for _ in 0..5 {
-            count().unwrap();
-        }
-        assert_eq!(refusal(count()).retry_after_s(), Some(30), "control");
-        room.clock
-            .advance(Duration::from_millis(30_000 + 86_399_999));
-        count().unwrap();
-        assert_eq!(room.attempts(&tag).failures, 6, "a millisecond before");
-        room.clock.advance(Duration::from_secs(60 + 86_400));
-        count().unwrap();
-        assert_eq!(room.attempts(&tag).failures, if forgets { 1 } else { 7 });
-    }
-}
-
-#[test]
-fn however_many_names_are_tried_the_table_has_an_end_and_tells_none_apart() {
-    let room = Room::new();
-    let guess = Guess::SignIn(Origin::Network);
-    let mut buckets = std::collections::BTreeSet::new();
-    let mut tallies = std::collections::BTreeSet::new();
-    for number in 0..2000 {
-        let name = format!("nobody-{number}");
-        let (counters, _) = room
-            .vault
-            .counters(
-                guess,
-                &Who {
-                    name: &name,
-                    id: [0; 16],
-                    known: false,
-                },
-            )
-            .unwrap();
-        buckets.insert(counters[0].tag);
-        tallies.insert(counters[1].tag);
-    }
-    // Of 65,536 buckets two thousand names meet in thirty or so.
-    assert!((1900..2000).contains(&buckets.len()), "{}", buckets.len());
-    assert_eq!(tallies.len(), 1);
-    // Known or not, the same buckets decide.
-    let known = room.tags(guess, NAME);
-    let (unknown, _) = room
-        .vault
-        .counters(
-            guess,
-            &Who {
-                name: NAME,
-                id: [0; 16],
-                known: false,
-            },
-        )
-        .unwrap();
-    assert_eq!(known[0], unknown[0].tag);
-    assert_eq!(known.len(), unknown.len());
-}
-
-#[test]
-fn of_many_uids_that_never_signed_in_the_guesses_have_one_end_and_who_did_waits_for_none() {
-    let room = Room::new();
-    assert_eq!(room.guess(NAME, PASSPHRASE, UID).map(drop), Ok(()));
-    let tried = |uids: std::ops::Range<u32>| {
-        let answers = uids
-            .flat_map(|uid| (0..6).map(move |_| uid))
-            .map(|uid| kind(room.guess(NAME, "wrong", Origin::User(uid))));
-        answers
-            .filter(|kind| *kind == Kind::WrongCredentials)
-            .count()
-    };
-    assert_eq!(tried(1000..1001), 5, "one alone has its own five");
-    assert_eq!(
-        room.guess(NAME, PASSPHRASE, Origin::User(1500)).map(drop),
-        Ok(()),
-        "and keeps no other waiting, who never signed in"
-    );
-    assert_eq!(tried(2000..2100), 45, "fifty together");
-    let stranger = room.guess(NAME, PASSPHRASE, Origin::User(1600)).map(drop);
-    assert_eq!(
-        kind(stranger),
-        Kind::RateLimited,
-        "control: now strangers wait"
-    );
-    for uid in [UID, Origin::User(1500), Origin::Network, Origin::Owner] {
-        assert_eq!(
-            room.guess(NAME, PASSPHRASE, uid).map(drop),
-            Ok(()),
-            "{uid:?}"
-        );
-    }
-    // Whoever signed in before has five guesses and then waits, too, and a success clears them.
-    assert_eq!(tried(5001..5002), 5);
-    room.clock.advance(Duration::from_secs(30));
-    assert_eq!(room.guess(NAME, PASSPHRASE, UID).map(drop), Ok(()));
-    assert_eq!(tried(5001..5002), 5);
-    // A name that nobody has is no different from one where the uid never signed in.
-    let nobody = |uid| kind(room.guess("nobody", "wrong", Origin::User(uid)));
-    let answers: Vec<Kind> = (0..7).map(|_| nobody(5001)).collect();
-    assert_eq!(
-        answers[4..],
-        [Kind::WrongCredentials, Kind::RateLimited, Kind::RateLimited]
-    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! forged by whoever has the keys (a newer akm, or a mistake of this one). Flows of users are in the crate's `tests/`.
 
 mod account;
+mod buckets;
 mod faults;
 mod guessing;
 mod history;
