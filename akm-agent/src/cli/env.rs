@@ -99,7 +99,7 @@ fn as_json(environment: &Environment) -> Result<()> {
 fn unset(out: &mut String, shell: Shell, name: &str) {
     out.push_str(match shell {
         Shell::Sh | Shell::Bash | Shell::Zsh => "unset ",
-        Shell::Fish => "set -e ",
+        Shell::Fish => "set --erase ",
         Shell::Powershell => "$env:",
     });
     out.push_str(name);
@@ -174,7 +174,7 @@ mod tests {
         let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "none");
         for (shell, expected) in [
-            (Shell::Fish, "set -e A\n"),
+            (Shell::Fish, "set --erase A\n"),
             (Shell::Powershell, "$env:A = $null\n"),
         ] {
             let mut line = String::new();

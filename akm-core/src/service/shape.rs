@@ -30,14 +30,16 @@ pub(super) fn parse_expiry(text: &str) -> Result<i64> {
         // The last days of 9999, which some write for "never", are beyond what a timestamp holds.
         .map(|date| {
             let end = date.at(23, 59, 59, 0).to_zoned(TimeZone::UTC);
-            end.map_or(Timestamp::MAX, |end| end.timestamp())
+            end.map_or(LAST_MS, |end| end.timestamp().as_millisecond())
         })
-        .map(Timestamp::as_millisecond)
         .ok_or(Error::invalid(
             FIELD,
             "a date is 2027-01-31, a time 2027-01-31T12:00:00Z",
         ))
 }
+
+/// The last second that a timestamp of whole milliseconds can be at: 9999-12-30T21:59:59Z.
+const LAST_MS: i64 = 253_402_207_199_000;
 
 /// Checks and orders categories.
 pub(super) fn parse_categories(mut categories: Vec<String>) -> Result<Vec<String>> {
@@ -114,7 +116,7 @@ mod tests {
         );
         assert_eq!(
             time_ms(parse_expiry("9999-12-31").unwrap()),
-            "9999-12-30T22:00:00.999Z"
+            "9999-12-30T21:59:59.000Z"
         );
         for bad in [
             "",
