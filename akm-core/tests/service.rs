@@ -476,6 +476,93 @@ fn lists_filter_and_page() {
 }
 
 #[test]
+fn a_page_of_large_keys_is_short_and_goes_on() {
+    let bench = Bench::initialized();
+    // As large as a key may be, and larger on the wire.
+    const KEYS: usize = 120;
+    for index in 0..KEYS {
+        let mut key = new_key(&format!("openai/{}{index:03}", "\"".repeat(90)), "x");
+        key.notes = Some("\"".repeat(4096));
+        key.categories = (0..32)
+            .map(|number| format!("{}{number:02}", "\"".repeat(48)))
+            .collect();
+        bench.call(key).unwrap();
+    }
+    let mut names = Vec::new();
+    let mut sizes = Vec::new();
+    let mut after = None;
+    loop {
+        let page = bench
+            .call(KeyList {
+                limit: Some(1000),
+                after,
+                ..KeyList::default()
+            })
+            .unwrap();
+        sizes.push(akm_core::protocol::encode(&page).unwrap().len());
+        names.extend(page.keys.into_iter().map(|key| key.name));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names.len(), KEYS);
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), KEYS, "each once");
+    assert!(
+        sizes.iter().sum::<usize>() > 1_100_000,
+        "the control: {sizes:?}"
+    );
+    // A thousand of them on one page would be more than a client takes.
+    assert!(sizes.iter().all(|size| *size < 1_100_000), "{sizes:?}");
+    assert!(sizes.len() > 1);
+}
+
+#[test]
+fn a_page_of_large_events_is_short_and_goes_on() {
+    let bench = Bench::initialized();
+    bench.add("openai/work", "x").unwrap();
+    let caller = Caller {
+        exe: format!("/{}", "\u{1}".repeat(4000)),
+        ..me()
+    };
+    const GETS: usize = 700;
+    for _ in 0..GETS {
+        let request = KeyGet {
+            name: "openai/work".into(),
+            version: None,
+        };
+        bench.call_as(caller.clone(), request).unwrap();
+    }
+    let (mut pages, mut events, mut bytes) = (0, Vec::new(), 0);
+    let mut after = None;
+    loop {
+        let page = bench
+            .call(AuditList {
+                action: Some("key.get".into()),
+                limit: Some(1000),
+                after,
+                ..AuditList::default()
+            })
+            .unwrap();
+        pages += 1;
+        let size = akm_core::protocol::encode(&page).unwrap().len();
+        assert!(size < 1_100_000, "{size}");
+        bytes += size;
+        events.extend(page.events.into_iter().map(|event| event.seq));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(bytes > 1_100_000, "the control: {bytes}");
+    assert!(pages > 1);
+    assert_eq!(events.len(), GETS);
+    assert!(events.is_sorted_by(|a, b| a < b), "each once, in order");
+}
+
+#[test]
 fn removal_is_final() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();
