@@ -5,8 +5,17 @@
 
 mod cli_support;
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use cli_support::terminal::Terminal;
 use cli_support::{Home, PASSPHRASE, code, run, stderr, stdout};
@@ -202,4 +211,225 @@ fn e15_hostile_files_are_refused_soon() {
     for path in ["/dev/zero", "/dev/tty"] {
         assert_ne!(code(&home.akm(&["import", path], "")), 0, "{path}");
     }
+}
+
+const CANARY: &str = "sk-canary-of-an-interrupted-export";
+
+/// An agent whose export has two pages. It tells when it is asked for the second, when the first is written; that is answered once it
+/// is told to, or never.
+fn two_pages(home: &mut Home) -> (Receiver<()>, std::sync::mpsc::Sender<()>) {
+    home.pretended = true;
+    let listener = UnixListener::bind(home.file("agent.sock")).unwrap();
+    let (asked, when_asked) = channel();
+    let (go_on, when_to) = channel::<()>();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        for (content, next) in [(CANARY, Some("00")), ("the end", None)] {
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = text.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            if next.is_none() {
+                asked.send(()).unwrap();
+                if when_to.recv().is_err() {
+                    return;
+                }
+            }
+            let page = serde_json::json!({ "ok": true, "result": {
+                "content": content, "keys": 1, "total": 2, "left_out": [], "next": next,
+            }})
+            .to_string();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{page}",
+                page.len()
+            )
+            .unwrap();
+        }
+    });
+    (when_asked, go_on)
+}
+
+fn begun(command: &mut Command) -> Child {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = format!("{PASSPHRASE}\n");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(line.as_bytes())
+        .unwrap();
+    child
+}
+
+/// The names of files in a directory that hold the canary.
+fn left(dir: &Path) -> Vec<String> {
+    std::fs::read_dir(dir)
+        .unwrap()
+        .filter_map(|entry| {
+            let entry = entry.unwrap();
+            // A pipe among the open files of a process would be waited for.
+            if !std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file()) {
+                return None;
+            }
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            text.contains(CANARY)
+                .then(|| entry.file_name().into_string().unwrap())
+        })
+        .collect()
+}
+
+/// Whether strace is there and may look; an error in CI otherwise.
+fn may_trace() -> bool {
+    let found = Command::new("strace").arg("-V").output().is_ok();
+    let may = found && nix::unistd::geteuid().is_root();
+    if !may {
+        assert!(std::env::var_os("CI").is_none(), "CI has strace, as root");
+        eprintln!("skipped: needs strace, as root");
+    }
+    may
+}
+
+/// The process that strace tells of first.
+fn traced(log: &Path) -> Pid {
+    let text = std::fs::read_to_string(log).unwrap();
+    Pid::from_raw(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_plaintext_export_that_is_interrupted_leaves_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let mut home = Home::empty();
+        let (asked, _never) = two_pages(&mut home);
+        let mut command = home.command(env!("CARGO_BIN_EXE_akm"));
+        command.args(["export", "--plaintext", "-o", "out", "--passphrase-stdin"]);
+        let mut child = begun(&mut command);
+        asked.recv_timeout(Duration::from_secs(60)).unwrap();
+        // The control: the plaintext is in a file by now. Only root may look.
+        if nix::unistd::geteuid().is_root() {
+            let open = format!("/proc/{}/fd", child.id());
+            assert_eq!(left(Path::new(&open)).len(), 1, "the control");
+        }
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
+        assert_eq!(left(home.path()), Vec::<String>::new(), "{signal}");
+    }
+}
+
+#[test]
+fn where_every_file_has_a_name_an_interrupted_export_takes_its_own_along() {
+    if !may_trace() {
+        return;
+    }
+    let export = |home: &Home, nohup: bool| {
+        let (log, out) = (home.file("strace"), home.file("out"));
+        let mut command = home.command(if nohup { "nohup" } else { "env" });
+        command.args(["strace", "-f", "-qq", "-o"]).arg(&log);
+        // As a file system answers that has no files without a name.
+        command.args([
+            "-e",
+            "trace=openat",
+            "-e",
+            "inject=openat:error=EOPNOTSUPP:when=1",
+        ]);
+        command.arg("-P").arg(home.path());
+        command.args([env!("CARGO_BIN_EXE_akm"), "export", "--plaintext"]);
+        command.arg("-o").arg(&out).arg("--passphrase-stdin");
+        (begun(&mut command), log, out)
+    };
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ] {
+        let mut home = Home::empty();
+        let (asked, _never) = two_pages(&mut home);
+        let (mut child, log, _) = export(&home, false);
+        asked.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(left(home.path()).len(), 1, "the control");
+        kill(traced(&log), signal).unwrap();
+        // strace ends as what it traces.
+        assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
+        assert_eq!(left(home.path()), Vec::<String>::new(), "{signal}");
+    }
+    // What is not interrupted, or by a signal that is to be ignored, gets its name.
+    let mut home = Home::empty();
+    let (asked, go_on) = two_pages(&mut home);
+    let (child, log, out) = export(&home, true);
+    asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    kill(traced(&log), Signal::SIGHUP).unwrap();
+    go_on.send(()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(
+        std::fs::read_to_string(&out).unwrap(),
+        format!("{CANARY}the end")
+    );
+    let mode = std::fs::metadata(&out).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(left(home.path()), ["out"]);
+}
+
+#[test]
+fn a_template_that_is_interrupted_while_it_is_filled_in_leaves_nothing() {
+    if !may_trace() {
+        return;
+    }
+    let home = Home::with_key("openai/work", CANARY);
+    std::fs::write(home.file("template"), "key: {{ akm://openai/work }}\n").unwrap();
+    let log = home.file("strace");
+    let mut command = home.command("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&log);
+    // Held up where everything is written and has no name yet.
+    command.args([
+        "-e",
+        "trace=execve,fsync",
+        "-e",
+        "inject=fsync:delay_enter=60000000",
+    ]);
+    command.args([env!("CARGO_BIN_EXE_akm"), "inject"]);
+    command.args(["-i", "template", "-o", "out"]);
+    let mut child = begun(&mut command);
+    let end = Instant::now() + Duration::from_secs(60);
+    let held = format!("{} ", nix::libc::SYS_fsync);
+    let pid = loop {
+        assert!(Instant::now() < end, "it does not come there");
+        std::thread::yield_now();
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let Some(pid) = text.split_whitespace().next() else {
+            continue;
+        };
+        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        if call.starts_with(&held) {
+            break pid.to_owned();
+        }
+    };
+    let open = format!("/proc/{pid}/fd");
+    assert_eq!(left(Path::new(&open)).len(), 1, "the control");
+    kill(traced(&log), Signal::SIGKILL).unwrap();
+    // strace would sit out the delay.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while std::fs::read_dir(&open).is_ok_and(|mut files| files.next().is_some()) {
+        assert!(Instant::now() < end, "it does not end");
+        std::thread::yield_now();
+    }
+    assert_eq!(left(home.path()), Vec::<String>::new());
 }

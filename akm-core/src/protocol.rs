@@ -71,6 +71,8 @@ pub const MAX_REQUEST: usize = 256 * 1024;
 pub const MAX_RESPONSE: usize = 8 * 1024 * 1024;
 /// Most records in one page of a list.
 pub const MAX_PAGE: u32 = 1000;
+/// A page of a list ends, with a `next`, with the record that takes it beyond this many bytes: far below what a client accepts.
+pub(crate) const PAGE_BYTES: usize = 1024 * 1024;
 
 /// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -476,6 +476,183 @@ fn lists_filter_and_page() {
 }
 
 #[test]
+fn a_page_of_large_keys_is_short_and_goes_on() {
+    let bench = Bench::initialized();
+    // As large as a key may be, and larger on the wire.
+    const KEYS: usize = 120;
+    for index in 0..KEYS {
+        let mut key = new_key(&format!("openai/{}{index:03}", "\"".repeat(90)), "x");
+        key.notes = Some("\"".repeat(4096));
+        key.categories = (0..32)
+            .map(|number| format!("{}{number:02}", "\"".repeat(48)))
+            .collect();
+        bench.call(key).unwrap();
+    }
+    let mut names = Vec::new();
+    let mut sizes = Vec::new();
+    let mut after = None;
+    loop {
+        let page = bench
+            .call(KeyList {
+                limit: Some(1000),
+                after,
+                ..KeyList::default()
+            })
+            .unwrap();
+        sizes.push(akm_core::protocol::encode(&page).unwrap().len());
+        names.extend(page.keys.into_iter().map(|key| key.name));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names.len(), KEYS);
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), KEYS, "each once");
+    assert!(
+        sizes.iter().sum::<usize>() > 1_100_000,
+        "the control: {sizes:?}"
+    );
+    // A thousand of them on one page would be more than a client takes.
+    assert!(sizes.iter().all(|size| *size < 1_100_000), "{sizes:?}");
+    assert!(sizes.len() > 1);
+}
+
+#[test]
+fn a_page_of_large_events_is_short_and_goes_on() {
+    let bench = Bench::initialized();
+    bench.add("openai/work", "x").unwrap();
+    let caller = Caller {
+        exe: format!("/{}", "\u{1}".repeat(4000)),
+        ..me()
+    };
+    const GETS: usize = 700;
+    for _ in 0..GETS {
+        let request = KeyGet {
+            name: "openai/work".into(),
+            version: None,
+        };
+        bench.call_as(caller.clone(), request).unwrap();
+    }
+    let (mut pages, mut events, mut bytes) = (0, Vec::new(), 0);
+    let mut after = None;
+    loop {
+        let page = bench
+            .call(AuditList {
+                action: Some("key.get".into()),
+                limit: Some(1000),
+                after,
+                ..AuditList::default()
+            })
+            .unwrap();
+        pages += 1;
+        let size = akm_core::protocol::encode(&page).unwrap().len();
+        assert!(size < 1_100_000, "{size}");
+        bytes += size;
+        events.extend(page.events.into_iter().map(|event| event.seq));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(bytes > 1_100_000, "the control: {bytes}");
+    assert!(pages > 1);
+    assert_eq!(events.len(), GETS);
+    assert!(events.is_sorted_by(|a, b| a < b), "each once, in order");
+}
+
+#[test]
+fn changes_of_one_key_at_once_are_carried_out_one_after_the_other() {
+    const EACH: usize = 6;
+    let bench = Bench::initialized();
+    bench.add("openai/work", "x").unwrap();
+    bench.add("openai/taken", "x").unwrap();
+    let at_once = |change: &(dyn Fn(usize, usize) -> akm_core::Result<()> + Sync)| {
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|thread| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        (0..EACH)
+                            .map(|round| change(thread, round))
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
+        })
+    };
+    let rotated = at_once(&|thread, round| {
+        let request = KeyRotate {
+            name: "openai/work".into(),
+            secret: secret(&format!("{thread}-{round}")),
+        };
+        bench.call(request).map(|_| ())
+    });
+    assert!(rotated.iter().all(Result::is_ok), "{rotated:?}");
+    let history = bench
+        .call(KeyHistory {
+            name: "openai/work".into(),
+        })
+        .unwrap();
+    assert_eq!(history.versions.len(), 8 * EACH + 1);
+    // Each changes a field of its own, and none undoes what another did.
+    let updated = at_once(&|thread, round| {
+        let name = "openai/work".to_owned();
+        let request = match thread % 2 {
+            0 => KeyUpdate {
+                name,
+                notes: Some(format!("round {round}")),
+                ..KeyUpdate::default()
+            },
+            _ => KeyUpdate {
+                name,
+                model: Some(format!("round {round}")),
+                ..KeyUpdate::default()
+            },
+        };
+        bench.call(request).map(|_| ())
+    });
+    assert!(updated.iter().all(Result::is_ok), "{updated:?}");
+    // A name that is taken is no matter of order.
+    let refused = bench
+        .call(KeyUpdate {
+            name: "openai/work".into(),
+            new_name: Some("openai/taken".into()),
+            ..KeyUpdate::default()
+        })
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.field()),
+        (Kind::Conflict, Some("new_name"))
+    );
+    // One removes it, the others find it gone.
+    let removed = at_once(&|_, _| {
+        let request = KeyRemove {
+            name: "openai/work".into(),
+        };
+        bench.call(request).map(|_| ())
+    });
+    let kinds = |wanted: Option<Kind>| {
+        let kind = |result: &akm_core::Result<()>| result.as_ref().err().map(|error| error.kind());
+        removed
+            .iter()
+            .filter(|result| kind(result) == wanted)
+            .count()
+    };
+    assert_eq!(
+        (kinds(None), kinds(Some(Kind::NotFound))),
+        (1, 8 * EACH - 1)
+    );
+}
+
+#[test]
 fn removal_is_final() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();

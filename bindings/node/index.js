@@ -87,12 +87,7 @@ export async function get(key, options = {}) {
   const bytes = name(key);
   // A path by itself has no member `socket`: the default agent would be asked instead of the one that is meant.
   if (options === null || typeof options !== "object") throw new TypeError("the options are an object");
-  const handle = await native.connectElsewhere(path(options.socket));
-  try {
-    return await native.get(handle, bytes);
-  } finally {
-    native.close(handle);
-  }
+  return await native.getOnce(path(options.socket), bytes);
 }
 
 /** An async function that fetches the key at each call, for SDKs: `new OpenAI({ apiKey: source("openai/work") })`. */

@@ -1,10 +1,10 @@
 //! `akm export`: all keys as a file, sealed unless plaintext is asked for.
 //!
 //! The agent makes the file and seals it; this command asks for the passphrases and puts the pieces where they belong. A file
-//! appears under its name only when it is whole and on the disk, readable by its owner alone.
+//! appears under its name only when it is whole and on the disk, readable by its owner alone; one that does not get there leaves
+//! nothing.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use akm_core::protocol::{ExportFormat, VaultExport};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connect;
+use super::fresh_file::FreshFile;
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
@@ -166,12 +167,7 @@ pub(crate) fn progress(count: u64, json: bool) -> ProgressBar {
 /// Where an export goes.
 pub(crate) enum Target {
     Stdout,
-    /// A file without its name yet, beside the one it becomes.
-    File {
-        file: tempfile::NamedTempFile,
-        path: PathBuf,
-        force: bool,
-    },
+    File { file: FreshFile, force: bool },
 }
 
 impl Target {
@@ -179,17 +175,8 @@ impl Target {
         if !force && path.symlink_metadata().is_ok() {
             return Err(exists());
         }
-        let dir = directory(path);
-        // Readable by its owner alone from the start, whatever the umask.
-        let file = tempfile::Builder::new()
-            .prefix(".akm-export-")
-            .tempfile_in(dir)
-            .map_err(|error| Error::from_io(&error))?;
-        Ok(Target::File {
-            file,
-            path: path.to_owned(),
-            force,
-        })
+        let file = FreshFile::at(path).map_err(|error| Error::from_io(&error))?;
+        Ok(Target::File { file, force })
     }
 
     pub(crate) fn write(&mut self, content: &[u8], sealed: bool) -> Result<()> {
@@ -204,31 +191,21 @@ impl Target {
         };
         match self {
             Target::Stdout => output::raw(bytes),
-            // Straight to the kernel: no buffer keeps a copy.
-            Target::File { file, .. } => Ok(file
-                .as_file_mut()
-                .write_all(bytes)
-                .map_err(|error| Error::from_io(&error))?),
+            Target::File { file, .. } => {
+                Ok(file.write(bytes).map_err(|error| Error::from_io(&error))?)
+            }
         }
     }
 
     /// Gives the file its name, after its content is on the disk, and sees that the name is.
     pub(crate) fn finish(self) -> Result<()> {
-        let Target::File { file, path, force } = self else {
+        let Target::File { file, force } = self else {
             return Ok(());
         };
-        let io = |error: std::io::Error| Fail::from(Error::from_io(&error));
-        file.as_file().sync_all().map_err(io)?;
-        let named = match force {
-            true => file.persist(&path),
-            false => file.persist_noclobber(&path),
-        };
-        named.map_err(|error| match error.error.kind() {
+        file.finish(force).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(),
-            _ => io(error.error),
-        })?;
-        let dir = File::open(directory(&path)).map_err(io)?;
-        dir.sync_all().map_err(io)
+            _ => Error::from_io(&error).into(),
+        })
     }
 }
 
@@ -236,12 +213,6 @@ fn exists() -> Fail {
     Error::new(Kind::Conflict, "the file exists")
         .with_hint("give --force to replace it")
         .into()
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// Bytes of a file, wiped when dropped, at most `max` of them.

@@ -5,11 +5,11 @@
 //! nothing is quoted or escaped.
 //!
 //! Invariants: the whole output or nothing: every reference is read and every key is there before the first byte is
-//! written; a file is made 0600 beside its target and takes its place in one step; an error names the line, never
-//! its content; input and output are bounded.
+//! written; a file is made 0600, takes its target's place in one step and leaves nothing where it does not get there; an error
+//! names the line, never its content; input and output are bounded.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use akm_core::protocol::KeyGet;
@@ -19,6 +19,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connect;
+use super::fresh_file::FreshFile;
 use super::output::{self, Result};
 use super::reference;
 use super::run::wanted::named;
@@ -185,18 +186,11 @@ fn check_target(path: &Path) -> Result<()> {
 
 /// All of it under the name, or the name as it was.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |error: std::io::Error| Error::from_io(&error).with_field("output");
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    // Made 0600, whatever the umask is.
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-    Ok(())
+    let written = FreshFile::at(path).and_then(|mut file| {
+        file.write(bytes)?;
+        file.finish(true)
+    });
+    Ok(written.map_err(|error| Error::from_io(&error).with_field("output"))?)
 }
 
 #[cfg(test)]

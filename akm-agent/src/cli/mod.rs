@@ -24,6 +24,7 @@ mod demo;
 mod doctor;
 mod env;
 mod export;
+mod fresh_file;
 mod grant;
 pub(crate) mod handover;
 mod import;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::name::{AccountName, KeyName};
-use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, MAX_PAGE};
+use crate::protocol::{AuditEvent, AuditList, CallerInfo, EventPage, MAX_PAGE, PAGE_BYTES};
 use crate::store::{EventRow, Store};
 
 use super::chain::{ChainKeys, SYSTEM};
@@ -30,6 +30,8 @@ pub struct Filter {
     action: Option<&'static str>,
     key: Option<String>,
     limit: usize,
+    /// How many bytes the events may still have.
+    bytes: usize,
     after: Cursor,
     last: Option<u64>,
 }
@@ -63,6 +65,7 @@ impl Filter {
             action,
             key: key.map(|name| name.to_string()),
             limit: limit as usize,
+            bytes: PAGE_BYTES,
             after: after.unwrap_or_default(),
             last,
         })
@@ -71,8 +74,10 @@ impl Filter {
     /// Goes on behind a page that was short. False where nothing is to be had any more.
     pub fn advance(&mut self, page: &EventPage) -> bool {
         self.limit = self.limit.saturating_sub(page.events.len());
+        let bytes: usize = page.events.iter().map(size).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
         match page.next.as_deref().and_then(Cursor::decode) {
-            Some(after) if self.limit > 0 => {
+            Some(after) if self.limit > 0 && self.bytes > 0 => {
                 self.after = after;
                 true
             }
@@ -209,6 +214,7 @@ impl Audit {
         mine.ended = account.is_none();
         system.ended = !with_system;
         let mut events = Vec::new();
+        let mut bytes = 0;
         for _ in 0..SLICE {
             let my_time = mine.peek()?.map(|row| row.time);
             let system_time = system.peek()?.map(|row| row.time);
@@ -223,7 +229,7 @@ impl Audit {
                 (Some(mine), Some(system)) => mine <= system,
                 (mine, _) => mine.is_some(),
             };
-            if events.len() == filter.limit {
+            if events.len() == filter.limit || bytes >= filter.bytes {
                 break;
             }
             let source = if is_mine { &mut mine } else { &mut system };
@@ -235,7 +241,9 @@ impl Audit {
             } else {
                 &mut at.system
             }) = row.seq;
-            events.extend(show(source.keys, row, name.filter(|_| is_mine), filter)?);
+            let shown = show(source.keys, row, name.filter(|_| is_mine), filter)?;
+            bytes += shown.as_ref().map_or(0, size);
+            events.extend(shown);
         }
         Ok(EventPage {
             events,
@@ -243,6 +251,19 @@ impl Audit {
             end: Some(at.encode()),
         })
     }
+}
+
+/// What an event takes on the wire, or more: a character of a path may be written with six.
+fn size(event: &AuditEvent) -> usize {
+    const REST: usize = 300;
+    let account = event.account.as_ref().map_or(0, String::len);
+    let key = event.key.as_ref().map_or(0, String::len);
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|b| b >= b' ' && b != 0x7f && b != b'"' && b != b'\\')
+    };
+    let exe = &event.caller.exe;
+    REST + account + 2 * key + exe.len() * if plain(exe) { 1 } else { 6 }
 }
 
 /// An event as it is shown, if the filter passes it.

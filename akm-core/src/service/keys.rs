@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, ProviderId, check_secret};
 use crate::protocol::{
     self, History, KeyAdd, KeyGet, KeyHistory, KeyList, KeyPage, KeyRemove, KeyResult, KeyRotate,
-    KeySecret, KeyShow, KeyStatus,
+    KeySecret, KeyShow, KeyStatus, PAGE_BYTES,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
@@ -16,6 +16,8 @@ use super::{Asked, Service, lifetimes, shape};
 
 /// How many existing keys a `not_found` hint names.
 const HINTED_KEYS: u32 = 8;
+/// Most records opened at a time for a page, so that few are opened for nothing where they are large.
+const PIECE: u32 = 128;
 
 impl Service {
     pub(super) fn add_key(&self, asked: &Asked<'_>, request: KeyAdd) -> Result<KeyResult> {
@@ -169,38 +171,62 @@ impl Service {
                     .as_ref()
                     .is_none_or(|category| record.categories.contains(category))
         };
-        let (records, next) = self.vault.list_keys(
-            &asked.session.account,
-            provider.as_ref(),
-            after,
-            limit,
-            &keep,
-        )?;
-        let own = if records.iter().any(|record| !is_builtin(record)) {
-            self.own_variables(&asked.session.account)?
-        } else {
-            Vec::new()
+        let mut own = None;
+        let mut keys = Vec::new();
+        let mut bytes = 0;
+        let mut after = after;
+        let next = loop {
+            let left = limit - u32::try_from(keys.len()).unwrap_or(limit);
+            let wanted = left.min(PIECE);
+            let (records, next) = self.vault.list_keys(
+                &asked.session.account,
+                provider.as_ref(),
+                after,
+                wanted,
+                &keep,
+            )?;
+            if own.is_none() && records.iter().any(|record| !is_builtin(record)) {
+                own = Some(self.own_variables(&asked.session.account)?);
+            }
+            let own = own.as_deref().unwrap_or_default();
+            let count = records.len();
+            for (index, record) in records.iter().enumerate() {
+                let key = self.listed(asked, record, now, own)?;
+                bytes += protocol::encode(&key)?.len();
+                keys.push(key);
+                if bytes > PAGE_BYTES && (index + 1 < count || next.is_some()) {
+                    return Ok(page(keys, Some(record.id)));
+                }
+            }
+            // A piece that is short has looked at as much as one request may.
+            let is_short = count < wanted as usize;
+            if next.is_none() || is_short || keys.len() >= limit as usize {
+                break next;
+            }
+            after = next;
         };
-        let keys = records
-            .iter()
-            .map(|record| {
-                let provider = record.name.provider();
-                let standard = match Catalogue::builtin().provider(provider.as_str()) {
-                    Some(known) => Some(known.env.primary.clone()),
-                    None => own
-                        .iter()
-                        .find(|(id, _)| id == provider)
-                        .map(|(_, variable)| variable.clone()),
-                };
-                Ok(protocol::Key {
-                    last_test: self.described_test(asked, record)?,
-                    ..shape::key(record, now, standard)?
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(KeyPage {
-            keys,
-            next: next.map(|id| data_encoding::HEXLOWER.encode(&id)),
+        Ok(page(keys, next))
+    }
+
+    /// A key on a page. `own` are the variables of the account's own providers.
+    fn listed(
+        &self,
+        asked: &Asked<'_>,
+        record: &Record,
+        now: i64,
+        own: &[(ProviderId, String)],
+    ) -> Result<protocol::Key> {
+        let provider = record.name.provider();
+        let standard = match Catalogue::builtin().provider(provider.as_str()) {
+            Some(known) => Some(known.env.primary.clone()),
+            None => own
+                .iter()
+                .find(|(id, _)| id == provider)
+                .map(|(_, variable)| variable.clone()),
+        };
+        Ok(protocol::Key {
+            last_test: self.described_test(asked, record)?,
+            ..shape::key(record, now, standard)?
         })
     }
 
@@ -374,6 +400,13 @@ impl Service {
 
     pub(super) fn now_ms(&self) -> i64 {
         self.host.clock.now().as_millisecond()
+    }
+}
+
+fn page(keys: Vec<protocol::Key>, next: Option<crate::store::Id>) -> KeyPage {
+    KeyPage {
+        keys,
+        next: next.map(|id| data_encoding::HEXLOWER.encode(&id)),
     }
 }
 

@@ -5,13 +5,21 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import koffi from "koffi";
 
-import { Io, UnsupportedVersion, fromObject } from "./errors.js";
+import { Io, Unavailable, UnsupportedVersion, fromObject } from "./errors.js";
 
 const ABI_VERSION = 1;
 
 // koffi runs an asynchronous call on a block of this size that it takes from the heap, without a guard page behind it. Its
 // default of 128 KiB leaves little over what akm.h asks for.
 const ASYNC_STACK = 512 * 1024;
+
+// Most calls under way; the others wait for their turn. koffi refuses more than 256, and libuv runs four of them at a time unless
+// it is told otherwise.
+const AT_ONCE = 64;
+
+// Other packages use koffi too: how often a call is tried again while it has no place for ours, and how long after.
+const TRIES = 2000;
+const PAUSE_MS = 5;
 
 let loaded;
 
@@ -73,13 +81,45 @@ function sync(run, read) {
   }
 }
 
-/** The same on another thread. */
+const waiting = [];
+let underWay = 0;
+
+/** Runs `work`, which makes calls one after the other, when it is its turn. */
+async function inTurn(work) {
+  if (underWay < AT_ONCE) underWay += 1;
+  else await new Promise((go) => waiting.push(go));
+  try {
+    return await work();
+  } finally {
+    const next = waiting.shift();
+    // The place is handed over, so that nobody who comes just now is before those who wait.
+    if (next) next();
+    else underWay -= 1;
+  }
+}
+
+/** Begins a call on another thread; resolves to its code. */
+function begin(run, buffer) {
+  return new Promise((done, failed) => {
+    let tries = 0;
+    const attempt = () => {
+      try {
+        run(buffer, (error, value) => (error ? failed(error) : done(value)));
+      } catch (error) {
+        if (!error.message?.startsWith("Too many asynchronous calls")) failed(error);
+        else if (++tries < TRIES) setTimeout(attempt, PAUSE_MS);
+        else failed(new Unavailable("too many calls of native libraries are under way", { hint: "try again" }));
+      }
+    };
+    attempt();
+  });
+}
+
+/** As `sync`, on another thread. */
 async function elsewhere(run, read) {
   const { free } = library();
   const buffer = { data: null, len: 0, cap: 0 };
-  const code = await new Promise((done, failed) => {
-    run(buffer, (error, value) => (error ? failed(error) : done(value)));
-  });
+  const code = await begin(run, buffer);
   try {
     return finish(code, buffer, read);
   } finally {
@@ -112,15 +152,6 @@ export function connect(path) {
   return sync((buffer) => library().connect(path, path?.length ?? 0, handle, buffer), () => handle[0]);
 }
 
-/** A handle on the agent behind a socket, without waiting for it on this thread. */
-export function connectElsewhere(path) {
-  const handle = [0];
-  return elsewhere(
-    (buffer, done) => library().connect.async(path, path?.length ?? 0, handle, buffer, done),
-    () => handle[0],
-  );
-}
-
 /** A handle on a vault inside this process. */
 export function open(path) {
   const handle = [0];
@@ -130,10 +161,10 @@ export function open(path) {
 /** Calls an operation; the request's bytes are wiped. */
 export async function call(handle, op, request) {
   try {
-    return await elsewhere(
+    return await inTurn(() => elsewhere(
       (buffer, done) => library().call.async(handle, op, op.length, request, request.length, buffer, done),
       json,
-    );
+    ));
   } finally {
     request.fill(0);
   }
@@ -141,6 +172,26 @@ export async function call(handle, op, request) {
 
 /** Fetches a secret. */
 export function get(handle, name) {
+  return inTurn(() => secret(handle, name));
+}
+
+/** Fetches a secret from the agent behind a socket, over a connection of its own. */
+export function getOnce(path, name) {
+  return inTurn(async () => {
+    const handle = [0];
+    await elsewhere(
+      (buffer, done) => library().connect.async(path, path?.length ?? 0, handle, buffer, done),
+      () => undefined,
+    );
+    try {
+      return await secret(handle[0], name);
+    } finally {
+      close(handle[0]);
+    }
+  });
+}
+
+function secret(handle, name) {
   return elsewhere((buffer, done) => library().get.async(handle, name, name.length, buffer, done), text);
 }
 

@@ -110,6 +110,30 @@ test("many calls at once do not mix their answers", async () => {
   answers.forEach((answer, i) => assert.equal(answer, `sk-${i % 4}`));
 });
 
+test("a thousand calls at once take their turns", async () => {
+  const answers = await Promise.all(Array.from({ length: 1000 }, () => agent.get("openai/work")));
+  assert.deepEqual(answers, Array(1000).fill(SECRET));
+  // Each with a connection of its own, and beside calls that fail: whoever fails gives its turn away too.
+  const mixed = await Promise.allSettled(
+    Array.from({ length: 1000 }, (_, i) => (i % 2 ? akm.get("openai/work") : agent.call("key.steal"))),
+  );
+  mixed.forEach(({ value, reason }, i) => (i % 2 ? assert.equal(value, SECRET) : assert.ok(reason instanceof akm.NotFound)));
+});
+
+test("a call waits where another package has as many under way as koffi allows", async () => {
+  const { default: koffi } = await import("koffi");
+  const other = koffi.load(null).func("int getppid()");
+  let [begun, ended] = [0, 0];
+  assert.throws(() => {
+    for (;;) {
+      other.async(() => (ended += 1));
+      begun += 1;
+    }
+  }, /Too many asynchronous calls/, "the control");
+  assert.equal(await agent.get("openai/work"), SECRET);
+  assert.ok(begun >= 256 && ended > 0);
+});
+
 test("a call does not hold up the event loop", async () => {
   // Argon2 takes its time; timers go on meanwhile.
   const path = join(HOME, "node-loop", "vault.db");
