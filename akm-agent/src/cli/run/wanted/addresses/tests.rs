@@ -238,8 +238,14 @@ fn a_key_goes_to_no_other_providers_address() {
 
 #[test]
 fn a_provider_that_was_added_has_its_variables_too() {
-    let local = Some("http://127.0.0.1:8080/v1");
-    let (wanted, _) = address_of(&[key("gateway/x", local)], &[]).unwrap();
-    assert_eq!(texts(&wanted), [("GATEWAY_URL", local.unwrap())]);
-    assert!(address_of(&[key("gateway/x", local), key("gateway/y", None)], &[]).is_err());
+    let local = "http://127.0.0.1:8080/v1";
+    let (wanted, _) = address_of(&[key("gateway/x", Some(local))], &[]).unwrap();
+    assert_eq!(texts(&wanted), [("GATEWAY_URL", local)]);
+    assert!(
+        address_of(
+            &[key("gateway/x", Some(local)), key("gateway/y", None)],
+            &[]
+        )
+        .is_err()
+    );
 }
