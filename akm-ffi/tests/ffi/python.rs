@@ -230,3 +230,20 @@ fn auth_sets_the_providers_header_for_its_own_hosts_only() {
     );
     assert_eq!(other.take_seen(), seen(&[("GET /v1/models", ""); 3]));
 }
+
+/// Not even where a server of its own sends the client elsewhere.
+#[test]
+fn no_redirect_takes_the_key_to_another_host() {
+    if !tools::have("python3") {
+        return;
+    }
+    let agent = Agent::with_key();
+    let printed = tools::run(
+        with_checkout(
+            tools::clean(tools::python_with_sdks()),
+            sdk("http_redirects.py"),
+        )
+        .env("AKM_AGENT_SOCK", &agent.socket),
+    );
+    assert_eq!(printed, "ok\n");
+}

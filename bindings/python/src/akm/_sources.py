@@ -1,8 +1,9 @@
 """Keys at the moment of use: `get`, a callable for SDKs, and the provider's own header for HTTP clients."""
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
-from urllib.parse import urlsplit
+from functools import lru_cache
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, Tuple
+from urllib.parse import urljoin, urlsplit
 
 from ._agent import Path, connect
 
@@ -50,8 +51,9 @@ def async_source(name: str, *, socket: Optional[Path] = None) -> Callable[[], Aw
 class Auth:
     """Sets the provider's own header on requests to its own hosts: `httpx.Client(auth=akm.auth("openai/work"))`.
 
-    A request to any other host goes out as it is. Hosts and header are those that were sealed with the key. Any client that
-    takes a callable of the request works: httpx, httpx2, requests.
+    A request to any other host goes out as it is. Hosts and header are those that were sealed with the key. httpx, httpx2 and
+    requests take it. Where they follow a redirect, the header does not come along to another host: they carry every header
+    but `Authorization` there by themselves.
     """
 
     __slots__ = ("_name", "_socket")
@@ -68,10 +70,11 @@ class Auth:
             key: Dict[str, Any] = agent.call("key.show", name=self._name)["key"]
             header = key.get("header")
             hosts: List[str] = key.get("hosts") or []
-            if header and target in map(_origin, hosts):
+            allowed = {origin for origin in map(_origin, hosts) if origin is not None}
+            if header and target in allowed:
                 # As OpenAI's and everybody's `Authorization: Bearer`; headers of a provider's own carry the bare key.
                 prefix = "Bearer " if header.lower() == "authorization" else ""
-                request.headers[header] = prefix + agent.get(self._name)
+                _put(request, header, prefix + agent.get(self._name), allowed)
         return request
 
     def __repr__(self) -> str:
@@ -81,6 +84,59 @@ class Auth:
 def auth(name: str, *, socket: Optional[Path] = None) -> Auth:
     """The provider's own header with the key, fetched at each request, for the provider's own hosts only."""
     return Auth(name, socket)
+
+
+def _put(request: Any, header: str, value: str, allowed: Set[Origin]) -> None:
+    headers = request.headers
+    if isinstance(getattr(type(headers), "raw", None), property):
+        # httpx copies the headers of a request to where it is redirected, and nobody is asked in between. What it sends are the
+        # `raw` ones, what it copies are the others: the key stands among the former alone, so that no redirect has it.
+        if header in headers:
+            del headers[header]
+        kept = _sent_only(type(headers))(headers)
+        kept._akm_sent = (header.encode("ascii"), value.encode("ascii"))
+        request.headers = kept
+        return
+    headers[header] = value
+    register = getattr(request, "register_hook", None)
+    if register is not None:
+        register("response", _Redirects(header, allowed))
+
+
+@lru_cache(maxsize=None)
+def _sent_only(base: Any) -> Any:
+    """Headers with one that is sent and neither shown nor copied."""
+
+    class Headers(base):  # type: ignore[misc]
+        _akm_sent: Tuple[bytes, bytes]
+
+        @property
+        def raw(self) -> List[Tuple[bytes, bytes]]:
+            sent = getattr(self, "_akm_sent", None)
+            return super().raw + ([] if sent is None else [sent])
+
+    return Headers
+
+
+class _Redirects:
+    """A hook of requests: takes the key out of what it copies to where it is redirected, unless that is one of its hosts."""
+
+    __slots__ = ("_header", "_allowed")
+
+    def __init__(self, header: str, allowed: Set[Origin]) -> None:
+        self._header = header
+        self._allowed = allowed
+
+    def __call__(self, response: Any, *_: Any, **__: Any) -> None:
+        location = response.headers.get("location")
+        if location is None:
+            return
+        try:
+            target = _origin(urljoin(response.url, location))
+        except ValueError:
+            target = None
+        if target not in self._allowed:
+            response.request.headers.pop(self._header, None)
 
 
 def _origin_of_request(request: Any) -> Optional[Origin]:
