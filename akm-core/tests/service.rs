@@ -563,6 +563,96 @@ fn a_page_of_large_events_is_short_and_goes_on() {
 }
 
 #[test]
+fn changes_of_one_key_at_once_are_carried_out_one_after_the_other() {
+    const EACH: usize = 6;
+    let bench = Bench::initialized();
+    bench.add("openai/work", "x").unwrap();
+    bench.add("openai/taken", "x").unwrap();
+    let at_once = |change: &(dyn Fn(usize, usize) -> akm_core::Result<()> + Sync)| {
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|thread| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        (0..EACH)
+                            .map(|round| change(thread, round))
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
+        })
+    };
+    let rotated = at_once(&|thread, round| {
+        let request = KeyRotate {
+            name: "openai/work".into(),
+            secret: secret(&format!("{thread}-{round}")),
+        };
+        bench.call(request).map(|_| ())
+    });
+    assert!(rotated.iter().all(Result::is_ok), "{rotated:?}");
+    let history = bench
+        .call(KeyHistory {
+            name: "openai/work".into(),
+        })
+        .unwrap();
+    assert_eq!(history.versions.len(), 8 * EACH + 1);
+    // Each changes a field of its own, and none undoes what another did.
+    let updated = at_once(&|thread, round| {
+        let name = "openai/work".to_owned();
+        let request = match thread % 2 {
+            0 => KeyUpdate {
+                name,
+                notes: Some(format!("round {round}")),
+                ..KeyUpdate::default()
+            },
+            _ => KeyUpdate {
+                name,
+                model: Some(format!("round {round}")),
+                ..KeyUpdate::default()
+            },
+        };
+        bench.call(request).map(|_| ())
+    });
+    assert!(updated.iter().all(Result::is_ok), "{updated:?}");
+    // A name that is taken is no matter of order.
+    let refused = bench
+        .call(KeyUpdate {
+            name: "openai/work".into(),
+            new_name: Some("openai/taken".into()),
+            ..KeyUpdate::default()
+        })
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.field()),
+        (Kind::Conflict, Some("new_name"))
+    );
+    // One removes it, the others find it gone.
+    let removed = at_once(&|_, _| {
+        let request = KeyRemove {
+            name: "openai/work".into(),
+        };
+        bench.call(request).map(|_| ())
+    });
+    let kinds = |wanted: Option<Kind>| {
+        let kind = |result: &akm_core::Result<()>| result.as_ref().err().map(|error| error.kind());
+        removed
+            .iter()
+            .filter(|result| kind(result) == wanted)
+            .count()
+    };
+    assert_eq!(
+        (kinds(None), kinds(Some(Kind::NotFound))),
+        (1, 8 * EACH - 1)
+    );
+}
+
+#[test]
 fn removal_is_final() {
     let bench = Bench::initialized();
     bench.add("openai", "x").unwrap();

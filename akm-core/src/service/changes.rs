@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::name::KeyName;
 use crate::protocol::{Op, Request, Response};
 use crate::store::Id;
+use crate::vault::is_overtaken;
 
 use super::access::{Gate, pass};
 use super::{Asked, Service};
@@ -25,6 +26,22 @@ use super::{Asked, Service};
 pub(super) const ALL: Id = [0; 16];
 /// A request that changes something was about to be carried out a second time.
 pub(super) const TWICE: Error = Error::internal("a change was begun twice");
+
+/// How often a change is made of a key that other changes come before. Each time one of those is through, so that these are
+/// more than a program has waiting at once.
+const TRIES: u32 = 64;
+
+/// Makes a change of a key anew where another one came between reading and writing: requests carry no version, so they are
+/// carried out one after the other. `change` asks for the authority again each time.
+pub(super) fn in_order<T>(mut change: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match change() {
+            Err(error) if is_overtaken(&error) && tries < TRIES => tries += 1,
+            changed => return changed,
+        }
+    }
+}
 
 /// What a request would change.
 enum What<'a> {
@@ -54,11 +71,21 @@ impl Service {
         let op = request.op();
         let mut request = Some(request);
         self.asking(caller, op, |asked| {
-            if let Some(request) = &request {
-                pass!(self.may_change_by(asked, request)?);
-            }
-            let request = request.take().ok_or(TWICE)?;
-            self.slow(asked, request).map(Gate::Done)
+            in_order(|| {
+                if let Some(request) = &request {
+                    pass!(self.may_change_by(asked, request)?);
+                }
+                let answer = match &request {
+                    Some(Request::KeyRotate(request)) => {
+                        self.rotate_key(asked, request).map(Response::KeyRotate)
+                    }
+                    Some(Request::KeyRemove(request)) => {
+                        self.remove_key(asked, request).map(Response::KeyRemove)
+                    }
+                    _ => self.slow(asked, request.take().ok_or(TWICE)?),
+                };
+                answer.map(Gate::Done)
+            })
         })
     }
 

@@ -16,6 +16,7 @@ use crate::store::BeforeCommit;
 use crate::vault::{NewWay, StepUp, Unlocked, key_file};
 
 use super::access::{Gate, pass};
+use super::changes::in_order;
 use super::dispatch::Asked;
 use super::session::Generation;
 use super::{Service, origin};
@@ -73,13 +74,15 @@ impl Service {
                 OP,
                 &passphrase,
                 |_| Ok(()),
-                |asked, _, ()| self.update_key(asked, &request, true),
+                |asked, _, ()| in_order(|| self.update_key(asked, &request, true)),
             ),
             None => self.asking(caller, OP, |asked| {
-                let may = self.may_change_key(asked, &request.name);
-                // Its owner may, whatever the program.
-                pass!(may.map_err(|error| error.with_field("passphrase"))?);
-                self.update_key(asked, &request, false).map(Gate::Done)
+                in_order(|| {
+                    let may = self.may_change_key(asked, &request.name);
+                    // Its owner may, whatever the program.
+                    pass!(may.map_err(|error| error.with_field("passphrase"))?);
+                    self.update_key(asked, &request, false).map(Gate::Done)
+                })
             }),
         }
     }

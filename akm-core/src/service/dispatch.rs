@@ -139,12 +139,6 @@ impl Service {
             Request::KeyfileShow(_) => Ok(Response::KeyfileShow(self.keyfile_state(asked))),
             Request::KeyAdd(request) => self.add_key(asked, request).map(Response::KeyAdd),
             Request::KeyList(request) => self.list_keys(asked, &request).map(Response::KeyList),
-            Request::KeyRotate(request) => {
-                self.rotate_key(asked, &request).map(Response::KeyRotate)
-            }
-            Request::KeyRemove(request) => {
-                self.remove_key(asked, &request).map(Response::KeyRemove)
-            }
             Request::ProviderAdd(request) => self
                 .add_provider(asked, &request)
                 .map(Response::ProviderAdd),

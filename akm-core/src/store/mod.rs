@@ -19,6 +19,9 @@ pub use ledger::{CodeRow, Decide, Ledger, OrderRow, Settled, TierRow, Weigh};
 pub use sqlite::{Contents, SqliteStore};
 pub(crate) use sqlite::{open_private, read_manager};
 
+/// What a change says of a record that is not as it was when it was read.
+pub(crate) const OVERTAKEN: &str = "the key was changed or removed meanwhile";
+
 /// A random identifier.
 pub type Id = [u8; 16];
 /// A keyed tag or a MAC.

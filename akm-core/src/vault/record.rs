@@ -23,7 +23,7 @@ use super::{Unlocked, Vault};
 mod change;
 mod list;
 
-pub use change::{NewKey, SealedKeys};
+pub use change::{NewKey, SealedKeys, is_overtaken};
 
 /// A key's metadata, opened and authenticated.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use super::accounts::no_account;
 use super::values::{array, blob, execute, int, number, optional_time, sealed, sql, unique};
 use crate::error::{Error, Kind, Result};
-use crate::store::{HistoryRow, Id, KeyHead, KeyRow, Tag};
+use crate::store::{HistoryRow, Id, KeyHead, KeyRow, OVERTAKEN, Tag};
 
 const TAKEN: &str = "a key of this name exists already";
 
@@ -228,7 +228,7 @@ pub(super) fn remove(
 }
 
 fn stale() -> Error {
-    Error::new(Kind::Conflict, "the key was changed or removed meanwhile")
+    Error::new(Kind::Conflict, OVERTAKEN)
 }
 
 pub(super) const PAGE: &str =

@@ -11,7 +11,7 @@ use crate::memory::LockedKey;
 use crate::name::KeyName;
 use crate::protocol::KeyStatus;
 use crate::secret::Secret;
-use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow};
+use crate::store::{BeforeCommit, HistoryRow, Id, KeyRow, OVERTAKEN};
 use crate::vault::sealed::{name_tag, preview};
 use crate::vault::{Unlocked, Vault};
 
@@ -245,11 +245,11 @@ impl Vault {
             })
         });
         stored.map_err(|error| match error.kind() {
+            Kind::Conflict if is_overtaken(&error) => overtaken(),
             Kind::Conflict if changed.name != before.name => {
                 Error::new(Kind::Conflict, "a key with the new name exists already")
                     .with_field("new_name")
             }
-            Kind::Conflict => changed_meanwhile(),
             _ => error,
         })?;
         Ok(changed)
@@ -274,12 +274,9 @@ impl Vault {
                 before_commit,
             )
         });
-        removed.map_err(|error| {
-            if error.kind() == Kind::Conflict {
-                changed_meanwhile()
-            } else {
-                error
-            }
+        removed.map_err(|error| match is_overtaken(&error) {
+            true => overtaken(),
+            false => error,
         })
     }
 }
@@ -287,11 +284,16 @@ impl Vault {
 /// What was the newest when it was read and is not any more.
 fn meanwhile(error: Error) -> Error {
     match error.kind() {
-        Kind::RolledBack => changed_meanwhile(),
+        Kind::RolledBack => overtaken(),
         _ => error,
     }
 }
 
-fn changed_meanwhile() -> Error {
-    Error::new(Kind::Conflict, "the key was changed meanwhile").with_hint("try again")
+fn overtaken() -> Error {
+    Error::new(Kind::Conflict, OVERTAKEN).with_hint("try again")
+}
+
+/// Whether a change failed because another one came between reading and writing.
+pub fn is_overtaken(error: &Error) -> bool {
+    error.literal() == Some(OVERTAKEN)
 }
