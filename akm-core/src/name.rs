@@ -175,6 +175,11 @@ pub fn check_secret(secret: &Secret, field: &'static str) -> Result<()> {
     Ok(())
 }
 
+const INVISIBLE: Error = Error::new(
+    crate::Kind::InvalidInput,
+    "the text has control or invisible characters",
+);
+
 /// Checks free text that a person reads back: length, no control characters but LF and tab.
 pub fn check_text(text: &str, max: usize, field: &'static str) -> Result<()> {
     if text.len() > max {
@@ -184,12 +189,29 @@ pub fn check_text(text: &str, max: usize, field: &'static str) -> Result<()> {
         .chars()
         .any(|c| is_unprintable(c) && c != '\n' && c != '\t')
     {
-        return Err(Error::invalid(
-            field,
-            "the text has control or invisible characters",
-        ));
+        return Err(INVISIBLE.with_field(field));
     }
     Ok(())
+}
+
+/// Reads notes: a line ends with LF however it was written, and scripts and emoji that need joiners and variants have them. In
+/// a text that a person reads and nothing is looked up by, they deceive nobody; in a label they make two names look alike.
+pub fn read_notes(text: String, field: &'static str) -> Result<String> {
+    let text = match text.contains("\r\n") {
+        true => text.replace("\r\n", "\n"),
+        false => text,
+    };
+    if text.len() > MAX_NOTES {
+        return Err(Error::invalid(field, "the text is too long"));
+    }
+    let joins = |c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
+    if text
+        .chars()
+        .any(|c| is_unprintable(c) && !matches!(c, '\n' | '\t') && !joins(c))
+    {
+        return Err(INVISIBLE.with_field(field));
+    }
+    Ok(text)
 }
 
 /// Checks the name of an environment variable: `[A-Za-z_][A-Za-z0-9_]{0,127}`.
@@ -274,6 +296,36 @@ mod tests {
             assert_eq!(error.field(), Some("name"));
         }
         assert!(KeyName::parse(&format!("openai/{}", "a".repeat(100)), "name").is_ok());
+    }
+
+    #[test]
+    fn notes_have_what_writing_needs_and_nothing_that_hides() {
+        let read = |text: &str| read_notes(text.into(), "notes");
+        assert_eq!(read("a\r\nb\tc\n").unwrap(), "a\nb\tc\n");
+        for fine in [
+            "می\u{200c}خواهم",
+            "👩\u{200d}💻",
+            "❤\u{fe0f} and ☎\u{fe0e}",
+            "क्\u{200d}ष",
+        ] {
+            assert_eq!(read(fine).unwrap(), fine);
+            // Two labels must not look alike.
+            assert!(KeyName::parse(&format!("openai/{fine}"), "name").is_err());
+        }
+        for bad in [
+            "a\rb",
+            "a\u{202e}b",
+            "\u{200b}",
+            "\u{feff}a",
+            "\u{1b}[2J",
+            "\0",
+            "\u{e0041}",
+        ] {
+            let error = read(bad).unwrap_err();
+            assert_eq!(error.field(), Some("notes"), "{bad:?}");
+        }
+        assert!(read(&"x\r\n".repeat(2048)).is_ok());
+        assert!(read(&"x".repeat(4097)).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! Deliberately absent: names and secrets, which are read in `name`.
 
 use crate::error::{Error, Kind, Result};
-use crate::name::{KeyName, MAX_MODEL, MAX_NOTES, check_env, check_text};
+use crate::name::{KeyName, MAX_MODEL, check_env, check_text, read_notes};
 use crate::protocol::{KeyResult, KeyStatus, KeyUpdate};
 use crate::provider::BaseUrl;
 
@@ -170,8 +170,7 @@ pub(super) fn notes(text: Option<String>) -> Result<Option<String>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    check_text(&text, MAX_NOTES, "notes")?;
-    Ok(Some(text))
+    read_notes(text, "notes").map(Some)
 }
 
 pub(super) fn variable(name: Option<String>) -> Result<Option<String>> {
