@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::catalogue::Catalogue;
 use super::plan::{lists_models, regions};
 use super::rules::{BodyIs, Match, Means, Rule};
 use super::schema::{ModelsList, Provider};
@@ -59,7 +60,14 @@ pub(super) fn judge(
             outcome: Outcome::Unverifiable,
             models: models(record, body.as_ref()),
             detail: says(
-                "the provider answers, but anybody gets this answer: it proves no key",
+                match Catalogue::builtin().provider(&record.id) {
+                    Some(_) => {
+                        "the provider answers, but anybody gets this answer: it proves no key"
+                    }
+                    None => {
+                        "the provider answers; whether it looks at the key is not known: it proves no key"
+                    }
+                },
                 status,
             ),
         };
@@ -275,7 +283,6 @@ fn models(record: &Provider, body: Option<&Value>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Catalogue;
     use crate::provider::plan::other_region;
 
     /// A record of our own, with a rule of every kind.
@@ -299,6 +306,27 @@ mod tests {
                     "strip_prefix": "models/", "public": false, "verified": false}}"#,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn of_an_unlisted_provider_nobody_says_that_it_answers_anybody() {
+        let says = |record: &Provider| judge(record, None, 200, br#"{"data": []}"#);
+        let mut own = record();
+        own.test.proves_key = false;
+        for unknown in [Catalogue::builtin().unlisted(), &own] {
+            let verdict = says(unknown);
+            assert_eq!(verdict.outcome, Outcome::Unverifiable);
+            assert!(
+                verdict.detail.contains("is not known"),
+                "{}",
+                verdict.detail
+            );
+            assert!(!verdict.detail.contains("anybody"), "{}", verdict.detail);
+        }
+        // Of a listed one it is known.
+        let listed = Catalogue::builtin().providers().iter();
+        let mut verdicts = listed.filter(|listed| !listed.test.proves_key).map(says);
+        assert!(verdicts.any(|verdict| verdict.detail.contains("anybody")));
     }
 
     #[test]
