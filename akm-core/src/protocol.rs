@@ -74,6 +74,9 @@ pub const MAX_PAGE: u32 = 1000;
 /// A page of a list ends, with a `next`, with the record that takes it beyond this many bytes: far below what a client accepts.
 pub(crate) const PAGE_BYTES: usize = 1024 * 1024;
 
+/// Longest lifetime of a session, a key or a grant in seconds: ten years, so that no sum of times overflows.
+pub const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
+
 /// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
