@@ -141,6 +141,12 @@ pub trait Operation: Serialize + DeserializeOwned {
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $op:ident, $name:literal => $result:ident, $authority:ident, $audit:ident, $cost:ident, [$($mark:ident),*];)*) => {
+        /// Our literal of a field of any operation.
+        fn field_of_any(name: &str) -> Option<&'static str> {
+            let fields = [$(<$op as Fields>::FIELDS,)*];
+            fields.into_iter().flatten().copied().find(|field| *field == name)
+        }
+
         /// An operation, without its content.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Op { $($(#[$doc])* $op,)* }
