@@ -3,14 +3,15 @@
 //! The deadline itself belongs to the service, which measures it in boot time; here is only the word.
 
 use akm_core::error::{Error, Result};
+use akm_core::protocol::MAX_LIFETIME_S;
 
 /// A lifetime in whole seconds, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
-    /// The longest: as in OpenSSH, what fits 31 bits, 68 years.
-    pub const MAX: Lifetime = Lifetime(i32::MAX as u64);
+    /// The longest, which is the agent's.
+    pub const MAX: Lifetime = Lifetime(MAX_LIFETIME_S);
 
     /// Reads numbers with units `s m h d w` in either case, added up; a number without one is seconds.
     ///
@@ -51,7 +52,7 @@ impl Lifetime {
         } else {
             Err(Error::invalid(
                 "lifetime",
-                "a lifetime is between one second and 68 years",
+                "a lifetime is between one second and ten years",
             ))
         }
     }
@@ -76,7 +77,7 @@ mod tests {
             ("2W", 1_209_600),
             ("1h30m", 5_400),
             ("1H30M10", 5_410),
-            ("2147483647", 2_147_483_647),
+            ("3660d", MAX_LIFETIME_S),
         ] {
             assert_eq!(Lifetime::parse(text).unwrap().as_secs(), seconds, "{text}");
         }
@@ -95,7 +96,8 @@ mod tests {
             "1 h",
             "8x",
             "1hh",
-            "2147483648",
+            "4000d",
+            "316224001",
             "99999999999999999999",
             "9999999999999999999w",
             "８h",

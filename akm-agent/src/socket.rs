@@ -4,7 +4,8 @@
 //! so of two agents that start together exactly one binds and the other sees it listening; a socket that
 //! somebody listens on is never unlinked; on exit the path is removed only while it is the one that we bound.
 //!
-//! The lock file stays: removing it would let two starters lock two different files.
+//! The lock file goes with the socket, by whoever holds it. Whoever waited for it meanwhile holds a file without a name then,
+//! and begins again with the one that has it, so that no two starters hold two locks.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::fd::AsRawFd;
@@ -16,6 +17,9 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::paths::{MAX_SOCKET_PATH, accept_dir, ensure_dir};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+/// How often the lock is taken anew that somebody removed meanwhile.
+const MAX_TRIES: u32 = 10_000;
 
 /// A bound path. Dropping it leaves the path alone; [`Socket::remove`] takes it away.
 pub struct Socket {
@@ -92,7 +96,8 @@ impl Socket {
         let _lock = lock(&self.path)?;
         match identity(&self.path) {
             Ok(found) if found == self.identity && !is_live(&self.path)? => {
-                std::fs::remove_file(&self.path).map_err(io)
+                std::fs::remove_file(&self.path).map_err(io)?;
+                std::fs::remove_file(lock_name(&self.path)).map_err(io)
             }
             _ => Ok(()),
         }
@@ -143,19 +148,34 @@ fn remove_stale(path: &Path) -> Result<()> {
 
 /// Held for the time of one bind or removal, so waiting for it is short.
 fn lock(path: &Path) -> Result<File> {
+    let name = lock_name(path);
+    for _ in 0..MAX_TRIES {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            // Not blocking: a pipe that somebody put there must not be waited for.
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+            .open(&name)
+            .map_err(io)?;
+        file.lock().map_err(io)?;
+        let held = file.metadata().map_err(io)?;
+        // While we hold the file, its number is no other's.
+        if identity(&name).is_ok_and(|named| named == (held.dev(), held.ino())) {
+            return Ok(file);
+        }
+    }
+    Err(Error::new(
+        Kind::Io,
+        "the lock of the socket is removed again and again",
+    ))
+}
+
+fn lock_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        // Not blocking: a pipe that somebody put there must not be waited for.
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(name)
-        .map_err(io)?;
-    file.lock().map_err(io)?;
-    Ok(file)
+    name.into()
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
@@ -187,7 +207,30 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok());
         drop(listener);
         socket.remove().unwrap();
-        assert!(!path.exists());
+        let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_while_somebody_waited_for_it_is_none() {
+        let (_dir, path) = place();
+        ensure_dir(path.parent().unwrap()).unwrap();
+        let inside = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let held = lock(&path).unwrap();
+                        use std::sync::atomic::Ordering::SeqCst;
+                        assert_eq!(inside.fetch_add(1, SeqCst), 0, "two hold it");
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, SeqCst);
+                        std::fs::remove_file(lock_name(&path)).unwrap();
+                        drop(held);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

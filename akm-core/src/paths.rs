@@ -154,6 +154,11 @@ impl Environment<'_> {
         };
         match std::fs::symlink_metadata(&home) {
             Ok(meta) if self.is_own_dir(&meta) => Ok(Some(home)),
+            // Whoever can put another link there would move the vault.
+            Ok(meta) if meta.is_symlink() => {
+                Err(Error::new(Kind::Denied, "AKM_HOME is a symbolic link")
+                    .with_hint("set AKM_HOME to the directory itself"))
+            }
             Ok(_) => Err(denied("AKM_HOME is not a directory of this user alone")),
             // It is made when it is needed, by `ensure_dir`, which checks the directories above it.
             Err(error) if is_absent(&error) => Ok(Some(home)),

@@ -74,6 +74,9 @@ pub const MAX_PAGE: u32 = 1000;
 /// A page of a list ends, with a `next`, with the record that takes it beyond this many bytes: far below what a client accepts.
 pub(crate) const PAGE_BYTES: usize = 1024 * 1024;
 
+/// Longest lifetime of a session, a key or a grant in seconds: ten years, so that no sum of times overflows.
+pub const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
+
 /// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
@@ -138,6 +141,12 @@ pub trait Operation: Serialize + DeserializeOwned {
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $op:ident, $name:literal => $result:ident, $authority:ident, $audit:ident, $cost:ident, [$($mark:ident),*];)*) => {
+        /// Our literal of a field of any operation.
+        fn field_of_any(name: &str) -> Option<&'static str> {
+            let fields = [$(<$op as Fields>::FIELDS,)*];
+            fields.into_iter().flatten().copied().find(|field| *field == name)
+        }
+
         /// An operation, without its content.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Op { $($(#[$doc])* $op,)* }

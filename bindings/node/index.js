@@ -97,6 +97,8 @@ export function source(key, options) {
 
 function name(text) {
   if (typeof text !== "string") throw new TypeError("a name is a string");
+  // A lone surrogate would be written as another character, and another name be asked for.
+  if (!text.isWellFormed()) throw new InvalidInput("the name is not well-formed text", { field: "name" });
   return Buffer.from(text, "utf8");
 }
 
@@ -105,5 +107,6 @@ function path(text) {
   if (typeof text !== "string") throw new TypeError("a path is a string");
   // An empty buffer would reach the library as no path, which means the default place.
   if (text === "") throw new InvalidInput("the path is empty");
+  if (!text.isWellFormed()) throw new InvalidInput("the path is not well-formed text");
   return Buffer.from(text, "utf8");
 }

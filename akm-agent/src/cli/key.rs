@@ -362,6 +362,15 @@ pub(crate) fn mv(args: Mv, json: bool) -> Result<()> {
     let secret = if old.provider() == new.provider() {
         None
     } else {
+        // Nobody is asked for the secret of a key that is not there. What else is wrong, the change itself says.
+        let shown = client.call(&KeyShow {
+            name: args.old.clone(),
+        });
+        if let Err(error) = shown
+            && error.kind() == Kind::NotFound
+        {
+            return Err(error.into());
+        }
         let asker = Asker::new(&PassphraseFlags::default(), &args.secret)?;
         asker.require_secret()?;
         Some(asker.secret(&text!("ask-secret"))?)

@@ -479,4 +479,24 @@ mod tests {
             assert!(!format!("{fail:?}").contains("canary"), "{fail:?}");
         }
     }
+
+    #[test]
+    fn the_argument_that_is_not_text_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = || OsString::from_vec(b"p/\xffcanary".to_vec());
+        let words = |line: &[&str]| line.iter().map(OsString::from).collect::<Vec<_>>();
+        for (before, after, field) in [
+            (&["akm", "get"][..], &["--json"][..], "name"),
+            (&["akm", "mv", "openai"], &[], "new"),
+            (&["akm", "add", "openai", "--notes"], &[], "notes"),
+        ] {
+            let line = [words(before), vec![bad()], words(after)].concat();
+            let error = Cli::command().try_get_matches_from(&line).unwrap_err();
+            let fail = usage::explain(&error, &line).unwrap_err();
+            assert_eq!(fail.code(), 64);
+            let shown = format!("{fail:?}");
+            assert!(shown.contains(&format!("field: \"{field}\"")), "{shown}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
 }

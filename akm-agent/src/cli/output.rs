@@ -34,6 +34,15 @@ pub(crate) enum Fail {
         /// What to type instead.
         hint: Option<String>,
     },
+    /// This argument of the command line is at fault.
+    Argument {
+        /// As in the help.
+        field: String,
+        /// As of a usage error.
+        message: String,
+        /// What to type instead.
+        hint: String,
+    },
     /// Everything is said; only the exit code is left.
     Exit(u8),
 }
@@ -64,7 +73,7 @@ impl Fail {
                 Kind::Locked => 3,
                 _ => 1,
             },
-            Fail::Usage { .. } => 64,
+            Fail::Usage { .. } | Fail::Argument { .. } => 64,
             Fail::Exit(code) => *code,
         }
     }
@@ -216,30 +225,37 @@ pub(crate) fn report(fail: &Fail, as_json: bool) {
                 hint(&step);
             }
         }
-        Fail::Usage {
+        Fail::Usage { message, hint } => report_usage(message, None, hint.as_deref(), as_json),
+        Fail::Argument {
+            field,
             message,
-            hint: step,
-        } => {
-            if as_json {
-                #[derive(Serialize)]
-                struct Usage<'a> {
-                    kind: Kind,
-                    message: &'a str,
-                    #[serde(skip_serializing_if = "Option::is_none")]
-                    hint: Option<&'a str>,
-                }
-                report_json(&Usage {
-                    kind: Kind::InvalidInput,
-                    message,
-                    hint: step.as_deref(),
-                });
-                return;
-            }
-            note(&text!("error", message = message.as_str()));
-            if let Some(step) = step {
-                hint(step);
-            }
+            hint,
+        } => report_usage(message, Some(field), Some(hint), as_json),
+    }
+}
+
+fn report_usage(message: &str, field: Option<&str>, step: Option<&str>, as_json: bool) {
+    if as_json {
+        #[derive(Serialize)]
+        struct Usage<'a> {
+            kind: Kind,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            field: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
         }
+        report_json(&Usage {
+            kind: Kind::InvalidInput,
+            message,
+            field,
+            hint: step,
+        });
+        return;
+    }
+    note(&text!("error", message = message));
+    if let Some(step) = step {
+        hint(step);
     }
 }
 

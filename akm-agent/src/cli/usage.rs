@@ -31,10 +31,44 @@ pub(crate) fn explain(error: &clap::Error, line: &[OsString]) -> Result<()> {
         }
         _ => {}
     }
+    let (message, hint) = (message(error), hint(error, line));
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(field) = not_text(line)
+    {
+        return Err(Fail::Argument {
+            field,
+            message,
+            hint,
+        });
+    }
     Err(Fail::Usage {
-        message: message(error),
-        hint: Some(hint(error, line)),
+        message,
+        hint: Some(hint),
     })
+}
+
+/// The argument that is not UTF-8. clap does not say which: another word takes its place, and is looked for in what clap makes
+/// of the line.
+fn not_text(line: &[OsString]) -> Option<String> {
+    const WORD: &str = "not-utf-8";
+    let words = line.iter().map(|word| match word.to_str() {
+        Some(text) => OsString::from(text),
+        None => WORD.into(),
+    });
+    let matches = Cli::command().try_get_matches_from(words).ok()?;
+    let mut at = &matches;
+    loop {
+        let found = at.ids().find(|id| {
+            let raw = at.try_get_raw(id.as_str()).ok().flatten();
+            // The other ids are those of the groups that clap makes of a struct.
+            id.as_str().starts_with(|c: char| c.is_ascii_lowercase())
+                && raw.is_some_and(|mut values| values.any(|value| value == WORD))
+        });
+        match found {
+            Some(id) => return Some(id.as_str().to_owned()),
+            None => at = at.subcommand()?.1,
+        }
+    }
 }
 
 fn message(error: &clap::Error) -> String {

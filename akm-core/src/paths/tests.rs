@@ -139,7 +139,10 @@ fn akm_variables_that_others_may_write_are_refused() {
     let link = home.join("link");
     symlink(&good, &link).unwrap();
     own.set("AKM_HOME", &link);
-    assert_eq!(own.places().unwrap_err().kind(), Kind::Denied);
+    let refused = own.places().unwrap_err();
+    assert_eq!(refused.kind(), Kind::Denied);
+    // It leads to a directory that is in order: what is wrong is said.
+    assert_eq!(refused.message(), "AKM_HOME is a symbolic link");
 }
 
 #[test]

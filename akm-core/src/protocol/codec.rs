@@ -112,7 +112,12 @@ pub(super) fn decode_object<T: DeserializeOwned + Fields>(body: &[u8]) -> Result
         } else if text.starts_with("duplicate field") {
             named("a field stands twice", quoted)
         } else if text.starts_with("unknown field") {
-            Error::new(Kind::InvalidInput, "a field is unknown to this operation")
+            // A field of another operation is our literal too; of one within a field, that field is named.
+            let elsewhere = || text.split('`').nth(1).and_then(super::field_of_any);
+            named(
+                "a field is unknown to this operation",
+                path.or_else(elsewhere),
+            )
         } else if error.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
             // serde_json calls a number that no type can hold a fault of the syntax, too.
             // A word that is none of its values, a number out of its range: the type is right there.
@@ -142,6 +147,21 @@ mod tests {
     use super::*;
     use crate::protocol::{Empty, KeySecret, Op, Request};
     use crate::secret::Secret;
+
+    #[test]
+    fn an_unknown_field_is_named_where_it_is_one_of_ours() {
+        let field = |body: &[u8]| {
+            let error = Request::decode(Op::KeyGet, body).unwrap_err();
+            assert_eq!(error.message(), "a field is unknown to this operation");
+            error.field().map(str::to_owned)
+        };
+        assert_eq!(
+            field(br#"{"name": "openai", "use_only": true}"#).as_deref(),
+            Some("use_only")
+        );
+        assert_eq!(field(br#"{"name": "openai", "sk-canary": true}"#), None);
+        assert_eq!(field(br#"{"name": "openai", "`sk-canary`": true}"#), None);
+    }
 
     #[test]
     fn names_are_unique_and_found() {

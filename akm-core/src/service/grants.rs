@@ -10,7 +10,8 @@ use crate::caller::Process;
 use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
 use crate::protocol::{
-    GrantAdd, GrantInfo, GrantRemove, GrantResult, Grants, Op, PolicySet, PolicyState,
+    GrantAdd, GrantInfo, GrantRemove, GrantResult, Grants, MAX_LIFETIME_S, Op, PolicySet,
+    PolicyState,
 };
 use crate::store::Id;
 use crate::vault::{Grant, Rules};
@@ -22,8 +23,6 @@ use super::{Asked, Service, shape};
 const MAX_PATH: usize = 1024;
 /// Longest id of a known program.
 const MAX_VIA: usize = 64;
-/// Longest lifetime: what fits 31 bits, as everywhere.
-const MAX_LIFETIME_S: u64 = i32::MAX as u64;
 
 impl Service {
     pub(super) fn show_policy(&self, asked: &Asked<'_>) -> Result<PolicyState> {
@@ -216,7 +215,7 @@ impl Service {
             Some(_) => {
                 return Err(Error::invalid(
                     "lifetime_s",
-                    "a lifetime is between one second and 68 years",
+                    "a lifetime is between one second and ten years",
                 ));
             }
         };

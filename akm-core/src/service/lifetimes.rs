@@ -10,13 +10,11 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::protocol::MAX_LIFETIME_S;
 use crate::vault::Terms;
 
 use super::session::Session;
 use super::{Asked, Service};
-
-/// The longest lifetime of a session or a key: ten years, so that no sum of times overflows.
-const MAX_LIFETIME_S: u64 = 10 * 366 * 24 * 3600;
 
 /// How long sessions last that begin from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -62,7 +62,13 @@ test("errors say what can be done", async () => {
     return true;
   });
   await assert.rejects(agent.call("key.steal"), akm.NotFound);
-  await assert.rejects(agent.get("openai/\ud800"), akm.AkmError);
+  for (const wrong of ["openai/\ud800", "openai/\udfff\ud83d"]) {
+    await assert.rejects(agent.get(wrong), akm.InvalidInput);
+    await assert.rejects(akm.get(wrong), { kind: "invalid_input", field: "name" });
+    await assert.rejects(agent.call(wrong), akm.InvalidInput);
+  }
+  assert.throws(() => akm.connect("/tmp/\ud800"), akm.InvalidInput);
+  assert.throws(() => akm.open("/tmp/\ud800"), akm.InvalidInput);
   assert.throws(() => akm.connect(""), akm.InvalidInput);
   assert.throws(() => akm.connect("/tmp/a\0b"), akm.InvalidInput);
   await assert.rejects(async () => agent.get(7), TypeError);
