@@ -101,3 +101,41 @@ fn a16_under_a_umask_that_masks_nothing_every_file_is_private() {
         "control: the vault of before the restore was looked at"
     );
 }
+
+#[test]
+fn a_catalogue_of_models_is_read_from_wherever_its_owner_says() {
+    const ROWS: &str = r#"{"schema":1,"compiled":"2026-12-01","defaults":{"openai":"m"},"models":[
+        {"provider":"openai","id":"m","name":"M","category":"chat","context":1,"max_output":1,"price":null,"sources":["me"],"verified":false}]}"#;
+    let home = Home::empty();
+    let installed = |path: &str| {
+        let output = home.akm(&["models", "update", path, "--json"], "");
+        assert_eq!(code(&output), 0, "{path}: {}", stderr(&output));
+        let listed = cli_support::stdout(&home.akm(&["models", "--json"], ""));
+        assert!(listed.contains(r#""installed":true"#), "{listed}");
+        home.akm(&["models", "update", "--reset"], "");
+    };
+    // A file that its owner's group may write, as editors and shared folders leave it.
+    let shared = home.path().join("shared.json");
+    std::fs::write(&shared, ROWS).unwrap();
+    for mode in [0o664, 0o666] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&shared, permissions).unwrap();
+        installed(shared.to_str().unwrap());
+    }
+    // A pipe with a name, into which somebody writes.
+    let pipe = home.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let into = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(into, ROWS).unwrap());
+    installed(pipe.to_str().unwrap());
+    writer.join().unwrap();
+    // What is in its place is believed only if nobody else could have written it.
+    let place = home.file("models.json");
+    std::fs::write(&place, ROWS).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o664);
+    std::fs::set_permissions(&place, open).unwrap();
+    let output = home.akm(&["models"], "");
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    // And it does not keep out the one that mends it.
+    installed(shared.to_str().unwrap());
+}

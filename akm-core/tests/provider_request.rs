@@ -226,11 +226,16 @@ fn e11_a_key_that_is_sent_back_does_not_come_through() {
             let key = sent.strip_prefix("Bearer ").unwrap_or_default();
             // A success with an error in it is none, and lists nothing.
             let told = if status == 200 { "note" } else { "error" };
+            let base64 = data_encoding::BASE64.encode(sent.as_bytes());
+            let hex = data_encoding::HEXUPPER.encode(key.as_bytes());
+            let percent: String = key.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let escaped = key.replace('c', "\\\\u0063");
             Reply::json(
                 status,
                 &format!(
                     r#"{{"{told}": {{"message": "{sent}", "code": "{key}", "type": "{key}"}},
-                        "data": [{{"id": "{key}"}}, {{"id": "x{key}x"}}, {{"id": "honest"}}]}}"#
+                        "data": [{{"id": "{key}"}}, {{"id": "x{key}x"}}, {{"id": "{base64}"}}, {{"id": "m-{hex}"}},
+                            {{"id": "{percent}"}}, {{"id": "{escaped}"}}, {{"id": "honest"}}]}}"#
                 ),
             )
             .with("location", &format!("/{key}"))
