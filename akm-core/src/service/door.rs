@@ -232,12 +232,12 @@ impl Door {
 
     /// Whether a vault is open and can be read.
     pub fn ready(&self) -> Result<()> {
-        self.with(Service::ready)
+        self.with_or(Service::ready, salvage::unopened)
     }
 
     /// As [`Service::visitor`].
     pub fn visitor(&self, caller: &Caller) -> Result<Option<Visitor>> {
-        self.with(|service| service.visitor(caller))
+        self.with_or(|service| service.visitor(caller), salvage::unopened)
     }
 
     /// As [`Service::call`], and restores.
@@ -437,9 +437,18 @@ impl Door {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Service) -> Result<T>) -> Result<T> {
+        self.with_or(act, salvage::damaged)
+    }
+
+    /// As `with`, and this of a vault that cannot be opened.
+    fn with_or<T>(
+        &self,
+        act: impl FnOnce(&Service) -> Result<T>,
+        damaged: fn() -> Error,
+    ) -> Result<T> {
         match &*self.read() {
             Some(service) => act(service),
-            None => self.salvaged(|_| Err(salvage::damaged())),
+            None => self.salvaged(|_| Err(damaged())),
         }
     }
 

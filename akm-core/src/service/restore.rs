@@ -173,8 +173,12 @@ impl Service {
         caller: &Caller,
         request: &BackupRestore,
     ) -> Result<Contents> {
-        let done = salvage::replace(options, &self.backups, request);
-        self.noted(caller, Op::BackupRestore, done)
+        let done = || {
+            // What this vault still owes its anchor would take the announcement back when this service ends.
+            self.vault.sync_anchors()?;
+            salvage::replace(options, &self.backups, request)
+        };
+        self.noted(caller, Op::BackupRestore, done())
     }
 
     /// That a restore was done which the vault before it could not be told of.

@@ -51,11 +51,7 @@ impl Salvage {
 
     pub(super) fn gate(&self, caller: &Caller, op: Op) -> Result<()> {
         match op {
-            // What is the matter here is nobody's business there.
-            _ if caller.via != Via::Host => Err(Error::new(
-                Kind::Unavailable,
-                "the vault of this server cannot be opened",
-            )),
+            _ if caller.via != Via::Host => Err(unopened()),
             Op::AgentStatus | Op::BackupList | Op::BackupVerify => Ok(()),
             Op::BackupRestore if origin(caller) == Origin::Owner => Ok(()),
             Op::BackupRestore => Err(not_for_every_account()),
@@ -154,6 +150,14 @@ pub(super) fn is_for(options: &Options, error: &Error) -> bool {
     let Options { vault, host, .. } = options;
     let look = || SqliteStore::open(vault, &*host.random, &*host.clock)?.check_structure();
     error.kind() == Kind::Corrupt && look().is_err_and(|error| error.kind() == Kind::Corrupt)
+}
+
+/// All that the network hears: what is the matter here is nobody's business there.
+pub(super) fn unopened() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the vault of this server cannot be opened",
+    )
 }
 
 /// What is wrong, and what helps.

@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.seen.append((self.path, list(self.headers.values())))
+        holders = [value for value in self.headers.values() if SECRET in value]
+        assert len(holders) <= 1, "the key stands twice"
         target = self.targets.get(self.path)
         self.send_response(200 if target is None else 302)
         if target is not None:
@@ -89,4 +91,11 @@ for name in ("anthropic/redirects", "openai/redirects"):
         assert own.take() == [("/v1/here", True), ("/v1/models", library is requests)], (name, library)
         shown = repr(answer.request.headers) + repr([one.request.headers for one in answer.history])
         assert library is requests or SECRET not in shown, shown
+        if way is through and library is not requests:
+            # Sent again, a request has the key again, and once.
+            with library.Client(trust_env=False) as client:
+                request = client.build_request("GET", own.url + "/v1/models")
+                for _ in range(3):
+                    assert client.send(request, auth=auth).status_code == 200
+            assert own.take() == [("/v1/models", True)] * 3
 print("ok")

@@ -93,7 +93,7 @@ def _put(request: Any, header: str, value: str, allowed: Set[Origin]) -> None:
         # `raw` ones, what it copies are the others: the key stands among the former alone, so that no redirect has it.
         if header in headers:
             del headers[header]
-        kept = _sent_only(type(headers))(headers)
+        kept = _sent_only(getattr(type(headers), "_akm_base", type(headers)))(headers)
         kept._akm_sent = (header.encode("ascii"), value.encode("ascii"))
         request.headers = kept
         return
@@ -108,6 +108,7 @@ def _sent_only(base: Any) -> Any:
     """Headers with one that is sent and neither shown nor copied."""
 
     class Headers(base):  # type: ignore[misc]
+        _akm_base = base
         _akm_sent: Tuple[bytes, bytes]
 
         @property
