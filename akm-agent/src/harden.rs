@@ -1,4 +1,4 @@
-//! What the process gives up before it touches a secret. The only room of the agent with `unsafe`.
+//! What the process gives up before it touches a secret. Beside `spawn` the only room of the agent with `unsafe`.
 //!
 //! Invariants: called before a second thread exists (changing the environment is not safe later); every
 //! step that the system refuses is reported, and only the ones that protect secrets from other processes
@@ -6,7 +6,7 @@
 //! and only cleared so that nothing below inherits it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 
 use akm_core::error::{Error, Kind, Result};
@@ -14,7 +14,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{getpid, getppid, tcsetpgrp};
+use nix::unistd::{getpid, getppid};
 
 /// Most descriptors that are asked for: two for each connection and some of our own.
 const MAX_DESCRIPTORS: u64 = 65_536;
@@ -60,16 +60,10 @@ pub fn no_dump() -> Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(refused)
 }
 
-/// Lets a child start as if nobody stood between it and whoever started this process, but not outlive it: it gets
-/// SIGHUP when this thread ends, the signal mask and the limit on core files of before, and with `terminal` its process
-/// group is in front there.
+/// Lets a child of a program with threads start as if nobody stood between it and whoever started this program, but not
+/// outlive it: it gets SIGHUP when this thread ends, and no signal is blocked.
 #[allow(unsafe_code)]
-pub fn bind_child(
-    command: &mut std::process::Command,
-    mask: SigSet,
-    core_limit: Option<(u64, u64)>,
-    terminal: Option<OwnedFd>,
-) {
+pub fn bind_child(command: &mut std::process::Command) {
     let parent = getpid();
     let prepare = move || {
         prctl::set_pdeathsig(Signal::SIGHUP)?;
@@ -77,13 +71,7 @@ pub fn bind_child(
             // It died before the line above: nobody would send the signal any more.
             return Err(nix::errno::Errno::ESRCH.into());
         }
-        if let Some((soft, hard)) = core_limit {
-            let _ = setrlimit(Resource::RLIMIT_CORE, soft, hard);
-        }
-        if let Some(terminal) = &terminal {
-            tcsetpgrp(terminal, getpid())?;
-        }
-        Ok(mask.thread_set_mask()?)
+        Ok(SigSet::empty().thread_set_mask()?)
     };
     // SAFETY: between fork and exec it makes system calls on values that are there already; none of them takes
     // memory or a lock.

@@ -16,7 +16,7 @@ use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Clock;
 use akm_core::regular::{self, Links};
 use akm_core::service::Door;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid, User};
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl Offsite {
             // A group of its own, so that what it starts ends with it.
             .process_group(0);
         // It ends with this thread, which waits for it, and so with the agent.
-        harden::bind_child(&mut command, SigSet::empty(), None, None);
+        harden::bind_child(&mut command);
         let Ok(mut child) = command.spawn() else {
             return "refused";
         };

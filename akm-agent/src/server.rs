@@ -48,7 +48,7 @@ use akm_core::protocol::LockReason;
 use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::caller::Process;
+use crate::caller::{Process, keep_links};
 use crate::harden;
 use crate::jobs::Scheduler;
 use crate::log::{self, Entry};
@@ -66,6 +66,9 @@ const RESERVED_DESCRIPTORS: u64 = 32;
 /// Descriptors for the providers that are asked, four each, where there are many: at most this part of all.
 const OUTBOUND_DESCRIPTORS: u64 = 4 * MAX_OUTBOUND as u64;
 const OUTBOUND_PART: u64 = 16;
+/// Descriptors for what is kept open of the processes that ask (`caller`), or this part of them.
+const LINK_DESCRIPTORS: u64 = 128;
+const LINK_PART: u64 = 32;
 /// Time for a whole head, from the end of the answer before: so it is the idle limit as well.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a whole body after its head.
@@ -424,11 +427,14 @@ impl Shared {
     }
 }
 
-/// How many connections the process's descriptors allow.
+/// How many connections the process's descriptors allow, beside links of their processes.
 fn connection_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    let reserved = RESERVED_DESCRIPTORS + OUTBOUND_DESCRIPTORS.min(descriptors / OUTBOUND_PART);
+    let links = LINK_DESCRIPTORS.min(descriptors / LINK_PART);
+    keep_links(links as usize);
+    let reserved =
+        RESERVED_DESCRIPTORS + links + OUTBOUND_DESCRIPTORS.min(descriptors / OUTBOUND_PART);
     let fit = descriptors.saturating_sub(reserved) / DESCRIPTORS_PER_CONNECTION;
     usize::try_from(fit)
         .unwrap_or(MAX_CONNECTIONS)

@@ -29,6 +29,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 pub use known::{Extra, configure};
 use look::Look;
 use proc::Dir;
+pub(crate) use proc::keep_links;
 
 /// Whether a program runs scripts: then a grant to it alone is one to every script.
 pub fn is_interpreter(program: &str) -> bool {
@@ -73,7 +74,7 @@ impl Process {
     }
 
     fn exe(&self) -> Option<String> {
-        let mut exe = self.dir.as_ref()?.link("exe")?;
+        let mut exe = self.dir.as_ref()?.exe()?;
         exe.truncate(exe.floor_char_boundary(MAX_EXE));
         Some(exe)
     }

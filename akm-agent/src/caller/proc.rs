@@ -9,6 +9,8 @@ use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstatat, stat};
@@ -25,6 +27,7 @@ pub(super) const MAX_LARGE: usize = 512 * 1024;
 pub(super) struct Dir {
     fd: OwnedFd,
     pub(super) pid: i32,
+    exe: OnceLock<Option<Link>>,
 }
 
 /// Which file an executable is, and whether it was written since.
@@ -81,15 +84,24 @@ impl Dir {
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         );
-        Some(Dir { fd: fd.ok()?, pid })
+        Some(Dir {
+            fd: fd.ok()?,
+            pid,
+            exe: OnceLock::new(),
+        })
     }
 
     /// Where a link leads, as the kernel writes it.
     pub(super) fn link(&self, name: &str) -> Option<String> {
-        // On the stack: every request comes here, and what is freed is wiped first.
-        let mut room = [MaybeUninit::uninit(); MAX_LINK + 1];
-        let (path, _) = readlinkat_raw(&self.fd, name, &mut room[..]).ok()?;
-        (path.len() <= MAX_LINK).then(|| String::from_utf8_lossy(path).into_owned())
+        read_link(&self.fd, name)
+    }
+
+    /// Where `exe` leads, for whoever asks again and again.
+    pub(super) fn exe(&self) -> Option<String> {
+        match self.exe.get_or_init(|| Link::open(&self.fd, "exe")) {
+            Some(link) => read_link(&link.0, ""),
+            None => self.link("exe"),
+        }
     }
 
     pub(super) fn exe_id(&self) -> Option<FileId> {
@@ -194,6 +206,44 @@ impl Dir {
     }
 }
 
+/// A link that is kept open, so that reading it looks nothing up: each request reads one.
+struct Link(OwnedFd);
+
+/// How many more may be kept; whoever comes later looks theirs up each time.
+static LINKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets so many more links be kept open, each a descriptor.
+pub(crate) fn keep_links(count: usize) {
+    LINKS.fetch_add(count, Relaxed);
+}
+
+impl Link {
+    fn open(at: &OwnedFd, name: &str) -> Option<Link> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        LINKS
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+            .ok()?;
+        let link = openat(at, name, flags, Mode::empty());
+        if link.is_err() {
+            LINKS.fetch_add(1, Relaxed);
+        }
+        link.ok().map(Link)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        LINKS.fetch_add(1, Relaxed);
+    }
+}
+
+fn read_link(at: &OwnedFd, name: &str) -> Option<String> {
+    // On the stack: every request comes here, and what is freed is wiped first.
+    let mut room = [MaybeUninit::uninit(); MAX_LINK + 1];
+    let (path, _) = readlinkat_raw(at, name, &mut room[..]).ok()?;
+    (path.len() <= MAX_LINK).then(|| String::from_utf8_lossy(path).into_owned())
+}
+
 fn words(line: &[u8]) -> Vec<Vec<u8>> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     if line.is_empty() {
@@ -243,6 +293,12 @@ mod tests {
         assert!(me.stat().unwrap().started >= parent.stat().unwrap().started);
         let exe = std::env::current_exe().unwrap();
         assert_eq!(me.link("exe").unwrap(), exe.to_str().unwrap());
+        // Whether it may be kept open or not.
+        assert_eq!(me.exe(), me.link("exe"));
+        keep_links(1000);
+        let kept = Dir::open(me.pid).unwrap();
+        assert_eq!((kept.exe(), kept.exe()), (me.link("exe"), me.link("exe")));
+        assert!(kept.exe.get().unwrap().is_some());
         assert_eq!(me.exe_id(), FileId::of(&exe));
         let words = me.arguments().unwrap();
         assert_eq!(words.len(), std::env::args_os().count());

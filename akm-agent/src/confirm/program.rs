@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use akm_core::caller::Answer;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::understood;
@@ -33,7 +33,7 @@ pub(super) fn ask(program: &Path, text: &str, patience: Duration) -> Answer {
         // A group of its own, so that what it starts ends with it.
         .process_group(0);
     // It ends with this thread, which waits for it, and so with the agent.
-    harden::bind_child(&mut command, SigSet::empty(), None, None);
+    harden::bind_child(&mut command);
     let started = command.spawn();
     let Ok(mut child) = started else {
         return Answer::Nobody;

@@ -19,7 +19,7 @@ mod stream;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use akm_core::Secret;
 use nix::sys::resource::{Resource, setrlimit};
@@ -29,6 +29,7 @@ use nix::unistd::Pid;
 use super::super::output::{self, Fail, Result};
 use super::{CoreLimit, cannot_run, cannot_start, own_failure};
 use crate::harden;
+use crate::spawn::Child;
 use signals::{Attended, Signals};
 use stream::{Copying, Target};
 
@@ -59,17 +60,23 @@ pub(crate) fn run(
         screen = Some(opened);
     }
     let mut copying = Copying::of(keys).map_err(own)?;
-    connect_output(&mut command, outputs, screen.as_ref(), &mut copying).map_err(own)?;
-    harden::bind_child(&mut command, signals.before(), core_limit, None);
-    let child = command.spawn().map_err(|error| {
+    let child = Child {
+        command: &command,
+        name: has_session.then_some("akm"),
+        streams: connect_output(outputs, screen.as_ref(), &mut copying).map_err(own)?,
+        mask: signals.before(),
+        core_limit,
+        leads_group: false,
+        terminal: None,
+    };
+    // Closes our copies of the ends that are the command's.
+    let child = child.start().map_err(|error| {
         if has_session {
             own(error)
         } else {
             cannot_run(&error, json)
         }
     })?;
-    let child = Pid::from_raw(child.id() as i32);
-    // Our copies of the ends that are the command's, and of its environment.
     drop(command);
     if let Some(screen) = &mut screen {
         screen.give_away();
@@ -122,42 +129,38 @@ fn end_as(end: End) -> Result<()> {
     }
 }
 
-/// Sets the output of the command: to the terminal where we have one, else to a pipe; one pipe for both where both
+/// The streams of the command: its output goes to the terminal where we have one, else to a pipe; one pipe for both where both
 /// of ours are the same, so that their order stays. What is read there is copied to our output.
 fn connect_output(
-    command: &mut Command,
     terminals: [bool; 2],
     screen: Option<&screen::Screen>,
     copying: &mut Copying,
-) -> io::Result<()> {
+) -> io::Result<[Option<OwnedFd>; 3]> {
     let [out, err] = terminals;
     let slave = || match screen {
         Some(screen) => screen.slave(),
         None => Err(io::ErrorKind::NotFound.into()),
     };
-    if screen.is_some_and(screen::Screen::at_once) {
-        command.stdin(slave()?);
-    }
+    let stdin = match screen.is_some_and(screen::Screen::at_once) {
+        true => Some(slave()?),
+        false => None,
+    };
     let mut pipe = |target| -> io::Result<OwnedFd> {
         let (read, write) = io::pipe()?;
         copying.pipe(read.into(), target);
         Ok(write.into())
     };
-    if !out && !err && same_file(io::stdout(), io::stderr()) {
+    let (stdout, stderr) = if !out && !err && same_file(io::stdout(), io::stderr()) {
         let both = pipe(Target::Stdout)?;
-        command.stderr(both.try_clone()?);
-        command.stdout(both);
+        (both.try_clone()?, both)
     } else {
-        command.stdout(match out {
-            true => Stdio::from(slave()?),
-            false => pipe(Target::Stdout)?.into(),
-        });
-        command.stderr(match err {
-            true => Stdio::from(slave()?),
-            false => pipe(Target::Stderr)?.into(),
-        });
-    }
-    Ok(())
+        let mut end = |is_terminal, target| match is_terminal {
+            true => slave(),
+            false => pipe(target),
+        };
+        (end(out, Target::Stdout)?, end(err, Target::Stderr)?)
+    };
+    Ok([stdin, Some(stdout), Some(stderr)])
 }
 
 fn same_file(a: impl AsFd, b: impl AsFd) -> bool {

@@ -12,18 +12,17 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, killpg, raise};
-use nix::unistd::{Pid, setsid, tcsetpgrp};
+use nix::unistd::{setsid, tcsetpgrp};
 
 use super::super::super::output::{Fail, Result};
 use super::super::super::text::speak_english;
 use super::super::{CoreLimit, OWN_FAILURE, cannot_run, cannot_start};
 use super::signals::{Attended, Signals};
 use super::{LEADER, end_as, words};
-use crate::harden;
+use crate::spawn::Child;
 
 /// The words by which the leader is told how to report that the command cannot be run, and whether it is in front.
 const JSON: &str = "json";
@@ -36,7 +35,6 @@ pub(super) fn led(command: &Command, in_front: bool, json: bool) -> Command {
     // The path that stays right when the program is replaced by a new version meanwhile.
     let mut leader = Command::new("/proc/self/exe");
     leader
-        .arg0("akm")
         .arg(LEADER)
         .arg(if json { JSON } else { TEXT })
         .arg(if in_front { IN_FRONT } else { BEHIND })
@@ -75,11 +73,17 @@ pub(crate) fn lead(arguments: &[OsString], core_limit: Option<CoreLimit>) -> Res
     };
     let mut is_in_front = front.is_some();
     let mut command = Command::new(program);
-    command.args(arguments).process_group(0);
-    harden::bind_child(&mut command, signals.before(), core_limit, front);
-    let child = command.spawn().map_err(|error| cannot_run(&error, json))?;
-    drop(command);
-    let child = Pid::from_raw(child.id() as i32);
+    command.args(arguments);
+    let child = Child {
+        command: &command,
+        name: None,
+        streams: [const { None }; 3],
+        mask: signals.before(),
+        core_limit,
+        leads_group: true,
+        terminal: front,
+    };
+    let child = child.start().map_err(|error| cannot_run(&error, json))?;
     let mut attended = Attended::of_leader(|signal| {
         if !is_in_front && matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU) {
             is_in_front = true;
