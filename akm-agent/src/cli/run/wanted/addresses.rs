@@ -204,22 +204,25 @@ pub(super) fn no_proxy(
         return Vec::new();
     }
     let mut added = Vec::new();
-    // Where both spellings are set, programs differ in which they read.
-    for name in ["NO_PROXY", "no_proxy"] {
+    // Where both spellings are set, programs differ in which they read; where one is, all of them read that one.
+    for (name, (own, other)) in SPELLINGS.into_iter().zip([(0, 1), (1, 0)]) {
         let given = wanted.iter().position(|one| one.variable == name);
-        let before = match given.map(|at| &wanted[at].source) {
-            // A key in it is nonsense, but not ours to judge.
-            Some(Source::Key(_)) => continue,
-            Some(Source::Plain(value)) => Some(value.expose().to_owned()),
-            None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
-        };
-        if before.is_none() && name == "no_proxy" {
+        // A key in it is nonsense, but not ours to judge.
+        if given.is_some_and(|at| matches!(wanted[at].source, Source::Key(_)))
+            || before[own].is_none() && name == "no_proxy"
+        {
             continue;
         }
-        let mut hosts: Vec<&str> = before.as_deref().unwrap_or_default().split(',').collect();
+        let said = [own, other]
+            .into_iter()
+            .filter_map(|at| before[at].as_deref());
+        let said = said.map(str::trim).find(|hosts| !hosts.is_empty());
+        let mut hosts: Vec<&str> = said.unwrap_or_default().split(',').collect();
         hosts.retain(|host| !host.trim().is_empty());
         for host in ["127.0.0.1", "localhost", "::1"] {
-            if needed.contains(host) && !hosts.iter().any(|one| one.trim() == host) {
+            // A star is every host, and for many programs only where it stands alone.
+            let is_there = hosts.iter().any(|one| [host, "*"].contains(&one.trim()));
+            if needed.contains(host) && !is_there {
                 hosts.push(host);
             }
         }
@@ -238,6 +241,17 @@ pub(super) fn no_proxy(
 /// What `NO_PROXY` needs for an address: nothing, if it is not this machine.
 fn loopback(address: &str) -> &'static [&'static str] {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    const SPELLINGS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+    let before = SPELLINGS.map(
+        |name| match wanted.iter().find(|one| one.variable == name) {
+            Some(Wanted {
+                source: Source::Plain(value),
+                ..
+            }) => Some(value.expose().to_owned()),
+            Some(_) => None,
+            None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
+        },
+    );
     let end = |text: &str| text.is_empty() || text.starts_with([':', '/']);
     if rest.strip_prefix("[::1]").is_some_and(end) {
         return &["127.0.0.1", "localhost", "::1"];

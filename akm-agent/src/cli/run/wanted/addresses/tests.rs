@@ -128,10 +128,20 @@ fn this_machine_is_not_asked_for_through_a_proxy() {
             &[("no_proxy", "a.b, localhost"), ("NO_PROXY", "")]
         ),
         [
-            pair("NO_PROXY", "127.0.0.1,localhost,::1"),
+            pair("NO_PROXY", "a.b, localhost,127.0.0.1,::1"),
             pair("no_proxy", "a.b, localhost,127.0.0.1,::1"),
         ]
     );
+    // Whoever reads the spelling that is not there reads the other one's hosts still.
+    let local = || base("http://127.0.0.1:1");
+    let both = |value: &str| [pair("NO_PROXY", value), pair("no_proxy", value)];
+    let corp = "corp,127.0.0.1,localhost";
+    assert_eq!(with(local(), &[("no_proxy", "corp")]), both(corp));
+    let inherited = [("no_proxy", ""), ("NO_PROXY", "corp")];
+    assert_eq!(with(local(), &inherited), both(corp));
+    // No proxy for anything stays that: curl and Python know a star only where it stands alone.
+    assert_eq!(with(local(), &[("NO_PROXY", "*")]), [pair("NO_PROXY", "*")]);
+    assert_eq!(with(local(), &[("no_proxy", "*")]), both("*"));
     let mut both = base("http://localhost:1");
     both.push(plain("NO_PROXY", "corp"));
     assert_eq!(
