@@ -305,17 +305,24 @@ fn check_collisions(wanted: &mut Vec<Wanted>) -> Result<()> {
     };
     wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
     wanted.dedup_by(|b, a| a.variable == b.variable && same(&a.source, &b.source));
-    if wanted
-        .windows(2)
-        .any(|pair| pair[0].variable == pair[1].variable)
-    {
-        return Err(
-            Error::invalid("env", "two keys would have the same variable")
-                .with_hint("give one of them another: -e VAR=akm://NAME")
-                .into(),
-        );
-    }
-    Ok(())
+    let mut pairs = wanted.windows(2);
+    let Some([one, other]) = pairs.find_map(|pair| match pair {
+        [a, b] if a.variable == b.variable => Some([a, b]),
+        _ => None,
+    }) else {
+        return Ok(());
+    };
+    let variable = &one.variable;
+    let error = match (&one.source, &other.source) {
+        (Source::Key(one), Source::Key(other)) => {
+            Error::invalid("env", "two keys would have the same variable").with_hint(format!(
+                "{one} and {other} would both be {variable}: give one of them another, -e VAR=akm://NAME"
+            ))
+        }
+        _ => Error::invalid("env", "a variable would have two values")
+            .with_hint(format!("take one of the two away: {variable}")),
+    };
+    Err(error.into())
 }
 
 #[cfg(test)]

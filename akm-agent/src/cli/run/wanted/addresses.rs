@@ -89,12 +89,15 @@ fn usable(endpoint: &str) -> String {
     }
 }
 
-fn different() -> Error {
+/// The names of two keys of which each has its own.
+fn different(one: &str, other: &str) -> Error {
     Error::invalid(
         "base_url",
         "two keys have different addresses, and a program would send one to the other's",
     )
-    .with_hint("run the command with one of them at a time")
+    .with_hint(format!(
+        "run the command with one of them at a time: {one} or {other}"
+    ))
 }
 
 /// The variables that lead to the addresses of these keys; adds those that are to be taken away.
@@ -104,23 +107,25 @@ pub(super) fn addresses<'k>(
     unset: &mut Vec<String>,
     inherited: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Wanted>> {
-    let mut by_provider: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+    // Each address with the name of a key that has it.
+    let mut by_provider: BTreeMap<&str, BTreeMap<Option<&str>, &str>> = BTreeMap::new();
     for key in keys {
         let own = key.base_url.as_deref().filter(|url| !url.is_empty());
         let address = own.or_else(|| added(key, programs.get(&key.provider)?));
         by_provider
             .entry(&key.provider)
             .or_default()
-            .insert(address);
+            .entry(address)
+            .or_insert(&key.name);
     }
     // Those that will lead the keys of their provider to an address of their own.
     let led: BTreeSet<&str> = by_provider
         .iter()
-        .filter(|(_, found)| found.iter().any(Option::is_some))
+        .filter(|(_, found)| found.keys().any(Option::is_some))
         .filter_map(|(provider, _)| programs.get(*provider)?.addresses.first())
         .map(|usual| usual.name.as_str())
         .collect();
-    let mut by_variable: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    let mut by_variable: BTreeMap<&str, (Option<String>, &str)> = BTreeMap::new();
     // Those that a key with an address of its own could be sent elsewhere by.
     let mut others = BTreeSet::new();
     for (provider, found) in by_provider {
@@ -128,8 +133,11 @@ pub(super) fn addresses<'k>(
             continue;
         };
         let Some((usual, more)) = programs.addresses.split_first() else {
-            if programs.is_builtin && found.len() > 1 {
-                return Err(different().into());
+            let mut names = found.into_values();
+            if let (true, Some(one), Some(other)) =
+                (programs.is_builtin, names.next(), names.next())
+            {
+                return Err(different(one, other).into());
             }
             continue;
         };
@@ -138,15 +146,15 @@ pub(super) fn addresses<'k>(
         let is_set = inherited(&usual.name).is_some_and(|value| !value.is_empty());
         let instead = (would_stray && !is_set && !programs.endpoint.is_empty())
             .then_some(programs.endpoint.as_str());
-        for found in found {
+        for (found, key) in found {
             let found = found.or(instead);
             let value = found.map(|address| without(address, &usual.appended).to_owned());
             if value.is_some() {
                 others.extend(more.iter().map(|one| one.name.as_str()));
             }
             match by_variable.get(usual.name.as_str()) {
-                Some(other) if *other != value => return Err(different().into()),
-                _ => by_variable.insert(&usual.name, value),
+                Some((other, of)) if *other != value => return Err(different(of, key).into()),
+                _ => by_variable.insert(&usual.name, (value, key)),
             };
         }
         for variable in &programs.addresses {
@@ -163,7 +171,7 @@ pub(super) fn addresses<'k>(
         }
     }
     let mut wanted = Vec::new();
-    for (name, value) in by_variable {
+    for (name, (value, _)) in by_variable {
         if let Some(value) = value {
             unset.retain(|one| one != name);
             wanted.push(Wanted {
