@@ -64,11 +64,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|provider| {
             let (id, env) = (&provider.id, &provider.env);
             format!(
-                "Variables {{ provider: {id:?}, primary: {:?}, preferred: &{:?}, base_url: &{:?}, appended: &[{}] }},\n",
+                "Variables {{ provider: {id:?}, primary: {:?}, preferred: &{:?}, base_url: &{:?}, appended: &[{}], endpoint: {:?} }},\n",
                 env.primary,
                 env.preferred,
                 env.base_url,
-                appended(&env.appended)
+                appended(&env.appended),
+                provider.endpoints.first().map_or("", |first| &first.base_url)
             )
         })
         .collect();

@@ -187,6 +187,45 @@ fn a_command_has_its_signals_and_its_limits() {
     }
 }
 
+/// Signals that end nobody: the size of a terminal elsewhere, and that a stopped command goes on.
+#[test]
+fn a_command_is_told_to_go_on_and_of_sizes() {
+    use nix::sys::signal::Signal;
+    let home = Home::with_key("openai", SECRET);
+    for (sent, handled, before) in [
+        (Signal::SIGWINCH, "WINCH", ""),
+        (Signal::SIGCONT, "CONT", ""),
+        (Signal::SIGCONT, "CONT", "kill -STOP $$;"),
+    ] {
+        let script = format!(
+            "trap 'echo got; exit 9' {handled}; echo $$; {before} while :; do sleep 0.1; done"
+        );
+        let (mut child, mut out, pid) = running(&home, &script);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let wait_until = |is: &mut dyn FnMut() -> bool| {
+            while !is() && std::time::Instant::now() < end {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        };
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit(')').next().unwrap().trim().starts_with('T')
+        };
+        wait_until(&mut || before.is_empty() || is_stopped());
+        signal(child.id(), sent);
+        wait_until(&mut || child.try_wait().unwrap().is_some());
+        // Does nothing where it has ended.
+        child.kill().unwrap();
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), rest.as_str()),
+            (Some(9), "got\n"),
+            "{sent} {before}"
+        );
+    }
+}
+
 /// Whoever kills akm, by whatever signal, ends the command.
 #[test]
 fn a_command_does_not_outlive_akm() {

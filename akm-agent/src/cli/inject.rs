@@ -35,10 +35,10 @@ const MAX_OUTPUT: usize = 16 * 1024 * 1024;
     after_help = "A template has {{ akm://NAME }} where a secret belongs; everything else is copied as it is.\n\nExample:\n  akm inject -i config.tpl.yaml -o config.yaml\n  echo 'key: {{ akm://openai/work }}' | akm inject"
 )]
 pub(crate) struct Inject {
-    /// The template; standard input if absent
+    /// The template; standard input if absent, or -
     #[arg(short, long, value_name = "F")]
     input: Option<PathBuf>,
-    /// Where to write, readable by you alone; standard output if absent
+    /// Where to write, readable by you alone; standard output if absent, or -
     #[arg(short, long, value_name = "F")]
     output: Option<PathBuf>,
 }
@@ -57,10 +57,16 @@ struct Filled<'a> {
 }
 
 pub(crate) fn inject(args: &Inject, as_json: bool) -> Result<()> {
-    if let Some(path) = &args.output {
+    // A file of that name, full of secrets, is what nobody meant.
+    let is_file = |path: &&PathBuf| path.as_os_str() != "-";
+    let (input, output) = (
+        args.input.as_ref().filter(is_file),
+        args.output.as_ref().filter(is_file),
+    );
+    if let Some(path) = output {
         check_target(path)?;
     }
-    let template = match &args.input {
+    let template = match input {
         Some(path) => {
             let file = File::open(path).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Error::new(Kind::NotFound, "there is no such file")
@@ -104,14 +110,14 @@ pub(crate) fn inject(args: &Inject, as_json: bool) -> Result<()> {
         });
     }
     // What cannot be said in JSON is refused before anything is written.
-    let text = match (as_json, &args.output) {
+    let text = match (as_json, output) {
         (true, None) => Some(std::str::from_utf8(&filled).map_err(|_| {
             Error::invalid("input", "the template is not UTF-8, as JSON has to be")
                 .with_hint("leave out --json, or give -o")
         })?),
         _ => None,
     };
-    match &args.output {
+    match output {
         Some(path) => write(path, &filled)?,
         None if !as_json => return output::raw(&filled),
         None => {}

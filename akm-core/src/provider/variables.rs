@@ -15,6 +15,8 @@ pub struct Variables {
     pub base_url: &'static [&'static str],
     /// For some of those: the ends of an address that programs append themselves.
     pub appended: &'static [(&'static str, &'static [&'static str])],
+    /// Its usual base address; empty where there is none.
+    pub endpoint: &'static str,
 }
 
 /// Every built-in provider, in the order of the catalogue.
@@ -41,6 +43,8 @@ mod tests {
             assert_eq!(found.primary, provider.env.primary);
             assert_eq!(found.preferred, provider.env.preferred);
             assert_eq!(found.base_url, provider.env.base_url);
+            let endpoint = provider.endpoints.first();
+            assert_eq!(found.endpoint, endpoint.map_or("", |first| &first.base_url));
             assert_eq!(found.appended.len(), provider.env.appended.len());
             for (name, ends) in found.appended {
                 assert_eq!(provider.env.appended[*name], *ends);

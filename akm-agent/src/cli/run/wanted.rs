@@ -170,7 +170,8 @@ impl<'a> Gathering<'a> {
                             name: name.clone(),
                             version: None,
                         };
-                        let secret = self.client.call(&request)?.secret;
+                        let found = self.client.call(&request);
+                        let secret = found.map_err(|error| named(error, &name))?.secret;
                         let copy = secret.duplicate();
                         secrets.insert(name, secret);
                         copy
@@ -251,15 +252,22 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// Of several keys that were asked for, which one there is not. The agent's own hint has a name where it knows one that is
-/// close.
+/// Of several keys that were asked for, which one there is not, or is not handed out. The agent's own hint has a name where it
+/// knows one that is close.
 pub(crate) fn named(error: Error, name: &str) -> Error {
-    match (error.kind(), error.hint()) {
-        (Kind::NotFound, Some("run akm ls") | None) => {
-            error.with_hint(format!("run akm add {name}"))
+    let hint = match (error.kind(), error.hint()) {
+        (Kind::NotFound, Some("run akm ls") | None) => format!("run akm add {name}"),
+        (Kind::Denied, Some("run akm enable NAME")) => format!("run akm enable {name}"),
+        (Kind::Denied, Some("run akm rotate NAME")) => format!("run akm rotate {name}"),
+        (Kind::Denied, Some("run akm rotate NAME, or akm edit NAME --expires DATE")) => {
+            format!("run akm rotate {name}, or akm edit {name} --expires DATE")
         }
-        _ => error,
-    }
+        (Kind::Denied, Some("run akm edit NAME --no-use-only to allow it")) => {
+            format!("run akm edit {name} --no-use-only to allow it")
+        }
+        _ => return error,
+    };
+    error.with_hint(hint)
 }
 
 /// Takes away the inherited variables that programs would take rather than one that is set.
@@ -297,17 +305,24 @@ fn check_collisions(wanted: &mut Vec<Wanted>) -> Result<()> {
     };
     wanted.sort_by(|a, b| a.variable.cmp(&b.variable));
     wanted.dedup_by(|b, a| a.variable == b.variable && same(&a.source, &b.source));
-    if wanted
-        .windows(2)
-        .any(|pair| pair[0].variable == pair[1].variable)
-    {
-        return Err(
-            Error::invalid("env", "two keys would have the same variable")
-                .with_hint("give one of them another: -e VAR=akm://NAME")
-                .into(),
-        );
-    }
-    Ok(())
+    let mut pairs = wanted.windows(2);
+    let Some([one, other]) = pairs.find_map(|pair| match pair {
+        [a, b] if a.variable == b.variable => Some([a, b]),
+        _ => None,
+    }) else {
+        return Ok(());
+    };
+    let variable = &one.variable;
+    let error = match (&one.source, &other.source) {
+        (Source::Key(one), Source::Key(other)) => {
+            Error::invalid("env", "two keys would have the same variable").with_hint(format!(
+                "{one} and {other} would both be {variable}: give one of them another, -e VAR=akm://NAME"
+            ))
+        }
+        _ => Error::invalid("env", "a variable would have two values")
+            .with_hint(format!("take one of the two away: {variable}")),
+    };
+    Err(error.into())
 }
 
 #[cfg(test)]

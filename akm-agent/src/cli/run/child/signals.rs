@@ -29,6 +29,8 @@ const PASSED_ON: &[Signal] = &[
     Signal::SIGUSR1,
     Signal::SIGUSR2,
     Signal::SIGALRM,
+    Signal::SIGCONT,
+    Signal::SIGWINCH,
 ];
 /// `si_code` of a signal that the kernel sent: because of a key, or a terminal that went away.
 const FROM_KERNEL: i32 = 0x80;
@@ -86,9 +88,7 @@ impl Signals {
         set.add(Signal::SIGCHLD);
         if has_session {
             for signal in [
-                Signal::SIGWINCH,
                 Signal::SIGTSTP,
-                Signal::SIGCONT,
                 // What a job in the background must not be stopped by is refused instead.
                 Signal::SIGTTIN,
                 Signal::SIGTTOU,
@@ -138,8 +138,9 @@ impl Signals {
                         let _ = nix::sys::signal::killpg(child, signal);
                     }
                     _ if attended.same_group && by_kernel => {}
-                    (Signal::SIGWINCH | Signal::SIGCONT | Signal::SIGTTIN | Signal::SIGTTOU, _) => {
-                    }
+                    (Signal::SIGTTIN | Signal::SIGTTOU, _) => {}
+                    // A leader's command learns of these from its terminal, and when the leader goes on.
+                    (Signal::SIGWINCH | Signal::SIGCONT, _) if !attended.same_group => {}
                     _ => {
                         let _ = kill(child, signal);
                     }

@@ -1,15 +1,16 @@
 //! The variables that lead a command's programs to the address of a key, and past a proxy to this machine.
 //!
-//! Invariants: a key with an address of its own brings the variable that sends its provider's programs there, without what
-//! they append themselves; keys whose programs would read their address from one variable have one address, or are refused,
+//! Invariants: a key with an address of its own, or of a provider that somebody added, brings the variable that sends its
+//! provider's programs there, without what they append themselves, but never to where the key was not sealed for; keys whose programs would read their address from one variable have one address, or are refused,
 //! because a program would send one to the other's host; another variable that could send such a key elsewhere is taken
-//! away; a base URL is never set empty (an SDK would keep the empty text), and an inherited empty one is taken away.
+//! away, unless another provider's programs read theirs from it first: then it is that provider's, and a key without an address
+//! is led to its provider's own by the variable that comes first; a base URL is never set empty (an SDK would keep the empty text), and an inherited empty one is taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use akm_core::protocol::{Key, ProviderInfo};
-use akm_core::provider::{VARIABLES, Variables};
+use akm_core::provider::{BaseUrl, VARIABLES, Variables};
 use akm_core::{Error, Secret};
 
 use super::{Result, Source, Wanted};
@@ -23,6 +24,8 @@ pub(super) struct Programs {
     pub(super) preferred: Vec<String>,
     /// Those for the address, the usual one first.
     addresses: Vec<AddressOf>,
+    /// Where they go without any; empty where that is not known.
+    endpoint: String,
     is_builtin: bool,
 }
 
@@ -54,6 +57,7 @@ impl Programs {
                         .map_or_else(Vec::new, |(_, ends)| owned(ends)),
                 })
                 .collect(),
+            endpoint: usable(known.endpoint),
             is_builtin: true,
         })
     }
@@ -71,17 +75,29 @@ impl Programs {
                     appended: one.appended.clone(),
                 })
                 .collect(),
+            endpoint: usable(info.endpoints.first().map_or("", |first| &first.base_url)),
             is_builtin: false,
         }
     }
 }
 
-fn different() -> Error {
+/// An address, if nothing has to be filled in.
+fn usable(endpoint: &str) -> String {
+    match endpoint.contains('{') {
+        true => String::new(),
+        false => endpoint.to_owned(),
+    }
+}
+
+/// The names of two keys of which each has its own.
+fn different(one: &str, other: &str) -> Error {
     Error::invalid(
         "base_url",
         "two keys have different addresses, and a program would send one to the other's",
     )
-    .with_hint("run the command with one of them at a time")
+    .with_hint(format!(
+        "run the command with one of them at a time: {one} or {other}"
+    ))
 }
 
 /// The variables that lead to the addresses of these keys; adds those that are to be taken away.
@@ -91,15 +107,25 @@ pub(super) fn addresses<'k>(
     unset: &mut Vec<String>,
     inherited: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Wanted>> {
-    let mut by_provider: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+    // Each address with the name of a key that has it.
+    let mut by_provider: BTreeMap<&str, BTreeMap<Option<&str>, &str>> = BTreeMap::new();
     for key in keys {
-        let address = key.base_url.as_deref().filter(|url| !url.is_empty());
+        let own = key.base_url.as_deref().filter(|url| !url.is_empty());
+        let address = own.or_else(|| added(key, programs.get(&key.provider)?));
         by_provider
             .entry(&key.provider)
             .or_default()
-            .insert(address);
+            .entry(address)
+            .or_insert(&key.name);
     }
-    let mut by_variable: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    // Those that will lead the keys of their provider to an address of their own.
+    let led: BTreeSet<&str> = by_provider
+        .iter()
+        .filter(|(_, found)| found.keys().any(Option::is_some))
+        .filter_map(|(provider, _)| programs.get(*provider)?.addresses.first())
+        .map(|usual| usual.name.as_str())
+        .collect();
+    let mut by_variable: BTreeMap<&str, (Option<String>, &str)> = BTreeMap::new();
     // Those that a key with an address of its own could be sent elsewhere by.
     let mut others = BTreeSet::new();
     for (provider, found) in by_provider {
@@ -107,23 +133,33 @@ pub(super) fn addresses<'k>(
             continue;
         };
         let Some((usual, more)) = programs.addresses.split_first() else {
-            if programs.is_builtin && found.len() > 1 {
-                return Err(different().into());
+            let mut names = found.into_values();
+            if let (true, Some(one), Some(other)) =
+                (programs.is_builtin, names.next(), names.next())
+            {
+                return Err(different(one, other).into());
             }
             continue;
         };
-        for found in found {
+        // Without the first its programs would read one that leads another provider's key.
+        let would_stray = more.iter().any(|one| led.contains(one.name.as_str()));
+        let is_set = inherited(&usual.name).is_some_and(|value| !value.is_empty());
+        let instead = (would_stray && !is_set && !programs.endpoint.is_empty())
+            .then_some(programs.endpoint.as_str());
+        for (found, key) in found {
+            let found = found.or(instead);
             let value = found.map(|address| without(address, &usual.appended).to_owned());
             if value.is_some() {
                 others.extend(more.iter().map(|one| one.name.as_str()));
             }
             match by_variable.get(usual.name.as_str()) {
-                Some(other) if *other != value => return Err(different().into()),
-                _ => by_variable.insert(&usual.name, value),
+                Some((other, of)) if *other != value => return Err(different(of, key).into()),
+                _ => by_variable.insert(&usual.name, (value, key)),
             };
         }
         for variable in &programs.addresses {
-            if inherited(&variable.name).is_some_and(|value| value.is_empty()) {
+            let is_empty = inherited(&variable.name).is_some_and(|value| value.is_empty());
+            if is_empty && !unset.contains(&variable.name) {
                 unset.push(variable.name.clone());
             }
         }
@@ -135,7 +171,7 @@ pub(super) fn addresses<'k>(
         }
     }
     let mut wanted = Vec::new();
-    for (name, value) in by_variable {
+    for (name, (value, _)) in by_variable {
         if let Some(value) = value {
             unset.retain(|one| one != name);
             wanted.push(Wanted {
@@ -145,6 +181,13 @@ pub(super) fn addresses<'k>(
         }
     }
     Ok(wanted)
+}
+
+/// The address of a provider that somebody added, which its programs cannot know; not one that it got after the key was sealed.
+fn added<'p>(key: &Key, programs: &'p Programs) -> Option<&'p str> {
+    let origin = BaseUrl::read(&programs.endpoint).ok()?.origin();
+    let is_sealed = key.hosts.contains(&origin);
+    (!programs.is_builtin && is_sealed).then_some(programs.endpoint.as_str())
 }
 
 /// An address without the end that a program appends itself.
@@ -203,23 +246,37 @@ pub(super) fn no_proxy(
     if needed.is_empty() {
         return Vec::new();
     }
-    let mut added = Vec::new();
-    // Where both spellings are set, programs differ in which they read.
-    for name in ["NO_PROXY", "no_proxy"] {
-        let given = wanted.iter().position(|one| one.variable == name);
-        let before = match given.map(|at| &wanted[at].source) {
-            // A key in it is nonsense, but not ours to judge.
-            Some(Source::Key(_)) => continue,
-            Some(Source::Plain(value)) => Some(value.expose().to_owned()),
+    const SPELLINGS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+    let before = SPELLINGS.map(
+        |name| match wanted.iter().find(|one| one.variable == name) {
+            Some(Wanted {
+                source: Source::Plain(value),
+                ..
+            }) => Some(value.expose().to_owned()),
+            Some(_) => None,
             None => inherited(name).map(|value| value.to_string_lossy().into_owned()),
-        };
-        if before.is_none() && name == "no_proxy" {
+        },
+    );
+    let mut added = Vec::new();
+    // Where both spellings are set, programs differ in which they read; where one is, all of them read that one.
+    for (name, (own, other)) in SPELLINGS.into_iter().zip([(0, 1), (1, 0)]) {
+        let given = wanted.iter().position(|one| one.variable == name);
+        // A key in it is nonsense, but not ours to judge.
+        if given.is_some_and(|at| matches!(wanted[at].source, Source::Key(_)))
+            || before[own].is_none() && name == "no_proxy"
+        {
             continue;
         }
-        let mut hosts: Vec<&str> = before.as_deref().unwrap_or_default().split(',').collect();
+        let said = [own, other]
+            .into_iter()
+            .filter_map(|at| before[at].as_deref());
+        let said = said.map(str::trim).find(|hosts| !hosts.is_empty());
+        let mut hosts: Vec<&str> = said.unwrap_or_default().split(',').collect();
         hosts.retain(|host| !host.trim().is_empty());
         for host in ["127.0.0.1", "localhost", "::1"] {
-            if needed.contains(host) && !hosts.iter().any(|one| one.trim() == host) {
+            // A star is every host, and for many programs only where it stands alone.
+            let is_there = hosts.iter().any(|one| [host, "*"].contains(&one.trim()));
+            if needed.contains(host) && !is_there {
                 hosts.push(host);
             }
         }

@@ -29,7 +29,7 @@ fn texts(wanted: &[Wanted]) -> Vec<(&str, &str)> {
 fn listed(env: &str, base_url: &str) -> ProviderInfo {
     serde_json::from_value(serde_json::json!({
         "id": "gateway", "aliases": [], "name": "", "name_zh": "", "status": "active", "kind": "gateway",
-        "endpoints": [], "env": env, "base_url_env": [{"name": base_url}],
+        "endpoints": [{"base_url": "https://gw.example.com/v1", "region": "global", "protocol": "openai-chat"}], "env": env, "base_url_env": [{"name": base_url}],
         "test": {"proves_key": false, "cost": "none", "region_bound": false},
         "default_model": null, "models": 0, "console_url": null, "docs_url": null, "verified": false,
     }))
@@ -128,10 +128,20 @@ fn this_machine_is_not_asked_for_through_a_proxy() {
             &[("no_proxy", "a.b, localhost"), ("NO_PROXY", "")]
         ),
         [
-            pair("NO_PROXY", "127.0.0.1,localhost,::1"),
+            pair("NO_PROXY", "a.b, localhost,127.0.0.1,::1"),
             pair("no_proxy", "a.b, localhost,127.0.0.1,::1"),
         ]
     );
+    // Whoever reads the spelling that is not there reads the other one's hosts still.
+    let local = || base("http://127.0.0.1:1");
+    let both = |value: &str| [pair("NO_PROXY", value), pair("no_proxy", value)];
+    let corp = "corp,127.0.0.1,localhost";
+    assert_eq!(with(local(), &[("no_proxy", "corp")]), both(corp));
+    let inherited = [("no_proxy", ""), ("NO_PROXY", "corp")];
+    assert_eq!(with(local(), &inherited), both(corp));
+    // No proxy for anything stays that: curl and Python know a star only where it stands alone.
+    assert_eq!(with(local(), &[("NO_PROXY", "*")]), [pair("NO_PROXY", "*")]);
+    assert_eq!(with(local(), &[("no_proxy", "*")]), both("*"));
     let mut both = base("http://localhost:1");
     both.push(plain("NO_PROXY", "corp"));
     assert_eq!(
@@ -236,6 +246,53 @@ fn a_key_goes_to_no_other_providers_address() {
     assert!(unset.is_empty());
 }
 
+/// LM Studio's programs read `OPENAI_BASE_URL` too, after their own variable.
+#[test]
+fn a_variable_is_of_the_provider_that_reads_it_first() {
+    let (own, other) = ("https://a.example.com/v1", "http://127.0.0.1:9/v1");
+    let both = |lmstudio, openai, inherited: &[(&str, &str)]| {
+        let keys = [key("lmstudio/x", lmstudio), key("openai/x", openai)];
+        let (wanted, unset) = address_of(&keys, inherited).unwrap();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(text)
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .collect();
+        (wanted, unset)
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for openai in [own, other] {
+        let led = [
+            pair("LM_STUDIO_API_BASE", other),
+            pair("OPENAI_BASE_URL", openai),
+        ];
+        for inherited in [&[][..], &[("OPENAI_BASE_URL", "https://b.example.com")]] {
+            assert_eq!(
+                both(Some(other), Some(openai), inherited),
+                (led.to_vec(), vec![])
+            );
+        }
+    }
+    // Without an address of its own it would follow OpenAI's key to that one's.
+    let usual = "http://127.0.0.1:1234/v1";
+    let led = vec![
+        pair("LM_STUDIO_API_BASE", usual),
+        pair("OPENAI_BASE_URL", own),
+    ];
+    let empty = [("LM_STUDIO_API_BASE", "")];
+    let (_, once) = both(None, None, &[("OPENAI_BASE_URL", "")]);
+    assert_eq!(once, ["OPENAI_BASE_URL"]);
+    assert_eq!(both(None, Some(own), &[]), (led.clone(), vec![]));
+    assert_eq!(both(None, Some(own), &empty), (led, vec![]));
+    // One that is set is the user's.
+    let set = [("LM_STUDIO_API_BASE", other)];
+    assert_eq!(
+        both(None, Some(own), &set).0,
+        [pair("OPENAI_BASE_URL", own)]
+    );
+    assert_eq!(both(None, None, &[]), (vec![], vec![]));
+}
+
 #[test]
 fn a_provider_that_was_added_has_its_variables_too() {
     let local = "http://127.0.0.1:8080/v1";
@@ -248,4 +305,19 @@ fn a_provider_that_was_added_has_its_variables_too() {
         )
         .is_err()
     );
+    // Its programs know its address from the record alone: where the key was sealed for it, and nowhere else.
+    let old = [("GATEWAY_URL", "https://old.example.com")];
+    for (hosts, led) in [
+        (&[][..], &[][..]),
+        (&["https://elsewhere.example.com:443"], &[]),
+        (
+            &["https://gw.example.com:443"],
+            &[("GATEWAY_URL", "https://gw.example.com/v1")],
+        ),
+    ] {
+        let mut key = key("gateway/x", None);
+        key.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let (wanted, _) = address_of(&[key], &old).unwrap();
+        assert_eq!(texts(&wanted), led, "{hosts:?}");
+    }
 }
