@@ -26,7 +26,7 @@ use crate::store::{Contents, SqliteStore, Store};
 
 use crate::vault::{self, Origin};
 
-use super::backups::Backups;
+use super::backups::{Backups, Turn};
 use super::{DEFAULT_ACCOUNT, Options, Service, done, origin, salvage};
 
 /// Copied at a time.
@@ -35,10 +35,15 @@ const CHUNK: usize = 1024 * 1024;
 const INCOMING: &str = ".incoming";
 
 /// A backup that is ready to take the vault's place.
+///
+/// It has the turn until it is there or given up: whoever prepared another one meanwhile would put it under the name of this
+/// one, and what was proved of this one would be said of that.
 pub(super) struct Staged {
+    // In the order in which they go: the turn last.
     file: Arc<SqliteStore>,
     contents: Contents,
     incoming: Incoming,
+    _turn: Turn,
 }
 
 impl Staged {
@@ -61,6 +66,7 @@ impl Staged {
             file: Arc::new(file),
             contents,
             incoming,
+            _turn: turn,
         })
     }
 

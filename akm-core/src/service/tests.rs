@@ -1,0 +1,117 @@
+//! What happens while something is half done: between two steps of a restore. Whole flows are in the crate's `tests/`.
+
+use std::path::PathBuf;
+
+use super::restore::Staged;
+use super::*;
+use crate::crypto::KdfCost;
+use crate::protocol::{AccountRegister, BackupCreate, BackupRestore, BackupVerify};
+use crate::secret::Secret;
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// A directory with all that a vault needs.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Home {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("state")).unwrap();
+        Home(home)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            vault: self.file("vault.db"),
+            journal: self.file("audit.journal"),
+            state: self.file("state"),
+            backups: self.file("backups"),
+            host: Host {
+                kdf_cost: KdfCost::insecure_test(),
+                ..Host::real()
+            },
+            key_limit: None,
+            default_lifetime: None,
+            #[cfg(feature = "providers")]
+            outbound: crate::provider::Outbound::default(),
+        }
+    }
+
+    fn open(&self) -> Service {
+        Service::open(self.options()).unwrap()
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.into())
+}
+
+fn register(service: &Service, account: &str) {
+    let request = AccountRegister {
+        account: account.into(),
+        passphrase: secret(PASSPHRASE),
+        totp: Some(false),
+        invitation: None,
+    };
+    service.call(&this_process(), request.into()).unwrap();
+}
+
+/// A backup of what is there; its name.
+fn back_up(service: &Service) -> String {
+    let request = BackupCreate::default();
+    let made = service.create_backup(&this_process(), &request).unwrap();
+    made.backup.name
+}
+
+fn restoring(name: &str, passphrase: &str) -> BackupRestore {
+    BackupRestore {
+        name: name.into(),
+        account: None,
+        passphrase: secret(passphrase),
+        keyfile: None,
+        replace: Some(true),
+    }
+}
+
+fn kind<T>(answer: Result<T>) -> Kind {
+    match answer {
+        Ok(_) => panic!("an error was expected"),
+        Err(error) => error.kind(),
+    }
+}
+
+#[test]
+fn what_is_being_restored_has_the_turn_until_it_is_in_place_or_given_up() {
+    let home = Home::new();
+    let service = home.open();
+    register(&service, DEFAULT_ACCOUNT);
+    let name = back_up(&service);
+    let prepare = |passphrase| -> Result<Staged> {
+        service.prepare_restore(&this_process(), &restoring(&name, passphrase))
+    };
+    let staged = prepare(PASSPHRASE).unwrap();
+    assert_eq!(kind(prepare(PASSPHRASE)), Kind::Unavailable);
+    let incoming = std::fs::metadata(home.file("vault.db.incoming"));
+    assert!(incoming.unwrap().len() > 0, "nobody took it away");
+    let verify = || {
+        let request = BackupVerify { name: name.clone() };
+        service.verify_backup(&this_process(), &request)
+    };
+    assert_eq!(kind(verify()), Kind::Unavailable);
+    assert!(service.list_backups().unwrap().running.is_some());
+    drop(staged);
+
+    assert_eq!(kind(prepare("wrong")), Kind::WrongCredentials);
+    assert!(service.list_backups().unwrap().running.is_none());
+    verify().expect("a refused one has the turn no longer");
+    let staged = prepare(PASSPHRASE).unwrap();
+    service.finish_restore(&this_process(), staged).unwrap();
+    verify().expect("nor has one that is done");
+    drop(service);
+    let replaced = home.open().replaced();
+    assert_eq!(replaced.as_deref(), Some("vault.db.replaced-1"));
+}
