@@ -26,7 +26,7 @@ use crate::store::{Contents, SqliteStore, Store};
 
 use crate::vault::{self, Origin};
 
-use super::backups::{Backups, Turn};
+use super::backups::{Backups, Turn, not_for_every_account};
 use super::{DEFAULT_ACCOUNT, Options, Service, done, origin, salvage};
 
 /// Copied at a time.
@@ -172,7 +172,10 @@ impl Service {
         checked.is_err_and(|error| error.kind() == Kind::Corrupt)
     }
 
-    /// As [`super::salvage::replace`] for a vault that could be opened and turns out not to be whole.
+    /// As [`super::salvage::replace`] for a vault that could be opened and turns out not to be whole. Nobody else may be
+    /// inside.
+    ///
+    /// Errors: `conflict` where it is whole: since it was found damaged another restore may have put this one there.
     pub(super) fn replace_damaged(
         &self,
         options: &Options,
@@ -180,6 +183,16 @@ impl Service {
         request: &BackupRestore,
     ) -> Result<Contents> {
         let done = || {
+            self.gate(caller, Op::BackupRestore)?;
+            if origin(caller) != Origin::Owner {
+                return Err(not_for_every_account());
+            }
+            if !self.is_damaged() {
+                return Err(
+                    Error::new(Kind::Conflict, "the vault is not damaged any more")
+                        .with_hint("another restore was done meanwhile: look at what is there"),
+                );
+            }
             // What this vault still owes its anchor would take the announcement back when this service ends.
             self.vault.sync_anchors()?;
             salvage::replace(options, &self.backups, request)

@@ -84,6 +84,14 @@ fn kind<T>(answer: Result<T>) -> Kind {
     }
 }
 
+/// Somebody else's process on this machine.
+fn stranger() -> Caller {
+    Caller {
+        uid: this_process().uid + 1,
+        ..this_process()
+    }
+}
+
 #[test]
 fn what_is_being_restored_has_the_turn_until_it_is_in_place_or_given_up() {
     let home = Home::new();
@@ -114,4 +122,29 @@ fn what_is_being_restored_has_the_turn_until_it_is_in_place_or_given_up() {
     drop(service);
     let replaced = home.open().replaced();
     assert_eq!(replaced.as_deref(), Some("vault.db.replaced-1"));
+}
+
+#[test]
+fn a_vault_that_is_whole_once_nobody_is_inside_is_not_replaced_as_a_damaged_one() {
+    let home = Home::new();
+    let service = home.open();
+    register(&service, DEFAULT_ACCOUNT);
+    let name = back_up(&service);
+    register(&service, "later");
+    let restore = |caller: &Caller| {
+        let request = restoring(&name, PASSPHRASE);
+        service.replace_damaged(&home.options(), caller, &request)
+    };
+    assert_eq!(kind(restore(&this_process())), Kind::Conflict);
+    for caller in [stranger(), Caller::network([203, 0, 113, 7].into(), None)] {
+        assert_eq!(kind(restore(&caller)), Kind::Denied);
+    }
+    assert_eq!(service.open_sessions(), 1, "nobody was shut out");
+    for left in ["vault.db.restored", "vault.db.incoming"] {
+        assert!(!home.file(left).exists(), "{left}");
+    }
+    drop(service);
+    let service = home.open();
+    assert_eq!(service.replaced(), None);
+    assert_eq!(service.file.account_count(), Ok(2));
 }
