@@ -148,3 +148,51 @@ fn a_vault_that_is_whole_once_nobody_is_inside_is_not_replaced_as_a_damaged_one(
     assert_eq!(service.replaced(), None);
     assert_eq!(service.file.account_count(), Ok(2));
 }
+
+#[test]
+fn an_account_that_is_being_removed_is_not_missed_however_late_a_change_of_it_is_noted() {
+    let home = Home::new();
+    let service = home.open();
+    register(&service, DEFAULT_ACCOUNT);
+    register(&service, "other");
+    let row = service.file.account_by_name("other").unwrap().unwrap();
+    assert_eq!(service.missing_accounts(), Ok(0), "control");
+    // What another session changed just before stands in the vault, and only now where the epochs are.
+    let state = vault::Anchors::open(&home.file("state"), &service.file.vault_id()).unwrap();
+    let noted = |generation| {
+        let late = vault::Position {
+            epoch: 1000,
+            generation,
+            mark: [1; 32],
+        };
+        state.advance(&row.id, &late);
+    };
+    let erase = || service.erase(&row.id, "other", false, &mut || Ok(()));
+    let (_, leaving) = erase().unwrap();
+    noted(1);
+    for _ in 0..2 {
+        assert_eq!(service.missing_accounts(), Ok(0));
+    }
+    assert!(erase().is_err(), "it is gone");
+    assert_eq!(service.missing_accounts(), Ok(0), "and still leaving");
+    service.end_all(leaving);
+    for _ in 0..2 {
+        assert_eq!(service.missing_accounts(), Ok(0));
+    }
+    let told = || {
+        service.fold().unwrap();
+        let action = Some("vault.account_missing");
+        let events = service
+            .file
+            .events(&crate::audit::SYSTEM, 0, None, action, 10);
+        events.unwrap().len()
+    };
+    assert_eq!(told(), 0);
+
+    // The control, and what was found is looked at again.
+    noted(2);
+    service.look_for_missing().unwrap();
+    assert_eq!((service.missing_accounts(), told()), (Ok(1), 1));
+    state.let_go(&row.id).unwrap();
+    assert_eq!(service.missing_accounts(), Ok(0));
+}
