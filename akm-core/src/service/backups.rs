@@ -8,8 +8,8 @@
 //! events over, so that every change in the backup has its event there → flush, rename, flush the directory.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit::Caller;
 use crate::backup::schedule::{self, MAX_AGE_DAYS, MAX_KEEP};
@@ -35,8 +35,13 @@ pub(super) struct Backups {
     directory: Directory,
     state: PathBuf,
     schedule: Mutex<Option<Schedule>>,
-    /// Held by the one backup that is being made or checked.
-    turn: Mutex<()>,
+    work: Arc<Work>,
+}
+
+/// The one backup that is being made, checked or restored.
+#[derive(Default)]
+struct Work {
+    taken: AtomicBool,
     done: AtomicU64,
     /// Zero while nothing is under way.
     total: AtomicU64,
@@ -48,29 +53,20 @@ impl Backups {
             directory: Directory::new(path, vault),
             schedule: Mutex::new(schedule::load(&state)?),
             state,
-            turn: Mutex::default(),
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
+            work: Arc::default(),
         })
     }
 
-    /// One at a time: they are long, and each takes the disk for itself.
-    pub(super) fn turn(&self) -> Result<Turn<'_>> {
-        let guard = match self.turn.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    Kind::Unavailable,
-                    "another backup is being made or checked",
-                )
-                .with_hint("try again when it is done"));
-            }
-        };
-        Ok(Turn {
-            backups: self,
-            _guard: guard,
-        })
+    /// One at a time: they are long, and each takes the disk for itself. What is restored has one place to be prepared in.
+    pub(super) fn turn(&self) -> Result<Turn> {
+        if self.work.taken.swap(true, Ordering::Acquire) {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "another backup is being made, checked or restored",
+            )
+            .with_hint("try again when it is done"));
+        }
+        Ok(Turn(Arc::clone(&self.work)))
     }
 
     pub(super) fn directory(&self) -> &Directory {
@@ -96,7 +92,7 @@ impl Backups {
     }
 
     /// Opens a copy to read it, and checks all of it.
-    pub(super) fn open_copy(&self, name: &str) -> Result<(Turn<'_>, SqliteStore, Contents)> {
+    pub(super) fn open_copy(&self, name: &str) -> Result<(Turn, SqliteStore, Contents)> {
         let path = self.directory.find(name)?;
         let turn = self.turn()?;
         turn.at(0, 1);
@@ -106,30 +102,28 @@ impl Backups {
     }
 
     fn running(&self) -> Option<Progress> {
-        let total = self.total.load(Ordering::Relaxed);
+        let total = self.work.total.load(Ordering::Relaxed);
         (total > 0).then(|| Progress {
-            done: self.done.load(Ordering::Relaxed).min(total),
+            done: self.work.done.load(Ordering::Relaxed).min(total),
             total,
         })
     }
 }
 
-/// The right to work on a backup; progress is shown while it lasts.
-pub(super) struct Turn<'a> {
-    backups: &'a Backups,
-    _guard: MutexGuard<'a, ()>,
-}
+/// The right to work on a backup, wherever it is taken along; progress is shown while it lasts.
+pub(super) struct Turn(Arc<Work>);
 
-impl Turn<'_> {
+impl Turn {
     pub(super) fn at(&self, done: u64, total: u64) {
-        self.backups.done.store(done, Ordering::Relaxed);
-        self.backups.total.store(total, Ordering::Relaxed);
+        self.0.done.store(done, Ordering::Relaxed);
+        self.0.total.store(total, Ordering::Relaxed);
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.at(0, 0);
+        self.0.taken.store(false, Ordering::Release);
     }
 }
 

@@ -397,7 +397,7 @@ impl Door {
             && self.read().as_ref().is_some_and(Service::is_damaged)
     }
 
-    /// Restores without a word from the vault that is there. Nobody is inside meanwhile.
+    /// Restores without a word from the vault that is there, if that is still damaged once nobody is inside.
     fn restore_damaged(&self, caller: &Caller, request: &BackupRestore) -> Result<Restored> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let contents = match &*open {

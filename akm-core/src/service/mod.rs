@@ -49,6 +49,8 @@ mod shape;
 mod shared;
 #[cfg(feature = "providers")]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tiers;
 mod transfer;
 mod ui;

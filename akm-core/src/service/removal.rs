@@ -13,12 +13,13 @@ use crate::name::AccountName;
 use crate::protocol::{AccountRemove, AdminRemove, LockReason, Op, Removed};
 use crate::store::{BeforeCommit, Hosted, Id, OrderRow, Removal, Store};
 
+use super::missing::Leaving;
 use super::{Service, Via, done};
 
 impl Service {
     pub(super) fn remove_own(&self, caller: &Caller, request: &AccountRemove) -> Result<Removed> {
         const OP: Op = Op::AccountRemove;
-        let (id, removed) = self.stepped_up(
+        let (removed, leaving) = self.stepped_up(
             caller,
             OP,
             &request.passphrase,
@@ -29,12 +30,10 @@ impl Service {
                     self.audit.append_system(&done(OP, caller))?;
                     self.event(asked)
                 };
-                let removed =
-                    self.erase(account.id(), account.name().as_str(), false, &mut events)?;
-                Ok((*account.id(), removed))
+                self.erase(account.id(), account.name().as_str(), false, &mut events)
             },
         )?;
-        self.end_all(&id);
+        self.end_all(leaving);
         Ok(removed)
     }
 
@@ -47,10 +46,9 @@ impl Service {
             let row = self.file.account_by_name(name.as_str())?.ok_or(
                 Error::new(Kind::NotFound, "there is no such account").with_field("account"),
             )?;
-            let removed = self.erase(&row.id, &row.name, remote, event)?;
-            Ok((row.id, removed))
+            self.erase(&row.id, &row.name, remote, event)
         };
-        let (id, removed) = if remote {
+        let (removed, leaving) = if remote {
             let passphrase = request.passphrase.as_ref().ok_or(
                 Error::invalid("passphrase", "a required field is missing")
                     .with_hint("give your own passphrase once more"),
@@ -78,17 +76,19 @@ impl Service {
         } else {
             erase(&mut || self.audit.append_system(&done(OP, caller)))?
         };
-        self.end_all(&id);
+        self.end_all(leaving);
         Ok(removed)
     }
 
-    fn erase(
+    /// It leaves until [`Service::end_all`].
+    pub(super) fn erase(
         &self,
         account: &Id,
         name: &str,
         spare_admins: bool,
         before_commit: BeforeCommit<'_>,
-    ) -> Result<Removed> {
+    ) -> Result<(Removed, Leaving<'_>)> {
+        let leaving = self.leaving(account);
         let (key, vault) = (&self.billing.key, self.file.vault_id());
         let unlink = |row: OrderRow| {
             let nobodys = || {
@@ -113,14 +113,16 @@ impl Service {
                 self.vault.let_go(account)
             },
         )?;
-        Ok(Removed {
+        let removed = Removed {
             account: name.to_owned(),
             keys,
-        })
+        };
+        Ok((removed, leaving))
     }
 
     /// Ends every session of an account that is gone, and takes what it was out of the store's log.
-    fn end_all(&self, account: &Id) {
+    pub(super) fn end_all(&self, leaving: Leaving<'_>) {
+        let account = leaving.account();
         let theirs = |session: &super::Session| {
             (session.account.id() == account).then_some(LockReason::Asked)
         };
@@ -131,6 +133,7 @@ impl Service {
         crate::memory::scrub_stack();
         // A change that another session made just before may have written its epoch only now.
         let _ = self.vault.let_go(account);
+        drop(leaving);
         self.leave_no_trace();
     }
 }

@@ -26,7 +26,7 @@ use crate::store::{Contents, SqliteStore, Store};
 
 use crate::vault::{self, Origin};
 
-use super::backups::Backups;
+use super::backups::{Backups, Turn, not_for_every_account};
 use super::{DEFAULT_ACCOUNT, Options, Service, done, origin, salvage};
 
 /// Copied at a time.
@@ -35,10 +35,15 @@ const CHUNK: usize = 1024 * 1024;
 const INCOMING: &str = ".incoming";
 
 /// A backup that is ready to take the vault's place.
+///
+/// It has the turn until it is there or given up: whoever prepared another one meanwhile would put it under the name of this
+/// one, and what was proved of this one would be said of that.
 pub(super) struct Staged {
+    // In the order in which they go: the turn last.
     file: Arc<SqliteStore>,
     contents: Contents,
     incoming: Incoming,
+    _turn: Turn,
 }
 
 impl Staged {
@@ -61,6 +66,7 @@ impl Staged {
             file: Arc::new(file),
             contents,
             incoming,
+            _turn: turn,
         })
     }
 
@@ -166,7 +172,10 @@ impl Service {
         checked.is_err_and(|error| error.kind() == Kind::Corrupt)
     }
 
-    /// As [`super::salvage::replace`] for a vault that could be opened and turns out not to be whole.
+    /// As [`super::salvage::replace`] for a vault that could be opened and turns out not to be whole. Nobody else may be
+    /// inside.
+    ///
+    /// Errors: `conflict` where it is whole: since it was found damaged another restore may have put this one there.
     pub(super) fn replace_damaged(
         &self,
         options: &Options,
@@ -174,6 +183,16 @@ impl Service {
         request: &BackupRestore,
     ) -> Result<Contents> {
         let done = || {
+            self.gate(caller, Op::BackupRestore)?;
+            if origin(caller) != Origin::Owner {
+                return Err(not_for_every_account());
+            }
+            if !self.is_damaged() {
+                return Err(
+                    Error::new(Kind::Conflict, "the vault is not damaged any more")
+                        .with_hint("another restore was done meanwhile: look at what is there"),
+                );
+            }
             // What this vault still owes its anchor would take the announcement back when this service ends.
             self.vault.sync_anchors()?;
             salvage::replace(options, &self.backups, request)

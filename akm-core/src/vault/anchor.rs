@@ -245,7 +245,8 @@ impl Anchors {
         Ok(found)
     }
 
-    fn is_seen(&self, account: &Id) -> Result<bool> {
+    /// Whether an account was seen and not let go.
+    pub fn is_seen(&self, account: &Id) -> Result<bool> {
         let mut open = self.hold();
         let Some(anchor) = self.anchor(&mut open, account, false)? else {
             return Ok(false);

@@ -155,7 +155,9 @@ type Familiar = (Id, Tag);
 /// An attempt that was counted; cleared by success.
 pub(super) struct Counted {
     counters: Vec<Counter>,
-    /// What the attempt made of each.
+    /// What the attempt found in each and that still counted.
+    found: Vec<Attempts>,
+    /// What it made of it.
     set: Vec<Attempts>,
     /// What a success makes known for this account.
     familiar: Option<Familiar>,
@@ -265,9 +267,13 @@ impl Vault {
         let (counters, familiar) = self.counters(guess, who)?;
         let tags: Vec<Tag> = counters.iter().map(|counter| counter.tag).collect();
         let now = self.steady_ms();
-        let (mut wait_ms, mut set) = (0, Vec::new());
+        let (mut wait_ms, mut found, mut set) = (0, Vec::new(), Vec::new());
         self.store.change_attempts(&tags, &mut |rows| {
-            let verdicts: Vec<_> = rows
+            let standing = rows.iter().zip(&counters);
+            found = standing
+                .map(|(row, counter)| counter.rule.standing(*row, now))
+                .collect();
+            let verdicts: Vec<_> = found
                 .iter()
                 .zip(&counters)
                 .map(|(row, counter)| counter.rule.decide(*row, now))
@@ -292,6 +298,7 @@ impl Vault {
         }
         Ok(Counted {
             counters,
+            found,
             set,
             familiar,
         })
@@ -325,15 +332,20 @@ impl Vault {
                 .zip(&counted.counters)
                 .find(|(_, counter)| matches!(counter.rule, Rule::Tally));
             let added = tally.map_or(1, |(row, _)| row.failures);
-            let counters = counted.counters.iter().zip(&counted.set);
-            for (row, (counter, set)) in rows.iter_mut().zip(counters) {
+            let before = counted.found.iter().zip(&counted.set);
+            let counters = counted.counters.iter().zip(before);
+            for (row, (counter, (found, set))) in rows.iter_mut().zip(counters) {
                 match counter.rule {
                     Rule::Own(_) | Rule::Tally => *row = Attempts::default(),
                     Rule::Shared(_) => {
                         row.failures = row.failures.saturating_sub(added);
-                        // A wait that somebody else's failure began since stays.
+                        // A wait that somebody else's failure began since stays. Of one before that, whose failures
+                        // stay, its end: without it the bucket would never begin anew.
                         if row.blocked_until == set.blocked_until {
-                            row.blocked_until = 0;
+                            row.blocked_until = match row.failures {
+                                0 => 0,
+                                _ => found.blocked_until,
+                            };
                         }
                     }
                 }
@@ -358,15 +370,19 @@ impl Vault {
 }
 
 impl Rule {
+    /// What of a row still counts: nothing of a bucket that was quiet for long.
+    fn standing(self, row: Attempts, now: i64) -> Attempts {
+        let quiet = row.blocked_until != 0 && now.saturating_sub(row.blocked_until) >= QUIET_MS;
+        match self {
+            Rule::Shared(_) if quiet => Attempts::default(),
+            Rule::Own(_) | Rule::Shared(_) | Rule::Tally => row,
+        }
+    }
+
     /// The row after an attempt now, or the wait in milliseconds.
     fn decide(self, before: Attempts, now: i64) -> (Option<Attempts>, i64) {
         match self {
-            Rule::Own(limit) => decide(before, now, limit),
-            Rule::Shared(limit) => {
-                let over = before.blocked_until != 0
-                    && now.saturating_sub(before.blocked_until) >= QUIET_MS;
-                decide(if over { Attempts::default() } else { before }, now, limit)
-            }
+            Rule::Own(limit) | Rule::Shared(limit) => decide(before, now, limit),
             Rule::Tally => {
                 let failures = before.failures.saturating_add(1);
                 (Some(Attempts { failures, ..before }), 0)

@@ -95,13 +95,24 @@ impl Vault {
         self.anchors.as_ref().map_or(Ok(()), Anchors::sync)
     }
 
-    /// How many accounts this machine has seen that are not in the vault and were not let go.
-    pub fn missing_accounts(&self) -> Result<u64> {
-        let Some(anchors) = &self.anchors else {
-            return Ok(0);
-        };
-        let gone = |account: &Id| Ok(self.store.account(account)?.is_none());
-        Ok(anchors.seen_of(&gone)?.len() as u64)
+    /// The accounts that this machine has seen, that are not in the vault and were not let go.
+    pub fn missing_accounts(&self) -> Result<Vec<Id>> {
+        match &self.anchors {
+            Some(anchors) => anchors.seen_of(&|account| self.is_gone(account)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether this is one of them.
+    pub fn is_missing(&self, account: &Id) -> Result<bool> {
+        match &self.anchors {
+            Some(anchors) => Ok(self.is_gone(account)? && anchors.is_seen(account)?),
+            None => Ok(false),
+        }
+    }
+
+    fn is_gone(&self, account: &Id) -> Result<bool> {
+        Ok(self.store.account(account)?.is_none())
     }
 
     /// Takes note that an account is about to go on purpose. Durable when it returns.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use akm_core::Kind;
 use akm_core::client::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::tools;
@@ -88,6 +90,16 @@ impl Agent {
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.child = start(self.home.path(), &self.socket);
+    }
+
+    /// Asks the agent to end, and waits until it has closed its vault.
+    pub(crate) fn close(&mut self) {
+        // One that listens and does not answer yet has not said what a signal means to it.
+        self.call("agent.status", json!({}));
+        let pid = i32::try_from(self.child.id()).expect("a process id is one");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("an own child can be told");
+        let ended = self.child.wait().expect("an own child ends");
+        assert!(ended.success(), "the agent ended with {ended}");
     }
 
     /// Kills the agent: nothing listens afterwards.

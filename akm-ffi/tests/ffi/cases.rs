@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::agent::{self, Agent};
+use crate::disk::Change;
 use crate::drivers::Way;
 use crate::pattern::Known;
 use crate::provider::{Provider, closed_url};
@@ -17,14 +18,45 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// The agent's `config.toml`; such a case is not for an embedded vault, which reads none.
     config: Option<String>,
-    pub(crate) steps: Vec<Step>,
+    only: Option<Only>,
+    steps: Vec<Step>,
+}
+
+/// The ways that a case is for which is not for all of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Only {
+    Agent,
+    Embedded,
+}
+
+enum Step {
+    Call(Call),
+    Change(Change),
 }
 
 /// One operation and what it must answer.
-pub(crate) struct Step {
+pub(crate) struct Call {
     pub(crate) op: String,
     request: Value,
     pub(crate) expected: Result<Value, Value>,
+}
+
+impl Case {
+    /// The operations that it asks for.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Call(call) => Some(call),
+            Step::Change(_) => None,
+        })
+    }
+
+    fn is_for(&self, embedded: bool) -> bool {
+        match (self.only, &self.config) {
+            (Some(only), _) => (only == Only::Embedded) == embedded,
+            (None, Some(_)) => !embedded,
+            (None, None) => true,
+        }
+    }
 }
 
 /// The files of the directory, whatever is in them.
@@ -59,10 +91,16 @@ fn read(path: PathBuf) -> Case {
         .map(String::as_str)
         .collect();
     fields.remove("config");
+    fields.remove("only");
     assert_eq!(fields, BTreeSet::from(["title", "steps"]), "{name}");
     let config = case.get("config").map(|config| {
         let config = config.as_str().expect("a configuration is a text");
         config.to_owned()
+    });
+    let only = case.get("only").map(|only| match only.as_str() {
+        Some("agent") => Only::Agent,
+        Some("embedded") if config.is_none() => Only::Embedded,
+        _ => panic!("{name} is for no way"),
     });
     let steps: Vec<Step> = case["steps"]
         .as_array()
@@ -74,12 +112,16 @@ fn read(path: PathBuf) -> Case {
     Case {
         name,
         config,
+        only,
         steps,
     }
 }
 
 fn read_step(name: &str, step: &Value) -> Step {
     let fields = step.as_object().expect("a step is an object");
+    if fields.contains_key("file") {
+        return Step::Change(Change::read(name, fields));
+    }
     let known = ["op", "request", "result", "error"];
     assert!(
         fields.keys().all(|field| known.contains(&field.as_str())),
@@ -96,7 +138,7 @@ fn read_step(name: &str, step: &Value) -> Step {
         }
         _ => panic!("{name}: a step has a result or an error: {step}"),
     };
-    Step {
+    Step::Call(Call {
         op: step["op"]
             .as_str()
             .expect("a step has an operation")
@@ -106,7 +148,7 @@ fn read_step(name: &str, step: &Value) -> Step {
             .cloned()
             .unwrap_or_else(|| serde_json::json!({})),
         expected,
-    }
+    })
 }
 
 /// Runs every case through one way, each on an empty home, and fails unless all of them ran.
@@ -114,42 +156,92 @@ pub(crate) fn run_all(way: &mut dyn Way) {
     let provider = Provider::start();
     let cases = all();
     assert_eq!(cases.len(), files().len());
-    let mut wanted = 0;
-    for case in &cases {
-        if way.embedded() && case.config.is_some() {
-            continue;
-        }
-        run(way, case, &provider);
-        wanted += 1;
+    let mut sessions = 0;
+    let embedded = way.embedded();
+    for case in cases.iter().filter(|case| case.is_for(embedded)) {
+        sessions += run(way, case, &provider);
     }
-    assert_eq!(way.count(), wanted, "as many cases ran as this way can");
+    assert_eq!(way.count(), sessions, "as many as the cases for this way");
 }
 
-fn run(way: &mut dyn Way, case: &Case, provider: &Provider) {
+/// Where a vault is: an agent's home, or a directory of an embedded one.
+enum Home {
+    Agent(Agent),
+    Directory(tempfile::TempDir),
+}
+
+impl Home {
+    fn path(&self) -> &Path {
+        match self {
+            Home::Agent(agent) => agent.home.path(),
+            Home::Directory(home) => home.path(),
+        }
+    }
+
+    /// What a session begins on.
+    fn place(&self) -> PathBuf {
+        match self {
+            Home::Agent(agent) => agent.socket.clone(),
+            Home::Directory(home) => home.path().join("vault.db"),
+        }
+    }
+}
+
+/// Says how many sessions it asked for.
+fn run(way: &mut dyn Way, case: &Case, provider: &Provider) -> usize {
     let mut known = Known::default();
     known.set("server", provider.url());
     known.set("nobody", closed_url());
-    // The home outlives the session on it.
-    let (_agent, _home);
-    if way.embedded() {
-        let home = agent::home();
-        way.begin(&home.path().join("vault.db"));
-        _home = home;
-    } else {
-        let agent = Agent::configured(case.config.as_deref().unwrap_or_default());
-        way.begin(&agent.socket);
-        _agent = agent;
-    }
+    let mut home = match way.embedded() {
+        true => Home::Directory(agent::home()),
+        false => Home::Agent(Agent::configured(
+            case.config.as_deref().unwrap_or_default(),
+        )),
+    };
+    way.begin(&home.place());
+    let (mut sessions, mut open) = (1, true);
     for (index, step) in case.steps.iter().enumerate() {
-        let at = format!("{} step {} ({})", case.name, index + 1, step.op);
-        let answer = way.call(&step.op, &known.fill(&step.request));
-        let fits = match (&step.expected, &answer) {
-            (Ok(pattern), Ok(result)) => known.fits(pattern, result, "result"),
-            (Err(pattern), Err(error)) => known.fits(pattern, error, "error"),
-            (Ok(_), Err(error)) => Err(format!("expected a result, got the error {error}")),
-            (Err(pattern), Ok(_)) => Err(format!("expected the error {pattern}, got a result")),
-        };
-        fits.unwrap_or_else(|difference| panic!("{at}: {difference}"));
+        let at = |what: &str| format!("{} step {} ({what})", case.name, index + 1);
+        match step {
+            Step::Call(call) => {
+                let answer = way.call(&call.op, &known.fill(&call.request));
+                fits(&mut known, &call.expected, &answer)
+                    .unwrap_or_else(|differs| panic!("{}: {differs}", at(&call.op)));
+            }
+            Step::Change(change) => {
+                if open {
+                    way.end();
+                }
+                if let Home::Agent(agent) = &mut home {
+                    agent.close();
+                }
+                change.make(home.path(), &known);
+                if let Home::Agent(agent) = &mut home {
+                    agent.restart();
+                }
+                let opened = way.try_begin(&home.place()).map(|()| Value::Null);
+                sessions += 1;
+                open = opened.is_ok();
+                fits(&mut known, change.expected(), &opened)
+                    .unwrap_or_else(|differs| panic!("{}: {differs}", at("opened again")));
+            }
+        }
     }
-    way.end();
+    if open {
+        way.end();
+    }
+    sessions
+}
+
+fn fits(
+    known: &mut Known,
+    expected: &Result<Value, Value>,
+    answer: &Result<Value, Value>,
+) -> Result<(), String> {
+    match (expected, answer) {
+        (Ok(pattern), Ok(result)) => known.fits(pattern, result, "result"),
+        (Err(pattern), Err(error)) => known.fits(pattern, error, "error"),
+        (Ok(_), Err(error)) => Err(format!("expected a result, got the error {error}")),
+        (Err(pattern), Ok(_)) => Err(format!("expected the error {pattern}, got a result")),
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use akm_core::Kind;
 use akm_core::protocol::{Authority, Op};
 
+use crate::cases::Case;
 use crate::drivers::{Connected, Embedded, Http, Program};
 use crate::{c, cases, node, python, tools};
 
@@ -80,18 +81,21 @@ fn driver(name: &str) -> impl AsRef<Path> {
         .join(name)
 }
 
-/// The kinds of error that the cases must bring about, for each operation. An operation that is added has no case yet
-/// and does not compile without a line here; a kind that an operation learns is added here and in a case.
+/// The kinds of error that the cases must bring about, for each operation, beside `corrupt` (see [`UNHARMED`]). An operation
+/// that is added has no case yet and does not compile without a line here; a kind that an operation learns is added here and
+/// in a case.
 fn kinds(op: Op) -> &'static [Kind] {
     use Kind::{
-        Conflict, Denied, InvalidInput, LimitReached, Locked, NotFound, RateLimited, Unavailable,
-        WrongCredentials,
+        Conflict, Denied, InvalidInput, LimitReached, Locked, NotFound, RateLimited, RolledBack,
+        Unavailable, UnsupportedVersion, WrongCredentials,
     };
     match op {
         Op::AgentStatus | Op::AgentLock | Op::ProviderList => &[InvalidInput],
         Op::ModelList => &[InvalidInput, NotFound],
-        Op::AccountRegister => &[Conflict, InvalidInput],
-        Op::AgentUnlock | Op::AccountRecover => &[InvalidInput, RateLimited, WrongCredentials],
+        Op::AccountRegister => &[Conflict, InvalidInput, RolledBack],
+        Op::AgentUnlock | Op::AccountRecover => {
+            &[InvalidInput, RateLimited, RolledBack, WrongCredentials]
+        }
         Op::AccountPassphrase | Op::TotpCodes | Op::VaultRekey => {
             &[Locked, InvalidInput, RateLimited, WrongCredentials]
         }
@@ -148,10 +152,10 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::KeyList
         | Op::AuditList
         | Op::AuditCheckpoint
-        | Op::AuditVerify
         | Op::BackupCreate
         | Op::BackupSchedule
         | Op::VaultCheck => &[Locked, InvalidInput],
+        Op::AuditVerify => &[Locked, InvalidInput, UnsupportedVersion],
         // Unavailable where there is no dashboard, so no case asks for one.
         Op::BillingTiers | Op::AdminOrders => &[InvalidInput],
         Op::BillingStatus | Op::BillingOrders | Op::BillingContact | Op::BillingNotices => {
@@ -176,16 +180,20 @@ fn kinds(op: Op) -> &'static [Kind] {
         Op::SessionList => &[Locked, InvalidInput],
         Op::SessionRevoke => &[Locked, InvalidInput, NotFound],
         Op::AdminGrant | Op::AdminAccount => &[InvalidInput, NotFound],
-        Op::BackupVerify => &[InvalidInput, NotFound],
+        Op::BackupVerify => &[InvalidInput, NotFound, UnsupportedVersion],
         Op::BackupRestore => &[
             InvalidInput,
             NotFound,
             Conflict,
             RateLimited,
+            UnsupportedVersion,
             WrongCredentials,
         ],
     }
 }
+
+/// The operations that a damaged file is nothing to. All others are `corrupt` where the vault is damaged, or the backup.
+const UNHARMED: [Op; 2] = [Op::AgentStatus, Op::BackupList];
 
 #[test]
 fn the_cases_bring_about_every_kind_of_every_operation() {
@@ -194,7 +202,7 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
         let steps = || {
             cases
                 .iter()
-                .flat_map(|case| &case.steps)
+                .flat_map(Case::calls)
                 .filter(|step| step.op == op.name())
         };
         let elsewhere = [
@@ -223,7 +231,10 @@ fn the_cases_bring_about_every_kind_of_every_operation() {
         let seen: BTreeSet<&str> = steps()
             .filter_map(|step| step.expected.as_ref().err()?["kind"].as_str())
             .collect();
-        let wanted: BTreeSet<&str> = kinds(*op).iter().map(|kind| kind.token()).collect();
+        let mut wanted: BTreeSet<&str> = kinds(*op).iter().map(|kind| kind.token()).collect();
+        if !UNHARMED.contains(op) {
+            wanted.insert(Kind::Corrupt.token());
+        }
         assert_eq!(seen, wanted, "{}", op.name());
         assert_eq!(
             wanted.contains("locked"),

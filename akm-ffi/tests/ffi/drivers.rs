@@ -22,13 +22,19 @@ pub(crate) type Answer = Result<Value, Value>;
 pub(crate) trait Way {
     /// Whether it runs the vault itself, so that no agent is started.
     fn embedded(&self) -> bool;
-    /// Begins a session on a vault file, or on an agent's socket.
-    fn begin(&mut self, place: &Path);
+    /// Begins a session on a vault file, or on an agent's socket; the error where there is none to be had.
+    fn try_begin(&mut self, place: &Path) -> Result<(), Value>;
+    /// Begins a session that there must be.
+    fn begin(&mut self, place: &Path) {
+        if let Err(error) = self.try_begin(place) {
+            panic!("no session begins: {error}");
+        }
+    }
     /// Asks for an operation.
     fn call(&mut self, op: &str, request: &Value) -> Answer;
     /// Ends the session.
     fn end(&mut self);
-    /// How many sessions it says it began.
+    /// How many sessions it says were asked for.
     fn count(&mut self) -> usize;
 }
 
@@ -80,6 +86,12 @@ impl Program {
             .expect("an answer has a code");
         (code.parse().expect("a code is a number"), answer.to_owned())
     }
+
+    fn failed(code: i32, answer: &str) -> Value {
+        let error = serde_json::from_str(answer).expect("an error is JSON");
+        code_fits(code, &error);
+        error
+    }
 }
 
 impl Way for Program {
@@ -87,20 +99,22 @@ impl Way for Program {
         self.embedded
     }
 
-    fn begin(&mut self, place: &Path) {
+    fn try_begin(&mut self, place: &Path) -> Result<(), Value> {
         let word = if self.embedded { "open" } else { "connect" };
-        let answer = self.ask(&[word, place.to_str().expect("a temporary path is UTF-8")]);
-        assert_eq!(answer, (0, String::new()));
+        let (code, answer) = self.ask(&[word, place.to_str().expect("a temporary path is UTF-8")]);
+        if code != 0 {
+            return Err(Program::failed(code, &answer));
+        }
+        assert_eq!(answer, "");
+        Ok(())
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
         let (code, answer) = self.ask(&["call", op, &request.to_string()]);
-        let answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");
-        if code == 0 {
-            return Ok(answer);
+        if code != 0 {
+            return Err(Program::failed(code, &answer));
         }
-        code_fits(code, &answer);
-        Err(answer)
+        Ok(serde_json::from_str(&answer).expect("a result is JSON"))
     }
 
     fn end(&mut self) {
@@ -131,7 +145,7 @@ impl Way for Embedded {
         true
     }
 
-    fn begin(&mut self, place: &Path) {
+    fn try_begin(&mut self, place: &Path) -> Result<(), Value> {
         self.count += 1;
         let state = place.with_file_name("state");
         akm_core::paths::ensure_dir(&state).expect("the state directory can be made");
@@ -145,7 +159,9 @@ impl Way for Embedded {
             default_lifetime: None,
             outbound: Outbound::default(),
         };
-        self.service = Some(Door::open(options).expect("an empty home can be opened"));
+        let service = Door::open(options).map_err(|error| error_value(&error))?;
+        self.service = Some(service);
+        Ok(())
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
@@ -188,9 +204,11 @@ impl Way for Connected {
         false
     }
 
-    fn begin(&mut self, place: &Path) {
+    fn try_begin(&mut self, place: &Path) -> Result<(), Value> {
         self.count += 1;
-        self.client = Some(Client::connect(Some(place)).expect("the agent listens"));
+        let client = Client::connect(Some(place)).map_err(|error| error_value(&error))?;
+        self.client = Some(client);
+        Ok(())
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {
@@ -275,10 +293,11 @@ impl Way for Http {
         false
     }
 
-    fn begin(&mut self, place: &Path) {
+    fn try_begin(&mut self, place: &Path) -> Result<(), Value> {
         self.count += 1;
         self.place = place.to_owned();
         self.stream = None;
+        Ok(())
     }
 
     fn call(&mut self, op: &str, request: &Value) -> Answer {

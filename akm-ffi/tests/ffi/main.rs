@@ -10,6 +10,7 @@ mod agent;
 mod c;
 mod cases;
 mod conformance;
+mod disk;
 mod drivers;
 mod examples;
 mod memory;

@@ -28,7 +28,7 @@ impl Known {
         }
     }
 
-    fn fill_text(&self, text: &str) -> String {
+    pub(crate) fn fill_text(&self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {

@@ -77,6 +77,50 @@ fn a_success_takes_back_what_its_account_added_to_a_bucket_and_no_more() {
 }
 
 #[test]
+fn a_success_leaves_others_failures_the_end_of_their_wait_so_that_a_bucket_still_begins_anew() {
+    let room = Room::new();
+    let guess = Guess::SignIn(Origin::Network);
+    let tag = room.tags(guess, NAME)[0];
+    let count = || room.vault.count_attempt(guess, &room.who(NAME)).unwrap();
+    let put = |row: Attempts| {
+        let tags = [tag];
+        let put = &mut |rows: &mut [Attempts]| rows[0] = row;
+        room.store.change_attempts(&tags, put).unwrap();
+    };
+    // Somebody else's failures, whose wait is over.
+    let theirs = Attempts {
+        failures: 7,
+        blocked_until: 1_800_000_000_000 - 1000,
+    };
+    put(theirs);
+    let counted = count();
+    assert_eq!(room.attempts(&tag).failures, 8, "control");
+    room.vault.clear_attempts(&counted).unwrap();
+    assert_eq!(room.attempts(&tag), theirs);
+    room.clock.advance(Duration::from_secs(86_400));
+    let counted = count();
+    assert_eq!(room.attempts(&tag).failures, 1, "a day after");
+
+    // What was forgotten is not put back, nor does it make a failure since then one of long ago.
+    put(Attempts {
+        failures: 2,
+        blocked_until: 0,
+    });
+    room.vault.clear_attempts(&counted).unwrap();
+    let since = Attempts {
+        failures: 1,
+        blocked_until: 0,
+    };
+    assert_eq!(room.attempts(&tag), since);
+
+    // Nothing that is left needs no end either: no row.
+    room.vault.clear_attempts(&count()).unwrap();
+    put(Attempts::default());
+    room.vault.clear_attempts(&count()).unwrap();
+    assert_eq!(room.attempts(&tag), Attempts::default());
+}
+
+#[test]
 fn a_bucket_begins_anew_a_day_after_its_wait_and_a_counter_of_codes_does_not() {
     let room = Room::new();
     for (guess, forgets) in [(Guess::SignIn(Origin::Network), true), (Guess::Totp, false)] {
