@@ -227,6 +227,10 @@ fn a_wrong_answer_about_a_new_provider_is_asked_for_again() {
     assert!(!shown.contains("address ("), "{shown}");
     let mut terminal = Terminal::open(&home, &["provider", "add"]);
     terminal.expect("name, as in names of keys");
+    // Said before the other questions.
+    terminal.type_in("my-gateway\n");
+    terminal.expect("a provider of this name exists already");
+    terminal.expect("name, as in names of keys");
     terminal.type_in("\u{4}");
     let (code, shown) = terminal.end();
     assert_eq!(code, 1, "{shown}");

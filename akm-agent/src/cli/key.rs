@@ -38,7 +38,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
     /// Mark the key in akm balance below this: 5, or '5 CNY'
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     low_balance: Option<String>,
     /// The id of your team or account at the provider, where its balance needs one
     #[arg(long, value_name = "ID")]
@@ -244,7 +244,7 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "VAR")]
     env: Option<String>,
     /// Mark the key in akm balance below this: 5, or '5 CNY'
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     low_balance: Option<String>,
     /// The id of your team or account at the provider, where its balance needs one
     #[arg(long, value_name = "ID")]

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use akm_core::Error;
 use akm_core::protocol::{ProviderAdd, ProviderRemove, ProviderResult, ProviderShow, Record};
 use akm_core::provider::{BaseUrl, MAX_RECORD};
+use akm_core::{Error, Kind};
 use clap::{Args, Subcommand, ValueHint};
 use serde_json::json;
 
@@ -99,13 +99,16 @@ fn add(args: Add, json: bool) -> Result<()> {
         // Before somebody answers questions for nothing.
         connect_unlocked()?;
     }
-    let record = record(args)?;
+    let record = record(args, check_new)?;
     let added = connect()?.call(&ProviderAdd { record })?;
     changed(&added, json, |name| text!("provider-added", name = name))
 }
 
+/// What is said of a name that somebody answered with.
+type CheckName = fn(&str) -> Result<()>;
+
 /// The record that the flags, the file or a person say.
-pub(crate) fn record(args: Add) -> Result<Record> {
+pub(crate) fn record(args: Add, check_name: CheckName) -> Result<Record> {
     match (args.file, args.base_url) {
         (Some(file), _) => read(&file),
         (None, Some(base_url)) => {
@@ -121,7 +124,7 @@ pub(crate) fn record(args: Add) -> Result<Record> {
             .record()
             .map_err(Fail::from)
         }
-        (None, None) => Ok(ask(args.name)?.record()?),
+        (None, None) => Ok(ask(args.name, check_name)?.record()?),
     }
 }
 
@@ -250,7 +253,7 @@ impl Simple {
 
 /// Asks what flags could have said. An empty answer takes what stands in brackets; one that will not do is said to be so,
 /// and asked for again.
-fn ask(name: Option<String>) -> Result<Simple> {
+fn ask(name: Option<String>, check_name: CheckName) -> Result<Simple> {
     let or = |answer: String, standard: &str| match answer.is_empty() {
         true => standard.to_owned(),
         false => answer,
@@ -268,44 +271,60 @@ fn ask(name: Option<String>) -> Result<Simple> {
         Some(name) => {
             simple.name = name;
             simple.check()?;
+            check_name(&simple.name)?;
         }
         None => until(&text!("ask-provider-name"), |answer| {
             simple.name = answer;
-            simple.check()
+            simple.check()?;
+            check_name(&simple.name)
         })?,
     }
     until(&text!("ask-provider-address"), |answer| {
         simple.base_url = answer;
-        simple.check()
+        Ok(simple.check()?)
     })?;
     until(&text!("ask-provider-auth"), |answer| {
         let how = or(answer, "bearer");
         simple.auth = auth(&how).map_err(|what| Error::invalid("auth", what))?;
-        simple.check()
+        Ok(simple.check()?)
     })?;
     until(&text!("ask-provider-test-path"), |answer| {
         simple.test_path = Some(answer).filter(|path| !path.is_empty());
-        simple.check()
+        Ok(simple.check()?)
     })?;
     until(&text!("ask-provider-proves"), |answer| {
         simple.proves_key = ["y", "yes"].contains(&answer.to_ascii_lowercase().as_str());
-        simple.check()
+        Ok(simple.check()?)
     })?;
     let standard = variable(&simple.name);
     let question = text!("ask-provider-variable", standard = standard.as_str());
     until(&question, |answer| {
         simple.env = or(answer, &standard);
-        simple.check()
+        Ok(simple.check()?)
     })?;
     Ok(simple)
 }
 
-/// Asks until the answer will do. Who gives none ends it.
-fn until(question: &str, mut take: impl FnMut(String) -> akm_core::Result<()>) -> Result<()> {
+/// Whether a provider can be added under this name.
+fn check_new(name: &str) -> Result<()> {
+    let name = name.to_owned();
+    match connect()?.call(&ProviderShow { name }) {
+        Ok(_) => Err(Error::new(Kind::Conflict, "a provider of this name exists already").into()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks until the answer will do. Who gives none ends it, and so does what no answer could mend.
+fn until(question: &str, mut take: impl FnMut(String) -> Result<()>) -> Result<()> {
     loop {
         match take(prompt::answer(question)?) {
-            Ok(()) => return Ok(()),
-            Err(error) => output::report(&error.into(), false),
+            Err(Fail::Akm(error))
+                if matches!(error.kind(), Kind::InvalidInput | Kind::Conflict) =>
+            {
+                output::report(&error.into(), false);
+            }
+            ended => return ended,
         }
     }
 }

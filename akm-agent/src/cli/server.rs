@@ -269,7 +269,7 @@ fn code_row(code: &CodeInfo) -> Vec<String> {
 pub(crate) fn shared(args: Shared, json: bool) -> Result<()> {
     match args.command {
         SharedCommand::Add(args) => {
-            let record = provider::record(args)?;
+            let record = provider::record(args, |_| Ok(()))?;
             let put = connect()?.call(&AdminProviderPut { record })?;
             if json {
                 return output::json(&put);
