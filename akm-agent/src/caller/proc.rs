@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstatat, stat};
@@ -27,6 +27,8 @@ pub(super) const MAX_LARGE: usize = 512 * 1024;
 pub(super) struct Dir {
     fd: OwnedFd,
     pub(super) pid: i32,
+    /// Whether the program was asked for; then it will be again, and its link is kept.
+    asked: AtomicBool,
     exe: OnceLock<Option<Link>>,
 }
 
@@ -87,6 +89,7 @@ impl Dir {
         Some(Dir {
             fd: fd.ok()?,
             pid,
+            asked: AtomicBool::new(false),
             exe: OnceLock::new(),
         })
     }
@@ -98,6 +101,9 @@ impl Dir {
 
     /// Where `exe` leads, for whoever asks again and again.
     pub(super) fn exe(&self) -> Option<String> {
+        if !self.asked.swap(true, Relaxed) {
+            return self.link("exe");
+        }
         match self.exe.get_or_init(|| Link::open(&self.fd, "exe")) {
             Some(link) => read_link(&link.0, ""),
             None => self.link("exe"),
