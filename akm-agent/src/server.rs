@@ -88,6 +88,8 @@ const MAX_ASKING: usize = akm_core::service::MAX_QUESTIONS + 8;
 const MAX_STORING: usize = 8;
 /// Of these, for operations that derive a key: they use 64 MiB and a core each, a few at a time.
 const MAX_DERIVING: usize = 4;
+/// Of these, for those of the agent's own user, who does not wait behind others.
+const MAX_OWN_DERIVING: usize = 2;
 /// Of these, for operations that wait for a provider.
 const MAX_OUTBOUND: usize = 64;
 /// Time for answers under way when the server stops.
@@ -123,6 +125,7 @@ struct Shared {
     asking: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     deriving: Arc<Semaphore>,
+    own_deriving: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
     foreign: Mutex<Bucket>,
     /// Listeners on the network, where there are any.
@@ -163,6 +166,7 @@ impl Server {
                 asking: Arc::new(Semaphore::new(MAX_ASKING)),
                 storing: Arc::new(Semaphore::new(MAX_STORING)),
                 deriving: Arc::new(Semaphore::new(MAX_DERIVING)),
+                own_deriving: Arc::new(Semaphore::new(MAX_OWN_DERIVING)),
                 outbound: Arc::new(Semaphore::new(MAX_OUTBOUND)),
                 foreign: Mutex::new(Bucket::new(Instant::now())),
                 network: OnceLock::new(),

@@ -17,6 +17,7 @@ mod kdf;
 mod primitives;
 mod series;
 mod sign;
+mod turns;
 
 #[cfg(test)]
 mod attacks;
@@ -35,6 +36,7 @@ pub use primitives::{equal, x25519};
 pub use primitives::{md5, rsa_public_key, rsa_verify};
 pub use series::{Series, open_series};
 pub use sign::{sign, verify, verifying_key};
+pub use turns::go_first;
 
 use crate::host::Random;
 use crate::memory::LockedKey;

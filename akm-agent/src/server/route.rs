@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
+use tokio::sync::Semaphore;
 
 use super::{BODY_TIMEOUT, Shared, metrics};
 use crate::caller::Process;
@@ -201,11 +202,11 @@ async fn slow<T: Send + 'static>(
     let lane = match op.cost() {
         // A lock waits behind nothing.
         Cost::Store if op.is(Mark::EndsSession) => None,
-        Cost::Store if derives(&request) => Some(&shared.deriving),
+        Cost::Store if derives(&request) => Some(deriving(shared, &caller)),
         Cost::Quick => Some(&shared.asking),
         Cost::Store if changes(op) => Some(&shared.asking),
         Cost::Store => Some(&shared.storing),
-        Cost::Deriving => Some(&shared.deriving),
+        Cost::Deriving => Some(deriving(shared, &caller)),
         Cost::Outbound => Some(&shared.outbound),
     };
     let place = match lane {
@@ -236,6 +237,14 @@ async fn slow<T: Send + 'static>(
         akm_core::memory::scrub_stack();
     }
     answer
+}
+
+/// The lane of those who derive keys. The agent's own user has one that strangers cannot fill.
+fn deriving<'a>(shared: &'a Shared, caller: &Caller) -> &'a Arc<Semaphore> {
+    match caller.via == Via::Host && caller.uid == nix::unistd::geteuid().as_raw() {
+        true => &shared.own_deriving,
+        false => &shared.deriving,
+    }
 }
 
 /// Whether this request derives a key although others of its operation do not.

@@ -12,12 +12,11 @@
 //! A passphrase arrives in Unicode form NFC; that is the edge's business.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::turns::{self, CORES};
 use super::{PREFIX, primitives};
 use crate::error::{Error, Kind, Result};
 use crate::host::Random;
@@ -253,7 +252,7 @@ pub fn stretch(kdf: &Kdf, input: &[u8]) -> Result<LockedKey> {
     kdf.check_salt()?;
     match &kdf.method {
         Method::Passphrase(cost) => {
-            let _place = CORES.enter();
+            let _place = CORES.enter(turns::goes_first());
             STARTED.fetch_add(1, Ordering::Relaxed);
             WORK.fetch_add(cost.work_kib(), Ordering::Relaxed);
             let stretched = LockedKey::build(|out| {
@@ -276,7 +275,7 @@ pub fn stretch(kdf: &Kdf, input: &[u8]) -> Result<LockedKey> {
 
 /// Runs a derivation of another format in turn with those of sign-ins, and leaves nothing of it on the stack.
 pub(super) fn in_turn<T>(derive: impl FnOnce() -> T) -> T {
-    let _place = CORES.enter();
+    let _place = CORES.enter(turns::goes_first());
     let derived = derive();
     scrub_stack();
     derived
@@ -340,87 +339,4 @@ pub fn slot_keys(
         Ok(())
     })?;
     Ok((kek, commit))
-}
-
-/// Places for Argon2 derivations: a burst of sign-ins queues here instead of taking all the memory.
-static CORES: Gate = Gate::new();
-
-struct Gate {
-    inside: Mutex<usize>,
-    left: Condvar,
-}
-
-impl Gate {
-    const fn new() -> Self {
-        Gate {
-            inside: Mutex::new(0),
-            left: Condvar::new(),
-        }
-    }
-
-    fn places() -> usize {
-        std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
-    }
-
-    fn enter(&self) -> Place<'_> {
-        let places = Self::places();
-        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |inside: &mut usize| *inside >= places;
-        let waited = self.left.wait_while(inside, full);
-        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
-        Place(self)
-    }
-}
-
-struct Place<'a>(&'a Gate);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let gate = self.0;
-        *gate.inside.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        gate.left.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[test]
-    fn no_more_derive_at_once_than_there_are_cores() {
-        let gate = Gate::new();
-        let places = Gate::places();
-        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        // All places are used: this many threads can meet inside, and the barrier would hang otherwise.
-        let meeting = Barrier::new(places);
-        std::thread::scope(|scope| {
-            for _ in 0..places {
-                scope.spawn(|| {
-                    let _place = gate.enter();
-                    meeting.wait();
-                });
-            }
-        });
-        // And no more than all: each thread stays long enough for the others to follow if they could.
-        std::thread::scope(|scope| {
-            for _ in 0..places + 6 {
-                scope.spawn(|| {
-                    for _ in 0..20 {
-                        let _place = gate.enter();
-                        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
-                        most.fetch_max(now, Ordering::SeqCst);
-                        for _ in 0..50 {
-                            std::thread::yield_now();
-                        }
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                    }
-                });
-            }
-        });
-        assert!((1..=places).contains(&most.load(Ordering::SeqCst)));
-        assert_eq!(*gate.inside.lock().unwrap(), 0, "everybody left");
-    }
 }

@@ -62,6 +62,7 @@ use std::time::Duration;
 
 use crate::audit::{Audit, Caller, Event, Noted, Outcome, Via};
 use crate::clipboard::Clipboard;
+use crate::crypto;
 use crate::dashboard::Dashboard;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
@@ -191,6 +192,7 @@ impl Service {
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
+        let _turn = crypto::go_first(origin(caller) == Origin::Owner);
         self.gate(caller, request.op())?;
         if request.op().authority() != Authority::Anyone {
             self.count_request(caller)?;
