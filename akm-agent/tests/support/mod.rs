@@ -177,7 +177,8 @@ impl Agent {
             name: name.into(),
             version: None,
         };
-        self.client()
+        // An agent that is being killed is an error here like any other.
+        Client::connect(Some(&self.socket))?
             .call(&request)
             .map(|got| got.secret.expose().to_owned())
     }
