@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`daemon`] (a process from start to exit) puts together [`harden`], [`config`],
 //! [`socket`] and [`server`]; [`caller`] says who asks, [`confirm`] asks a person about it; [`jobs`] is what the agent does by itself; [`lifetime`] is
-//! how long a session lasts; [`flags`] are those of `akm-agent`; [`manager`] is who started the agent, [`log`] what it says; `sandbox` is what the agent may still do; [`spawn`] starts a command; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command;
+//! how long a session lasts; [`flags`] are those of `akm-agent`; [`manager`] is who started the agent, [`log`] what it says; `sandbox` is what the agent may still do; `spawn` starts a command; `probe` is what the doctor tries; [`clipboard`] holds what was copied; [`mask`] takes secrets out of the output of a command;
 //! `web` is the dashboard, [`serve`] the agent with listeners on the network; [`selling`] is what a hosted service sells there.
 //!
 //! Every binary that links this library declares
@@ -33,5 +33,5 @@ pub mod selling;
 pub mod serve;
 pub mod server;
 pub mod socket;
-pub mod spawn;
+mod spawn;
 pub(crate) mod web;

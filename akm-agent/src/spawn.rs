@@ -3,8 +3,9 @@
 //! do in between, and ours has.
 //!
 //! Invariants: the child makes system calls on values that were ready before, on a stack of its own, and nothing else: it takes
-//! no memory and no lock, and cannot panic. Every signal is blocked until it has what it needs. What it could not
-//! do is told as an error, and no child is left then.
+//! no memory and no lock, and cannot panic. This process has no signal handlers of its own when it starts one (it reads signals from
+//! a descriptor), and every signal is blocked until the child has what it needs. What it could not do is told as an error, and no
+//! child is left then.
 //!
 //! One of the rooms with `unsafe`.
 
@@ -25,7 +26,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid, getppid, setpgid, tcsetpgrp};
 
-/// What the child's part needs several times over; no signal comes in on it.
+/// What the child's part needs several times over; no handler runs on it.
 const STACK: usize = 16 * 1024;
 /// Where programs are where nothing says it.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -33,7 +34,7 @@ const SHELL: &CStr = c"/bin/sh";
 
 /// A child as if nobody stood between it and whoever started this process, but which does not outlive it: it gets SIGHUP
 /// when this thread ends.
-pub struct Child<'a> {
+pub(crate) struct Child<'a> {
     /// Program, arguments and changes of the environment; the rest of it is not looked at.
     pub command: &'a Command,
     /// What it is called, if not as its program.
@@ -53,7 +54,7 @@ pub struct Child<'a> {
 impl Child<'_> {
     /// Starts it. An error is that of `execve` if the program cannot be run.
     #[allow(unsafe_code)]
-    pub fn start(self) -> io::Result<Pid> {
+    pub(crate) fn start(self) -> io::Result<Pid> {
         let environment = environment(self.command);
         let paths = candidates(
             self.command.get_program(),
@@ -160,7 +161,8 @@ unsafe fn become_one(
             }
             // One further on may be allowed; if none is, this is what there is to say.
             Errno::EACCES => last = Errno::EACCES,
-            Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT
+                if paths.len() > 1 => {}
             errno => return errno,
         }
     }
@@ -315,6 +317,7 @@ mod tests {
             ("", io::ErrorKind::NotFound),
             ("/nowhere/at/all", io::ErrorKind::NotFound),
             ("/", io::ErrorKind::PermissionDenied),
+            ("/dev/null/x", io::ErrorKind::NotADirectory),
         ] {
             let command = Command::new(program);
             assert_eq!(

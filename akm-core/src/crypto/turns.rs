@@ -1,8 +1,8 @@
 //! Whose turn it is to derive a key: as many at once as the machine has cores, so that a burst of sign-ins waits instead of
 //! taking all the memory.
 //!
-//! Invariants: whoever goes first ([`go_first`]) waits for one derivation to end and never for the queue of the others, so a flood
-//! of strangers does not keep the owner out; nobody waits while there is a place and nobody goes before them.
+//! Invariants: whoever goes first ([`go_first`]) waits for a derivation to end and for others who go first, never for the queue of
+//! the rest, so a flood of strangers does not keep the owner out; nobody waits while there is a place and nobody goes before them.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
