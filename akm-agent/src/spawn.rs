@@ -266,7 +266,7 @@ mod tests {
         command
             .args([
                 "-c",
-                "echo $0 $1 $AKM_TEST_A; test -z \"$HOME\"; exit 3",
+                "echo $0 $1 $AKM_TEST_A; test -z \"$HOME\" && exit 3",
                 "zero",
                 "o ne",
             ])
