@@ -14,7 +14,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 
 /// Most descriptors that are asked for: two for each connection and some of our own.
 const MAX_DESCRIPTORS: u64 = 65_536;
@@ -66,17 +66,23 @@ pub fn no_dump() -> Result<()> {
 pub fn bind_child(command: &mut std::process::Command) {
     let parent = getpid();
     let prepare = move || {
-        prctl::set_pdeathsig(Signal::SIGHUP)?;
-        if getppid() != parent {
-            // It died before the line above: nobody would send the signal any more.
-            return Err(nix::errno::Errno::ESRCH.into());
-        }
+        end_with(parent)?;
         Ok(SigSet::empty().thread_set_mask()?)
     };
     // SAFETY: between fork and exec it makes system calls on values that are there already; none of them takes
     // memory or a lock.
     unsafe {
         command.pre_exec(prepare);
+    }
+}
+
+/// In a child: SIGHUP for it when the thread that started it ends. Makes system calls alone.
+pub(crate) fn end_with(parent: Pid) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGHUP)?;
+    match getppid() == parent {
+        true => Ok(()),
+        // It died before the line above: nobody would send the signal any more.
+        false => Err(nix::errno::Errno::ESRCH),
     }
 }
 

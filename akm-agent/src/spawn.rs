@@ -20,11 +20,12 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc::{self, c_char};
 use nix::sched::CloneFlags;
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, getpid, getppid, setpgid, tcsetpgrp};
+use nix::unistd::{Pid, getpid, setpgid, tcsetpgrp};
+
+use crate::harden::end_with;
 
 /// What the child's part needs several times over; no handler runs on it.
 const STACK: usize = 16 * 1024;
@@ -110,11 +111,7 @@ impl Child<'_> {
     /// In the child: everything before it becomes the command.
     #[allow(unsafe_code)]
     fn prepare(&self, parent: Pid) -> nix::Result<()> {
-        prctl::set_pdeathsig(Signal::SIGHUP)?;
-        if getppid() != parent {
-            // It died before the line above: nobody would send the signal any more.
-            return Err(Errno::ESRCH);
-        }
+        end_with(parent)?;
         for (stream, number) in self.streams.iter().zip(0..) {
             if let Some(stream) = stream {
                 // SAFETY: what it replaces is of the child alone, which becomes another program.
@@ -342,6 +339,23 @@ mod tests {
         };
         let refused = child.start().unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(Errno::ENOTTY as i32));
+        // Children of this thread alone; the control is one that waits for its input.
+        let left = || fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(left(), "");
+        let (read, write) = io::pipe().unwrap();
+        let child = Child {
+            command: &Command::new("cat"),
+            name: None,
+            streams: [Some(read.into()), None, None],
+            mask: SigSet::empty(),
+            core_limit: None,
+            leads_group: false,
+            terminal: None,
+        };
+        let child = child.start().unwrap();
+        assert_eq!(left().trim(), child.to_string());
+        drop(write);
+        waitpid(child, None).unwrap();
     }
 
     #[test]

@@ -240,8 +240,8 @@ async fn slow<T: Send + 'static>(
 }
 
 /// The lane of those who derive keys. The agent's own user has one that strangers cannot fill.
-fn deriving<'a>(shared: &'a Shared, caller: &Caller) -> &'a Arc<Semaphore> {
-    match caller.via == Via::Host && caller.uid == nix::unistd::geteuid().as_raw() {
+pub(super) fn deriving<'a>(shared: &'a Shared, caller: &Caller) -> &'a Arc<Semaphore> {
+    match caller.is_owner() {
         true => &shared.own_deriving,
         false => &shared.deriving,
     }

@@ -176,9 +176,12 @@ impl Visitor {
     ) -> Result<Zeroizing<Vec<u8>>> {
         let network = self.shared.network.get().filter(|_| self.address.is_some());
         let _turn = network.map(super::network::Network::turn).transpose()?;
-        let place = Arc::clone(&self.shared.deriving).acquire_owned().await.ok();
+        let lane = super::route::deriving(&self.shared, &self.caller);
+        let place = Arc::clone(lane).acquire_owned().await.ok();
+        let is_owner = self.caller.is_owner();
         let opened = self.shared.blocking(move |_| {
             let _place = place;
+            let _turn = akm_core::crypto::go_first(is_owner);
             age::open_shared(&file, &passphrase)
         });
         opened

@@ -66,6 +66,11 @@ pub struct Caller {
 pub const NETWORK_UID: u32 = u32::MAX;
 
 impl Caller {
+    /// Whether it is the user of this process who asks, on this machine and not over the network.
+    pub fn is_owner(&self) -> bool {
+        self.via == Via::Host && self.uid == nix::unistd::geteuid().as_raw()
+    }
+
     /// A client of a network listener, and what it showed as its token. A text that is no token is as good as one that
     /// fits nothing.
     pub fn network(from: std::net::IpAddr, token: Option<&str>) -> Caller {

@@ -192,7 +192,7 @@ impl Service {
 
     /// Authorises, acts, audits. May take as long as a key derivation, a commit or the network.
     pub fn call(&self, caller: &Caller, request: Request) -> Result<Response> {
-        let _turn = crypto::go_first(origin(caller) == Origin::Owner);
+        let _turn = crypto::go_first(caller.is_owner());
         self.gate(caller, request.op())?;
         if request.op().authority() != Authority::Anyone {
             self.count_request(caller)?;
@@ -388,7 +388,7 @@ impl Service {
 /// as the kernel names it, or somebody on the network.
 fn origin(caller: &Caller) -> Origin {
     match caller.via {
-        Via::Host if caller.uid == nix::unistd::geteuid().as_raw() => Origin::Owner,
+        Via::Host if caller.is_owner() => Origin::Owner,
         Via::Host => Origin::User(caller.uid),
         Via::Network(_) => Origin::Network,
     }
