@@ -11,13 +11,13 @@ use akm_core::protocol::{
     Operation, Request, Schedule, Verified,
 };
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 mod bring;
 
 use super::connect;
 use super::keyfile;
 use super::output::{self, Result};
+use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
 use bring::{Elsewhere, Guest};
@@ -225,11 +225,8 @@ fn restore(args: Restore, json: bool) -> Result<()> {
 /// Copies a file from elsewhere to where the agent finds it.
 fn bring(elsewhere: Elsewhere, json: bool) -> Result<Guest> {
     let directory = PathBuf::from(connect()?.call(&BackupList {})?.directory);
-    let bar = bar(json);
-    bar.set_length(elsewhere.length());
-    let guest = elsewhere.bring(directory, &bar);
-    bar.finish_and_clear();
-    guest
+    let bar = Progress::percent(elsewhere.length(), json);
+    elsewhere.bring(directory, &bar)
 }
 
 fn schedule(when: &When, json: bool) -> Result<()> {
@@ -264,7 +261,7 @@ where
     T::Result: Send,
 {
     let socket = connect()?.socket().to_owned();
-    let bar = bar(json);
+    let bar = Progress::percent(0, json);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (socket, done) = (&socket, &done);
@@ -282,13 +279,11 @@ where
                 if let Ok(page) = client.call(&BackupList {})
                     && let Some(running) = page.running
                 {
-                    bar.set_length(running.total);
-                    bar.set_position(running.done);
+                    bar.at(running.done, running.total);
                 }
                 std::thread::sleep(LOOK_EVERY);
             }
         }
-        bar.finish_and_clear();
         match work.join() {
             Ok(answer) => Ok(answer?),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -312,15 +307,6 @@ fn in_turn<T: Operation>(client: &mut Client, request: &T) -> akm_core::Result<T
             answer => return answer,
         }
     }
-}
-
-fn bar(json: bool) -> ProgressBar {
-    if json || !output::stderr_is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {percent}%");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 pub(crate) fn size(bytes: u64) -> String {

@@ -17,12 +17,12 @@ use akm_core::paths::Places;
 use akm_core::protocol::{AgentStatus, Status, VaultCheck};
 use akm_core::store::SqliteStore;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::output::{self, Fail, Result};
+use super::progress::Progress;
 use super::session::is_unopened;
 use super::text::{of_token, text, translated};
 
@@ -347,7 +347,7 @@ fn keys(client: &mut Client) -> Check {
     let (mut seen, mut older, mut missing, mut foreign) = (0, 0, 0, 0);
     let mut broken = false;
     let mut after = None;
-    let bar = ProgressBar::hidden();
+    let mut bar = None;
     loop {
         let page = match client.call(&VaultCheck { after }) {
             Ok(page) => page,
@@ -365,13 +365,10 @@ fn keys(client: &mut Client) -> Check {
             break;
         }
         // Only a large vault has a second page.
-        if output::stderr_is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        bar.set_length(page.total);
-        bar.set_position(seen);
+        bar.get_or_insert_with(|| Progress::of(page.total, false))
+            .at(seen, page.total);
     }
-    bar.finish_and_clear();
+    drop(bar);
     if broken || older + missing + foreign > 0 {
         let found = text!(
             "doctor-keys-bad",

@@ -11,13 +11,13 @@ use akm_core::protocol::{ExportFormat, VaultExport};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
 use data_encoding::BASE64;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connect;
 use super::fresh_file::FreshFile;
 use super::output::{self, Fail, Result};
+use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
 
@@ -112,9 +112,9 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
     let mut bar = None;
     let keys = loop {
         let page = client.call(&request)?;
-        let bar = bar.get_or_insert_with(|| progress(page.total, json));
+        let bar = bar.get_or_insert_with(|| Progress::of_many(page.total, json));
         target.write(page.content.expose().as_bytes(), sealed)?;
-        bar.set_position(page.keys);
+        bar.at(page.keys, page.total);
         left_out.extend(page.left_out);
         match page.next {
             Some(next) => {
@@ -126,9 +126,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
             None => break page.keys,
         }
     };
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    drop(bar);
     target.finish()?;
     if json && let Some(file) = &args.output {
         return output::json(&Written {
@@ -148,20 +146,6 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         output::hint(&text!("hint-left-out"));
     }
     Ok(())
-}
-
-/// A bar on stderr for work on this many keys; none where nobody looks or there is little to do.
-pub(crate) fn progress(count: u64, json: bool) -> ProgressBar {
-    const FEW: u64 = 200;
-    if json || count < FEW || !output::stderr_is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    bar.tick();
-    bar
 }
 
 /// Where an export goes.

@@ -14,8 +14,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::connect;
-use super::export::{Target, progress};
+use super::export::Target;
 use super::output::{self, Fail, Result};
+use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{text, translated};
 
@@ -73,10 +74,10 @@ pub(crate) fn send(args: &Send, json: bool) -> Result<()> {
     target.write(b"\n", false)?;
     let (keys, checksum) = loop {
         let piece = client.call(&request)?;
-        let bar = bar.get_or_insert_with(|| progress(piece.total, json));
+        let bar = bar.get_or_insert_with(|| Progress::of_many(piece.total, json));
         target.write(piece.content.as_bytes(), false)?;
         target.write(b"\n", false)?;
-        bar.set_position(piece.keys);
+        bar.at(piece.keys, piece.total);
         left_out.extend(piece.left_out);
         match (piece.next, piece.checksum) {
             (Some(next), _) => {
@@ -89,9 +90,7 @@ pub(crate) fn send(args: &Send, json: bool) -> Result<()> {
             (None, None) => return Err(no_answer()),
         }
     };
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    drop(bar);
     target.finish()?;
     if json {
         return output::json(&Sent {
@@ -142,7 +141,7 @@ pub(crate) fn receive(args: &Receive, json: bool) -> Result<()> {
 /// The pieces in their order; stored where all keys can be.
 fn take_in(client: &mut Client, pieces: &str, json: bool) -> Result<HandoverReport> {
     let count = pieces.lines().count() as u64;
-    let bar = progress(count, json);
+    let bar = Progress::of_many(count, json);
     let mut last: Option<HandoverReport> = None;
     for piece in pieces.lines() {
         last = Some(client.call(&HandoverReceive {
@@ -150,9 +149,9 @@ fn take_in(client: &mut Client, pieces: &str, json: bool) -> Result<HandoverRepo
             content: Some(piece.to_owned()),
             finish: None,
         })?);
-        bar.inc(1);
+        bar.advance(1);
     }
-    bar.finish_and_clear();
+    drop(bar);
     let last = last.ok_or_else(foreign)?;
     if !last.complete {
         return Err(

@@ -21,8 +21,9 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::connect;
-use super::export::{progress, read_bounded};
+use super::export::read_bounded;
 use super::output::{self, Fail, Result};
+use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{self, text};
 
@@ -115,7 +116,7 @@ struct Report {
 pub(crate) fn import(args: &Import, json: bool) -> Result<()> {
     let (parsed, sealed) = read(args)?;
     let mut client = connect()?;
-    let bar = progress(parsed.keys.len() as u64, json);
+    let bar = Progress::of_many(parsed.keys.len() as u64, json);
     let mut rows = Vec::with_capacity(parsed.keys.len());
     let mut last = ImportReport {
         import: None,
@@ -140,7 +141,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Result<()> {
                 Error::new(Kind::Unavailable, "the answer is not one of an akm agent").into(),
             );
         }
-        bar.inc(about.len() as u64);
+        bar.advance(about.len() as u64);
         rows.extend(
             about
                 .into_iter()
@@ -155,7 +156,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Result<()> {
         );
         last = report;
     }
-    bar.finish_and_clear();
+    drop(bar);
     let stored = !args.dry_run && last.refused == 0 && last.added > 0;
     if stored {
         let finish = VaultImport {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use akm_core::client::Client;
 use akm_core::protocol::{Key, KeyList, KeyStatus, Operation};
 use akm_core::{Error, Kind};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::list;
-use super::output::{self, Result};
+use super::output::Result;
+use super::progress::Progress;
 use super::text::text;
 
 /// Questions under way at a time: as many as the agent takes on. They wait for providers, so that all together take
@@ -58,11 +58,12 @@ where
 {
     let socket = client.socket().to_owned();
     drop(client);
-    let bar = progress(names.len() as u64, json);
+    let count = names.len() as u64;
+    let bar = Progress::of(count, json || count < 2).labelled(text!("testing"));
     let mut results = each(names, |name| {
         let asked = Client::connect_with_timeout(Some(&socket), PATIENCE)
             .and_then(|mut client| client.call(&question(name.to_owned())));
-        bar.inc(1);
+        bar.advance(1);
         match asked {
             Ok(result) => Asked::Done(result),
             Err(error) => Asked::Failed {
@@ -71,7 +72,7 @@ where
             },
         }
     });
-    bar.finish_and_clear();
+    drop(bar);
     let broken = results.iter().position(|asked| {
         matches!(asked, Asked::Failed { error, .. }
             if matches!(error.kind(), Kind::Locked | Kind::NoAgent))
@@ -111,20 +112,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn progress(count: u64, json: bool) -> ProgressBar {
-    if json || count < 2 || !output::stderr_is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    if let Ok(style) =
-        ProgressStyle::with_template(&format!("{} {{bar:30}} {{pos}}/{{len}}", text!("testing")))
-    {
-        bar.set_style(style);
-    }
-    bar.tick();
-    bar
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod man;
 mod many;
 mod often;
 mod output;
+mod progress;
 mod prompt;
 pub(crate) mod provider;
 mod reference;

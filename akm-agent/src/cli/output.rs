@@ -194,9 +194,15 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether a person reads stderr.
-pub(crate) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// Whether a person reads stderr, on a terminal where a line can be drawn again.
+pub(crate) fn stderr_redraws() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Puts a line in the place of the one that was drawn last.
+pub(crate) fn redraw(line: &str) {
+    // A terminal that went away is no reason to stop what the line tells of.
+    let _ = io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
 }
 
 /// Reports why a command ended, on stderr: the error object with `--json`, else a sentence and a hint.

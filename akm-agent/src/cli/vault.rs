@@ -9,10 +9,10 @@ use akm_core::client::Client;
 use akm_core::protocol::{AgentStatus, VaultRekey, VaultRekeyed};
 use akm_core::{Kind, Secret};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::connect;
 use super::output::{self, Fail, Result};
+use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::text;
 use super::totp;
@@ -97,10 +97,9 @@ fn rekey(code: Option<String>, flags: &PassphraseFlags, json: bool) -> Result<()
 }
 
 fn go_on(client: &mut Client, rekeyed: &mut VaultRekeyed, json: bool) -> Result<()> {
-    let bar = bar(json);
+    let bar = Progress::of(rekeyed.total, json);
     while !rekeyed.done {
-        bar.set_length(rekeyed.total);
-        bar.set_position(rekeyed.rekeyed);
+        bar.at(rekeyed.rekeyed, rekeyed.total);
         let answer = client.call(&VaultRekey {
             limit: Some(STEP),
             ..VaultRekey::default()
@@ -116,21 +115,8 @@ fn go_on(client: &mut Client, rekeyed: &mut VaultRekeyed, json: bool) -> Result<
                 rekeyed.done = true;
                 rekeyed.rekeyed = rekeyed.total;
             }
-            Err(error) => {
-                bar.finish_and_clear();
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
     }
-    bar.finish_and_clear();
     Ok(())
-}
-
-fn bar(json: bool) -> ProgressBar {
-    if json || !output::stderr_is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -14,10 +14,10 @@ use akm_core::Kind;
 use akm_core::error::Error;
 use akm_core::paths::ensure_dir;
 use akm_core::regular::{self, Links};
-use indicatif::ProgressBar;
 use jiff::Timestamp;
 
 use crate::cli::output::Result;
+use crate::cli::progress::Progress;
 
 /// How the names of copies begin and, until they are whole, end.
 const PREFIX: &str = "from-elsewhere-";
@@ -67,7 +67,7 @@ impl Elsewhere {
     }
 
     /// Copies it into `directory`, under a name of its own.
-    pub(super) fn bring(self, directory: PathBuf, bar: &ProgressBar) -> Result<Guest> {
+    pub(super) fn bring(self, directory: PathBuf, bar: &Progress) -> Result<Guest> {
         ensure_dir(&directory)?;
         sweep(&directory);
         let room = nix::sys::statvfs::statvfs(&directory).map_err(|errno| io(errno.into()))?;
@@ -104,7 +104,7 @@ impl Elsewhere {
                 break;
             }
             to.write_all(&chunk[..count]).map_err(io)?;
-            bar.set_position(done);
+            bar.at(done, self.length);
         }
         if done != self.length {
             return Err(Error::new(Kind::Conflict, "the file changed while it was copied").into());
@@ -193,10 +193,10 @@ mod tests {
         let lock = File::open(directory.join(held)).unwrap();
         lock.lock().unwrap();
         let elsewhere = Elsewhere::open(&source).unwrap_or_else(|_| panic!("a regular file"));
-        let bar = ProgressBar::hidden();
+        let bar = Progress::hidden();
         let guest = elsewhere.bring(directory.clone(), &bar);
         let guest = guest.unwrap_or_else(|_| panic!("there is room"));
-        assert_eq!(bar.position(), 3 * CHUNK as u64 / 2);
+        assert_eq!(bar.done(), 3 * CHUNK as u64 / 2);
         assert_eq!(fs::read(guest.path()).unwrap(), fs::read(&source).unwrap());
         assert_eq!(names(&directory), [held, others, guest.name()]);
         drop(guest);
@@ -213,7 +213,7 @@ mod tests {
             fs::write(&source, vec![7; length]).unwrap();
             assert!(
                 elsewhere
-                    .bring(directory.clone(), &ProgressBar::hidden())
+                    .bring(directory.clone(), &Progress::hidden())
                     .is_err()
             );
             assert_eq!(names(&directory), [""; 0]);

@@ -93,9 +93,37 @@ fn every_connection_has_the_settings_it_is_meant_to_have() {
         }
         let fails = |statement: &str| conn.execute_batch(statement).unwrap_err().to_string();
         assert!(fails("ATTACH ':memory:' AS other").contains("too many attached"));
-        assert!(fails("SELECT load_extension('x')").contains("not authorized"));
+        assert!(fails("SELECT load_extension('x')").contains("no such function"));
         let write = conn.execute("INSERT INTO attempts VALUES (zeroblob(32), 1, 1)", []);
         assert_eq!(write.is_err(), query_only == 1);
+    }
+}
+
+/// The flags of `.cargo/config.toml` reached the compiler.
+#[test]
+fn what_a_vault_has_no_use_for_is_not_in_the_program() {
+    let (store, _dir) = open();
+    let conn = hold(&store.reader);
+    let mut options = conn.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> = options
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for present in ["THREADSAFE=1", "OMIT_LOAD_EXTENSION", "DQS=0"] {
+        assert!(options.iter().any(|option| option == present), "{present}");
+    }
+    for absent in ["FTS3", "FTS5", "RTREE", "STAT4", "DBSTAT", "LOAD_EXTENSION"] {
+        let enabled = format!("ENABLE_{absent}");
+        assert!(
+            !options.iter().any(|option| option.starts_with(&enabled)),
+            "{absent}"
+        );
+    }
+    for module in ["fts3", "fts5", "rtree"] {
+        let table = format!("CREATE VIRTUAL TABLE temp.t USING {module}(a, b, c)");
+        let error = conn.execute_batch(&table).unwrap_err().to_string();
+        assert!(error.contains("no such module"), "{error}");
     }
 }
 
