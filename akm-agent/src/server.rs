@@ -48,7 +48,7 @@ use akm_core::protocol::LockReason;
 use akm_core::service::Door;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::caller::{Process, keep_links};
+use crate::caller::{Process, keep_open};
 use crate::harden;
 use crate::jobs::Scheduler;
 use crate::log::{self, Entry};
@@ -436,7 +436,7 @@ fn connection_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
     let links = LINK_DESCRIPTORS.min(descriptors / LINK_PART);
-    keep_links(links as usize);
+    keep_open(links as usize);
     let reserved =
         RESERVED_DESCRIPTORS + links + OUTBOUND_DESCRIPTORS.min(descriptors / OUTBOUND_PART);
     let fit = descriptors.saturating_sub(reserved) / DESCRIPTORS_PER_CONNECTION;

@@ -6,12 +6,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use akm_core::caller::{Ancestor, Company, Hindrance, Script};
 
 use super::digest;
 use super::known::{self, Shown};
-use super::proc::{Dir, FileId};
+use super::proc::{Dir, FileId, Memory};
 use super::script::{self, Family};
 
 /// Most ancestors that are looked at. A longer chain counts as incomplete.
@@ -19,15 +20,20 @@ const MAX_DEPTH: usize = 64;
 /// Most `akm` processes between a caller and its subject: `run`, the leader at a terminal, and a command that runs akm again.
 const MAX_HANDS: usize = 4;
 
-/// The process of one request.
+/// How long facts serve later requests of a connection. A debugger that takes hold of the process is noticed after that.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// The process of a request, and of those that follow at once.
 pub(super) struct Look {
     dir: Option<Arc<Dir>>,
     /// Only where somebody wants to know: most requests need none of it.
     seen: OnceLock<Box<Seen>>,
 }
 
-#[derive(Default)]
 struct Seen {
+    since: Instant,
+    /// Of the process, from before the first fact.
+    memory: Option<Memory>,
     subject: OnceLock<Option<Subject>>,
     script: OnceLock<Script>,
     directory: OnceLock<Option<String>>,
@@ -52,8 +58,27 @@ impl Look {
         }
     }
 
+    /// Whether what was read still says who asks.
+    pub(super) fn holds(&self, now: Instant) -> bool {
+        self.seen.get().is_none_or(|seen| {
+            now.saturating_duration_since(seen.since) < MOMENT
+                && seen.memory.as_ref().is_some_and(Memory::is_in_use)
+        })
+    }
+
     fn seen(&self) -> &Seen {
-        self.seen.get_or_init(Box::default)
+        self.seen.get_or_init(|| {
+            Box::new(Seen {
+                since: Instant::now(),
+                memory: self.dir.as_ref().and_then(|dir| dir.memory()),
+                subject: OnceLock::new(),
+                script: OnceLock::new(),
+                directory: OnceLock::new(),
+                company: OnceLock::new(),
+                variables: OnceLock::new(),
+                hindrance: OnceLock::new(),
+            })
+        })
     }
 
     fn subject(&self) -> Option<&Subject> {

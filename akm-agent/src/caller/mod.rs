@@ -5,7 +5,8 @@
 //! executable is read anew at each request, because a process may `execve` while it stays connected.
 //!
 //! Everything else (`look`: hash, script, directory, ancestors, container, what tampers with them) is read from `/proc` when
-//! it is asked for: under the policy `open` that is never.
+//! it is asked for: under the policy `open` that is never. What was read serves the requests of the same connection for a moment,
+//! while the process has the memory that it was read of: an `execve` ends that at once, a debugger is noticed when the moment is over.
 //!
 //! For processes of the same user this is a record and a guard rail, not a boundary: such a process can
 //! become any other. What cannot be read is `?`; a caller is never refused for that.
@@ -18,7 +19,8 @@ mod script;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::caller::Witness;
@@ -29,7 +31,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 pub use known::{Extra, configure};
 use look::Look;
 use proc::Dir;
-pub(crate) use proc::keep_links;
+pub(crate) use proc::keep_open;
 
 /// Whether a program runs scripts: then a grant to it alone is one to every script.
 pub fn is_interpreter(program: &str) -> bool {
@@ -45,15 +47,19 @@ pub struct Process {
     pid: i32,
     /// `/proc/PID`, which answers for this process only, also when its number is used again.
     dir: Option<Arc<Dir>>,
+    /// As the last request saw it.
+    look: Mutex<Arc<Look>>,
 }
 
 impl Process {
     /// Pins the process at the other end.
     pub fn pin(stream: &UnixStream, peer: Peer) -> Process {
+        let dir = peer.pid.and_then(|pid| pinned(stream, pid)).map(Arc::new);
         Process {
             uid: peer.uid,
             pid: peer.pid.unwrap_or(0),
-            dir: peer.pid.and_then(|pid| pinned(stream, pid)).map(Arc::new),
+            look: Mutex::new(Arc::new(Look::at(dir.clone()))),
+            dir,
         }
     }
 
@@ -69,8 +75,16 @@ impl Process {
             pid: self.pid,
             exe: self.exe().unwrap_or_else(|| "?".to_owned()),
             via: Default::default(),
-            process: Witness(Some(Arc::new(Look::at(self.dir.clone())))),
+            process: Witness(Some(self.look(Instant::now()))),
         }
+    }
+
+    fn look(&self, now: Instant) -> Arc<Look> {
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        if !look.holds(now) {
+            *look = Arc::new(Look::at(self.dir.clone()));
+        }
+        Arc::clone(&look)
     }
 
     fn exe(&self) -> Option<String> {
@@ -99,6 +113,12 @@ fn is_alive(pidfd: &OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use akm_core::caller::Process as _;
+
     use super::*;
 
     #[test]
@@ -110,6 +130,58 @@ mod tests {
         assert_eq!(caller.pid, std::process::id() as i32);
         let exe = std::env::current_exe().unwrap();
         assert_eq!(caller.exe, exe.to_str().unwrap());
+    }
+
+    /// A process of ours that runs another program once its line is read.
+    fn changing(program: &str) -> (Child, Process) {
+        let child = Command::new("sh")
+            .args(["-c", "read line; exec $0 60", program])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("MARK", "before")
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let dir = Some(Arc::new(Dir::open(pid).unwrap()));
+        let process = Process {
+            uid: nix::unistd::geteuid().as_raw(),
+            pid,
+            look: Mutex::new(Arc::new(Look::at(dir.clone()))),
+            dir,
+        };
+        (child, process)
+    }
+
+    #[test]
+    fn what_was_read_serves_for_a_moment_and_not_beyond_an_execve() {
+        keep_open(1000);
+        let (mut child, process) = changing("sleep");
+        let first = process.look(Instant::now());
+        let shell = first.program().unwrap().to_owned();
+        let now = Instant::now();
+        assert!(Arc::ptr_eq(&first, &process.look(now)), "nothing changed");
+        // At the same instant, so that the memory alone decides.
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        while process.exe().unwrap() == shell {
+            std::thread::yield_now();
+        }
+        let second = process.look(now);
+        assert!(!Arc::ptr_eq(&first, &second), "another program");
+        assert!(
+            second.program().unwrap().ends_with("sleep"),
+            "{:?}",
+            second.program()
+        );
+        let now = Instant::now();
+        assert!(Arc::ptr_eq(&second, &process.look(now)), "nothing changed");
+        let later = now + Duration::from_millis(50);
+        assert!(
+            !Arc::ptr_eq(&second, &process.look(later)),
+            "a moment is over"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -108,6 +109,15 @@ impl Dir {
             Some(link) => read_link(&link.0, ""),
             None => self.link("exe"),
         }
+    }
+
+    /// What tells whether the process still has the memory that it has now.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        let place = Place::take()?;
+        Some(Memory {
+            environment: self.open_file("environ")?,
+            _place: place,
+        })
     }
 
     pub(super) fn exe_id(&self) -> Option<FileId> {
@@ -213,33 +223,55 @@ impl Dir {
 }
 
 /// A link that is kept open, so that reading it looks nothing up: each request reads one.
-struct Link(OwnedFd);
-
-/// How many more may be kept; whoever comes later looks theirs up each time.
-static LINKS: AtomicUsize = AtomicUsize::new(0);
-
-/// Lets so many more links be kept open, each a descriptor.
-pub(crate) fn keep_links(count: usize) {
-    LINKS.fetch_add(count, Relaxed);
-}
+struct Link(OwnedFd, Place);
 
 impl Link {
     fn open(at: &OwnedFd, name: &str) -> Option<Link> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        LINKS
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
-            .ok()?;
+        let place = Place::take()?;
         let link = openat(at, name, flags, Mode::empty());
-        if link.is_err() {
-            LINKS.fetch_add(1, Relaxed);
-        }
-        link.ok().map(Link)
+        link.ok().map(|link| Link(link, place))
     }
 }
 
-impl Drop for Link {
+/// The memory of a process, as of when it was opened: an `execve` gives the process another.
+pub(super) struct Memory {
+    environment: File,
+    _place: Place,
+}
+
+impl Memory {
+    /// Whether a process still runs in it. Nothing can be read of memory that nobody has any more, nor of an empty environment.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.environment
+            .read_at(&mut [0], 0)
+            .is_ok_and(|read| read == 1)
+    }
+}
+
+/// The right to keep one file of a process open.
+struct Place;
+
+/// How many more may be kept; whoever comes later looks theirs up each time.
+static PLACES: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets so many more files be kept open, each a descriptor.
+pub(crate) fn keep_open(count: usize) {
+    PLACES.fetch_add(count, Relaxed);
+}
+
+impl Place {
+    fn take() -> Option<Place> {
+        PLACES
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+            .then_some(Place)
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        LINKS.fetch_add(1, Relaxed);
+        PLACES.fetch_add(1, Relaxed);
     }
 }
 
@@ -301,7 +333,7 @@ mod tests {
         assert_eq!(me.link("exe").unwrap(), exe.to_str().unwrap());
         // Whether it may be kept open or not.
         assert_eq!(me.exe(), me.link("exe"));
-        keep_links(1000);
+        keep_open(1000);
         let kept = Dir::open(me.pid).unwrap();
         assert_eq!((kept.exe(), kept.exe()), (me.link("exe"), me.link("exe")));
         assert!(kept.exe.get().unwrap().is_some());
