@@ -35,6 +35,9 @@ struct Hello {
     reads: usize,
 }
 
+/// Longer than the agent waits until it rests.
+const REST: Duration = Duration::from_secs(15);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
@@ -164,6 +167,12 @@ fn at_rest() {
     }
     support::wait_until_folded(home.path());
     show("akm-agent, after 100", &agent.server);
+    // It gives back what it needed for them when nobody has asked for a while.
+    std::thread::sleep(REST);
+    show("akm-agent, at rest", &agent.server);
+    agent.call("agent.lock", "{}");
+    std::thread::sleep(REST);
+    show("the same, locked", &agent.server);
     match support::ssh_agent(&home.path().join("ssh.sock")) {
         Some(server) => show("ssh-agent", &server),
         None => println!("ssh-agent is not installed"),

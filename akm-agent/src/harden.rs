@@ -6,18 +6,44 @@
 //! and only cleared so that nothing below inherits it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::os::unix::process::CommandExt;
 
 use akm_core::error::{Error, Kind, Result};
+use nix::fcntl::{OFlag, open};
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpid, getppid};
 
 /// Most descriptors that are asked for: two for each connection and some of our own.
 const MAX_DESCRIPTORS: u64 = 65_536;
+
+/// What Rust's runtime does for a `main` of its own: descriptors 0 to 2 are open, so that no file that is opened later is taken for
+/// standard output, and a reader that went away is an error and no signal.
+///
+/// Ends the process where that cannot be had.
+#[allow(unsafe_code)]
+pub fn begin() {
+    for standard in 0..=2 {
+        // SAFETY: asks about a number, whether or not it is a descriptor.
+        if unsafe { libc::fcntl(standard, libc::F_GETFD) } != -1 {
+            continue;
+        }
+        // The lowest number that is free, and those below are taken.
+        match open("/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd) {
+            Ok(opened) if opened == standard => {}
+            _ => std::process::abort(),
+        }
+    }
+    // SAFETY: no handler is installed, so nothing of ours runs in one.
+    let ignored = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    if ignored.is_err() {
+        std::process::abort();
+    }
+}
 
 /// Everything for the agent: not dumpable, no core, no new privileges, private files, clean environment.
 ///

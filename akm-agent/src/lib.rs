@@ -25,6 +25,7 @@ mod logind;
 pub mod manager;
 pub mod mask;
 pub mod offsite;
+mod power;
 #[cfg(target_os = "linux")]
 pub mod probe;
 #[cfg(target_os = "linux")]

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use akm_core::error::{Error, Result};
 use nix::sys::ptrace;
@@ -137,16 +137,13 @@ fn run(part: &str) -> Result<Probe> {
 }
 
 /// First thing in `main`: if this process was started as a child of the doctor, plays its part.
-pub fn reexecuted() -> Option<ExitCode> {
+pub fn reexecuted() -> Option<u8> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != REEXEC {
         return None;
     }
     let part = arguments.next().unwrap_or_default();
-    Some(match play(&part) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    })
+    Some(play(&part).is_err().into())
 }
 
 fn play(part: &str) -> Result<()> {

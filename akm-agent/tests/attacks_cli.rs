@@ -277,3 +277,43 @@ fn d14_a_terminal_shows_no_secret_unless_it_was_asked_for() {
     }
     assert!(stdout(&home.akm(&["ls"], "")).contains("openai/work"));
 }
+
+/// Whatever is opened first would otherwise be standard output: the agent's socket, a file that is being written.
+#[test]
+fn closed_standard_streams_are_opened_on_nothing() {
+    let home = Home::with_key("openai", CANARY);
+    let seen = home.file("streams");
+    // Of the shell itself, which has them from akm.
+    let look = "for n in 0 1 2; do readlink /proc/$$/fd/$n; done | cat > \"$0\"";
+    for (redirected, expected) in [
+        ("<&- >&- 2>&-", ["/dev/null", "/dev/null", "/dev/null"]),
+        (
+            "<&- >/dev/full 2>&-",
+            ["/dev/null", "/dev/full", "/dev/null"],
+        ),
+        (
+            "</dev/zero >&- 2>/dev/full",
+            ["/dev/zero", "/dev/null", "/dev/full"],
+        ),
+    ] {
+        let mut shell = home.command("sh");
+        shell.args(["-c", &format!("exec \"$0\" \"$@\" {redirected}")]);
+        shell.arg(env!("CARGO_BIN_EXE_akm"));
+        shell.args([
+            "run",
+            "-p",
+            "openai",
+            "--no-masking",
+            "--",
+            "sh",
+            "-c",
+            look,
+        ]);
+        shell.arg(&seen);
+        let output = run(&mut shell, b"");
+        assert!(output.status.success(), "{redirected}: {output:?}");
+        let streams = std::fs::read_to_string(&seen).unwrap();
+        let streams: Vec<&str> = streams.lines().collect();
+        assert_eq!(streams, expected, "{redirected}");
+    }
+}

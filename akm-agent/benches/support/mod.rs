@@ -158,7 +158,7 @@ impl Agent {
         );
     }
 
-    fn call(&self, operation: &str, body: &str) {
+    pub fn call(&self, operation: &str, body: &str) {
         let answer = probe(&self.socket, &request(operation, body));
         assert!(
             answer.starts_with(b"HTTP/1.1 200"),

@@ -21,7 +21,7 @@ static ALLOCATOR: akm_core::memory::WipingAllocator = akm_core::memory::WipingAl
 
 fn main() -> ExitCode {
     if let Some(code) = daemon::reexecuted() {
-        return code;
+        return ExitCode::from(code);
     }
     // A command of this name would be run as `akm-agent -- serve`.
     if std::env::args_os()

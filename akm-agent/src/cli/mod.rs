@@ -52,7 +52,6 @@ mod usage;
 mod vault;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use akm_core::Error;
 use akm_core::client::Client;
@@ -183,7 +182,7 @@ enum Command {
 }
 
 /// Runs the command line of this process and says how it ended.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let core_limit = no_core();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // This program again, between `akm run` and a command at a terminal.
@@ -204,7 +203,7 @@ pub fn main() -> ExitCode {
         );
     }
     if complete::completed(&arguments) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let arguments = help_asked(arguments);
     let as_json = arguments
@@ -231,7 +230,7 @@ pub fn main() -> ExitCode {
             // The command's own codes begin below 125, so those of a usage error would be taken for its.
             Err(fail) if is_run => {
                 output::report(&fail, as_json);
-                ExitCode::from(run::OWN_FAILURE)
+                run::OWN_FAILURE
             }
             result => finish(result, as_json),
         },
@@ -280,12 +279,12 @@ fn no_core() -> Option<CoreLimit> {
     Some(before)
 }
 
-fn finish(result: Result<()>, as_json: bool) -> ExitCode {
+fn finish(result: Result<()>, as_json: bool) -> u8 {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(fail) => {
             output::report(&fail, as_json);
-            ExitCode::from(fail.code())
+            fail.code()
         }
     }
 }

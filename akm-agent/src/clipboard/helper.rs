@@ -2,7 +2,6 @@
 //! when the time is over, when something else is copied, or when the agent closes the pipe.
 
 use std::io::{Read, Write};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
@@ -17,18 +16,18 @@ use crate::harden;
 const MAX_ORDER: usize = 16 * 1024;
 
 /// First thing in `main`: if this process was started as a helper, serves to the end and returns the exit code.
-pub fn reexecuted() -> Option<ExitCode> {
+pub fn reexecuted() -> Option<u8> {
     if std::env::args_os().nth(1)? != REEXEC {
         return None;
     }
     harden::close_inherited();
     match serve() {
-        Ok(()) => Some(ExitCode::SUCCESS),
+        Ok(()) => Some(0),
         Err(error) => {
             let word = serde_json::to_vec(&error).unwrap_or_default();
             // An agent that has gone away does not want to know.
             let _ = std::io::stdout().write_all(&word);
-            Some(ExitCode::FAILURE)
+            Some(1)
         }
     }
 }

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use akm_core::client::Client;
@@ -154,7 +154,7 @@ pub fn is_agent(pid: i32) -> bool {
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,
 /// as the holder of its clipboard, or as a child of the doctor, serves to the end and returns the exit code.
-pub fn reexecuted() -> Option<ExitCode> {
+pub fn reexecuted() -> Option<u8> {
     if let Some(code) = clipboard::reexecuted() {
         return Some(code);
     }
@@ -177,9 +177,9 @@ pub fn reexecuted() -> Option<ExitCode> {
         let word = serde_json::to_vec(&error).unwrap_or_default();
         // A starter that has gone away does not want to know.
         let _ = std::io::stdout().write_all(&word);
-        return Some(ExitCode::FAILURE);
+        return Some(1);
     }
-    Some(ExitCode::SUCCESS)
+    Some(0)
 }
 
 fn say_ready(_: &Path) -> Result<()> {
