@@ -10,30 +10,24 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use akm_core::Secret;
 use akm_core::audit::Caller;
 use akm_core::crypto::{self, Kdf, KdfCost};
 use akm_core::host::Host;
-use akm_core::name::KeyName;
 use akm_core::protocol::{Op, Request};
-use akm_core::provider::{Catalogue, Destinations};
 use akm_core::service::{Options, Service};
-use akm_core::store::SqliteStore;
-use akm_core::vault::{self, NewKey, Origin, SignIn, Vault};
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+#[path = "support/fill.rs"]
+mod fill;
+use fill::{PASSPHRASE, SECRET, name};
 
 // As in the programs that see plaintext: wiping what is freed is part of the cost.
 #[global_allocator]
 static ALLOCATOR: akm_core::memory::WipingAllocator = akm_core::memory::WipingAllocator;
 
-const PASSPHRASE: &str = "correct horse battery staple";
-const SECRET: &str = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnop";
-/// How many keys go in with one commit.
-const BATCH: usize = 1000;
 /// Gets in one turn of one vault.
 const GETS: usize = 2000;
 const TURNS: usize = 10;
@@ -73,7 +67,7 @@ impl Filled {
         );
         drop(service);
         let start = Instant::now();
-        fill(home.path(), size);
+        fill::fill(home.path(), size);
         println!(
             "filled {size} keys in {:.1} s",
             start.elapsed().as_secs_f64()
@@ -84,49 +78,6 @@ impl Filled {
             service,
             _home: home,
         }
-    }
-}
-
-/// Adds keys in batches, below the service, which takes them one by one.
-fn fill(home: &Path, size: usize) {
-    let host = Host::real();
-    let store = SqliteStore::open(&home.join("vault.db"), &*host.random, &*host.clock).unwrap();
-    let host_key = vault::load_host_key(&home.join("state"), &*host.random).unwrap();
-    let vault = Vault::new(Arc::new(store), host, host_key, None);
-    let passphrase = Secret::new(PASSPHRASE.to_owned());
-    let account = vault
-        .sign_in(&SignIn {
-            account: "default",
-            passphrase: &passphrase,
-            totp: None,
-            device: None,
-            origin: Origin::Owner,
-            accept_rollback: false,
-        })
-        .unwrap();
-    let destinations = Destinations::of(Catalogue::builtin().provider("openai"), None).encode();
-    for first in (0..size).step_by(BATCH) {
-        let keys: Vec<NewKey> = (first..size.min(first + BATCH))
-            .map(|number| NewKey {
-                name: KeyName::parse(&name(number), "name").unwrap(),
-                secret: Secret::new(SECRET.to_owned()),
-                low_balance: None,
-                team: None,
-                lifetime_s: None,
-                model: None,
-                categories: Vec::new(),
-                notes: None,
-                expires_at: None,
-                env: None,
-                use_only: false,
-                confirm: false,
-                base_url: None,
-                destinations: destinations.clone(),
-            })
-            .collect();
-        vault
-            .add_keys(&account, &keys, None, &mut |_| Ok(()))
-            .unwrap();
     }
 }
 
@@ -299,10 +250,6 @@ fn home() -> TempDir {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     std::fs::create_dir(home.path().join("state")).unwrap();
     home
-}
-
-fn name(number: usize) -> String {
-    format!("openai/key-{number:07}")
 }
 
 fn time(act: impl FnOnce()) -> Duration {
