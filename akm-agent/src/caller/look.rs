@@ -5,6 +5,7 @@
 //! same before and after; `is_unchanged` says so.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,11 @@ struct Seen {
     since: Instant,
     /// Of the process, from before the first fact.
     memory: Option<Memory>,
+    /// How many facts there are, and how many there were when the memory was last found in use.
+    read: AtomicUsize,
+    confirmed: AtomicUsize,
+    /// Path of the process that is connected, which need not be the subject.
+    exe: OnceLock<Option<String>>,
     subject: OnceLock<Option<Subject>>,
     script: OnceLock<Script>,
     directory: OnceLock<Option<String>>,
@@ -61,8 +67,29 @@ impl Look {
     /// Whether what was read still says who asks.
     pub(super) fn holds(&self, now: Instant) -> bool {
         self.seen.get().is_none_or(|seen| {
-            now.saturating_duration_since(seen.since) < MOMENT
-                && seen.memory.as_ref().is_some_and(Memory::is_in_use)
+            let read = seen.read.load(Relaxed);
+            // Of whoever stands behind an `akm` the memory says nothing.
+            let subject = seen.subject.get().and_then(Option::as_ref);
+            let holds = subject.is_some_and(|subject| !subject.by_hand)
+                && now.saturating_duration_since(seen.since) < MOMENT
+                && seen.memory.as_ref().is_some_and(Memory::is_in_use);
+            if holds {
+                seen.confirmed.store(read, Relaxed);
+            }
+            holds
+        })
+    }
+
+    /// The executable of the process that is connected, if facts that just were found to hold are there.
+    pub(super) fn known(&self, read: impl FnOnce() -> Option<String>) -> Option<&str> {
+        let seen = self.seen.get()?;
+        self.fact(&seen.exe, read).as_deref()
+    }
+
+    fn fact<'a, T>(&self, place: &'a OnceLock<T>, read: impl FnOnce() -> T) -> &'a T {
+        place.get_or_init(|| {
+            self.seen().read.fetch_add(1, Relaxed);
+            read()
         })
     }
 
@@ -71,6 +98,9 @@ impl Look {
             Box::new(Seen {
                 since: Instant::now(),
                 memory: self.dir.as_ref().and_then(|dir| dir.memory()),
+                read: AtomicUsize::new(0),
+                confirmed: AtomicUsize::new(0),
+                exe: OnceLock::new(),
                 subject: OnceLock::new(),
                 script: OnceLock::new(),
                 directory: OnceLock::new(),
@@ -82,9 +112,7 @@ impl Look {
     }
 
     fn subject(&self) -> Option<&Subject> {
-        self.seen()
-            .subject
-            .get_or_init(|| self.find_subject())
+        self.fact(&self.seen().subject, || self.find_subject())
             .as_ref()
     }
 
@@ -107,10 +135,10 @@ impl Look {
     }
 
     fn variables(&self) -> Option<&[String]> {
-        self.seen()
-            .variables
-            .get_or_init(|| Some(known::list()?.telling(&self.subject()?.dir.environment()?)))
-            .as_deref()
+        self.fact(&self.seen().variables, || {
+            Some(known::list()?.telling(&self.subject()?.dir.environment()?))
+        })
+        .as_deref()
     }
 
     fn find_company(&self) -> Company {
@@ -226,7 +254,7 @@ impl akm_core::caller::Process for Look {
     }
 
     fn script(&self) -> &Script {
-        self.seen().script.get_or_init(|| match self.subject() {
+        self.fact(&self.seen().script, || match self.subject() {
             None => Script::Unclear,
             Some(subject) => match subject.dir.arguments() {
                 None => Script::Unclear,
@@ -236,26 +264,29 @@ impl akm_core::caller::Process for Look {
     }
 
     fn directory(&self) -> Option<&str> {
-        self.seen()
-            .directory
-            .get_or_init(|| self.subject()?.dir.link("cwd"))
+        self.fact(&self.seen().directory, || self.subject()?.dir.link("cwd"))
             .as_deref()
     }
 
     fn company(&self) -> &Company {
-        self.seen().company.get_or_init(|| self.find_company())
+        self.fact(&self.seen().company, || self.find_company())
     }
 
     fn hindrance(&self) -> Option<Hindrance> {
-        *self
-            .seen()
-            .hindrance
-            .get_or_init(|| self.find_hindrance().unwrap_or(Some(Hindrance::Unreadable)))
+        *self.fact(&self.seen().hindrance, || {
+            self.find_hindrance().unwrap_or(Some(Hindrance::Unreadable))
+        })
     }
 
     fn is_unchanged(&self) -> bool {
-        self.subject()
-            .is_some_and(|subject| subject.dir.exe_id() == Some(subject.id))
+        let Some(subject) = self.subject() else {
+            return false;
+        };
+        // Nothing was read since the process was seen in the memory of the first fact: it has had no other meanwhile.
+        let seen = self.seen();
+        let confirmed = seen.confirmed.load(Relaxed);
+        confirmed > 0 && confirmed == seen.read.load(Relaxed)
+            || subject.dir.exe_id() == Some(subject.id)
     }
 
     fn terminal(&self) -> Option<PathBuf> {

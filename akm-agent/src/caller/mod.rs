@@ -2,7 +2,7 @@
 //!
 //! The process is pinned when it connects: its directory in `/proc` is opened and, through a pidfd of the
 //! peer, shown to be of the process that connected and not of one that took its number later. The
-//! executable is read anew at each request, because a process may `execve` while it stays connected.
+//! executable is read anew at each request, or known not to have changed, because a process may `execve` while it stays connected.
 //!
 //! Everything else (`look`: hash, script, directory, ancestors, container, what tampers with them) is read from `/proc` when
 //! it is asked for: under the policy `open` that is never. What was read serves the requests of the same connection for a moment,
@@ -70,12 +70,17 @@ impl Process {
 
     /// Who it is now.
     pub fn caller(&self) -> Caller {
+        let look = self.look(Instant::now());
+        let exe = match look.known(|| self.exe()) {
+            Some(known) => known.to_owned(),
+            None => self.exe().unwrap_or_else(unknown),
+        };
         Caller {
             uid: self.uid,
             pid: self.pid,
-            exe: self.exe().unwrap_or_else(|| "?".to_owned()),
+            exe,
             via: Default::default(),
-            process: Witness(Some(self.look(Instant::now()))),
+            process: Witness(Some(look)),
         }
     }
 
@@ -92,6 +97,10 @@ impl Process {
         exe.truncate(exe.floor_char_boundary(MAX_EXE));
         Some(exe)
     }
+}
+
+fn unknown() -> String {
+    "?".to_owned()
 }
 
 fn pinned(stream: &UnixStream, pid: i32) -> Option<Dir> {
@@ -161,6 +170,12 @@ mod tests {
         let shell = first.program().unwrap().to_owned();
         let now = Instant::now();
         assert!(Arc::ptr_eq(&first, &process.look(now)), "nothing changed");
+        assert_eq!(
+            process.caller().exe,
+            shell,
+            "of the process that is connected"
+        );
+        assert!(first.is_unchanged());
         // At the same instant, so that the memory alone decides.
         child.stdin.take().unwrap().write_all(b"\n").unwrap();
         while process.exe().unwrap() == shell {
