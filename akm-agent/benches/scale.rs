@@ -2,7 +2,7 @@
 //! disk, minutes to fill).
 //!
 //! One client asks the agents of all vaults in turns over the socket, each time for any of their keys, decryption and
-//! audit included. `akm-core`'s benchmark of the same name measures the service alone.
+//! audit included, once the check of all rows that follows an unlock is done. `akm-core`'s benchmark of the same name measures the service alone.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -82,6 +82,7 @@ fn gets(cores: &str, vaults: &[(usize, TempDir)]) {
         .map(|(size, home)| {
             let agent = Agent::start(home.path());
             agent.unlock();
+            agent.server.wait_until_idle();
             Asked {
                 size: *size,
                 stream: UnixStream::connect(&agent.socket).unwrap(),

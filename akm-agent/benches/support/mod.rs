@@ -78,6 +78,21 @@ impl Server {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
+    /// Waits until it has nothing to do any more.
+    pub fn wait_until_idle(&self) {
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let mut before = self.cpu();
+        loop {
+            std::thread::sleep(Duration::from_secs(2));
+            let now = self.cpu();
+            if now == before {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it goes on working");
+            before = now;
+        }
+    }
+
     /// A figure of `/proc/PID/status` or `smaps_rollup` in KiB, where the system lets us see it.
     pub fn memory(&self, file: &str, field: &str) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).ok()?;
