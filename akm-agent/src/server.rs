@@ -25,6 +25,7 @@ pub mod network;
 pub mod proxies;
 mod rate;
 mod remote;
+mod room;
 pub(crate) mod route;
 pub(crate) mod timetable;
 mod tls;
@@ -46,7 +47,7 @@ use akm_core::memory::scrub_stack;
 use akm_core::peer::{self, Peer};
 use akm_core::protocol::LockReason;
 use akm_core::service::Door;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::caller::{Process, keep_open};
 use crate::harden;
@@ -56,13 +57,14 @@ use crate::web::local::Local;
 
 use foreign::Bucket;
 use metrics::Metrics;
+use room::{Room, Seat};
 
 /// Most connections at a time; fewer if the descriptors do not last.
 const MAX_CONNECTIONS: usize = 16_384;
 /// Descriptors of a connection: its socket, and its process's directory.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// Descriptors for everything else: the store, the journal, threads.
-const RESERVED_DESCRIPTORS: u64 = 32;
+/// Descriptors for everything else: the store, the journal, threads, a client for whom there is no seat yet.
+const RESERVED_DESCRIPTORS: u64 = 34;
 /// Descriptors for the providers that are asked, four each, where there are many: at most this part of all.
 const OUTBOUND_DESCRIPTORS: u64 = 4 * MAX_OUTBOUND as u64;
 const OUTBOUND_PART: u64 = 16;
@@ -252,7 +254,7 @@ impl Server {
             // Each of theirs costs one descriptor, each of ours two.
             limit = limit.saturating_sub(remote_limit.div_ceil(2)).max(1);
         }
-        let slots = Arc::new(Semaphore::new(limit));
+        let room = Room::new(limit);
         if let Some(dashboard) = &self.dashboard {
             dashboard.serve(desk::Desk::new(&self.shared));
         }
@@ -270,7 +272,7 @@ impl Server {
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = self.accept(&listener, &slots) => {}
+            () = self.accept(&listener, &room) => {}
         }
 
         drop(listener);
@@ -280,7 +282,7 @@ impl Server {
         }
         self.shared.phase.send_modify(|phase| phase.stopping = true);
         let drained = async {
-            let _ours = slots.acquire_many(limit as u32).await;
+            room.emptied().await;
             let _theirs = remote_slots.acquire_many(remote_limit as u32).await;
         };
         // What is not answered by then is cut off by the end of the process.
@@ -313,22 +315,18 @@ impl Server {
         scrub_stack();
     }
 
-    async fn accept(&self, listener: &tokio::net::UnixListener, slots: &Arc<Semaphore>) {
+    async fn accept(&self, listener: &tokio::net::UnixListener, room: &Arc<Room>) {
         let mut pause = BACKOFF.0;
         loop {
-            let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
-                return; // Never: nobody closes it.
-            };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     pause = BACKOFF.0;
-                    self.admit(stream, slot);
+                    self.admit(stream, room).await;
                 }
                 // The client went away before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Out of descriptors or memory: the queue keeps the client, asking again at once would spin.
                 Err(_) => {
-                    drop(slot);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF.1);
                 }
@@ -337,7 +335,8 @@ impl Server {
     }
 
     /// Decides by what the kernel says, before anything is read. A stream that is not admitted is closed.
-    fn admit(&self, stream: tokio::net::UnixStream, slot: OwnedSemaphorePermit) {
+    /// One that is has a seat before the next is looked at.
+    async fn admit(&self, stream: tokio::net::UnixStream, room: &Arc<Room>) {
         // The room that asks the kernel speaks of plain streams.
         let Ok(stream) = stream.into_std() else {
             return;
@@ -348,33 +347,36 @@ impl Server {
         let process = Process::pin(&stream, peer);
         if !self.shared.admits(&stream, peer) {
             drop(stream);
-            self.note_foreign(process.caller(), slot);
+            if self.tells_of_foreign() {
+                self.note_foreign(process.caller(), room.seat().await);
+            }
             return;
         }
         let Ok(stream) = tokio::net::UnixStream::from_std(stream) else {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        let seat = room.seat().await;
         tokio::spawn(async move {
             shared.connections.fetch_add(1, Ordering::Relaxed);
-            connection::serve(Arc::clone(&shared), stream, process).await;
+            connection::serve(&shared, stream, &process, &seat).await;
             shared.connections.fetch_sub(1, Ordering::Relaxed);
-            drop(slot);
+            drop(seat);
         });
     }
 
     /// One event per foreign attempt, but no faster than the bucket fills: the audit is not for others to fill.
-    fn note_foreign(&self, caller: Caller, slot: OwnedSemaphorePermit) {
-        let mut bucket = self
-            .shared
-            .foreign
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !bucket.take(Instant::now()) {
-            return;
-        }
+    fn tells_of_foreign(&self) -> bool {
+        let bucket = self.shared.foreign.lock();
+        let mut bucket = bucket.unwrap_or_else(PoisonError::into_inner);
+        bucket.take(Instant::now())
+    }
+
+    fn note_foreign(&self, caller: Caller, seat: Seat) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
+            // Held until the end, so that a stop waits for the event.
+            let _answering = seat.answering();
             shared
                 .blocking(move |shared| {
                     // Refused all the same if it cannot be recorded.
@@ -382,8 +384,6 @@ impl Server {
                 })
                 .await;
             shared.touched();
-            // Held until here, so that a stop waits for the event.
-            drop(slot);
         });
     }
 }

@@ -353,13 +353,7 @@ fn c06_oversized_frame() {
 #[test]
 fn c09_descriptors_run_out() {
     let home = Home::new();
-    let limited = format!("ulimit -n 64; exec {} -D", env!("CARGO_BIN_EXE_akm-agent"));
-    let mut command = clean(Path::new("sh"));
-    command.args(["-c", &limited]).env("AKM_HOME", home.path());
-    let agent = Agent {
-        child: launch(command).unwrap(),
-        socket: home.socket(),
-    };
+    let agent = home.start_with(64);
     let clients: Vec<_> = (0..200)
         .map(|_| UnixStream::connect(&agent.socket).unwrap())
         .collect();

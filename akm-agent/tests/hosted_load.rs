@@ -270,7 +270,8 @@ fn run(load: Load) {
     let done = gets.say("  key.get") + lists.say("  key.list") + sign_ins.say("  agent.unlock");
     assert_eq!(done, requests, "every request was answered");
 
-    // Nobody's log was torn, and a session that is ended is: the others go on.
+    // Nobody's log was torn, and a session that is ended is: the others go on. The line from before was idle for too long.
+    let mut line = Line::to(&site);
     let (verified, _) = line.ask(&tokens[0], "audit.verify", "{}");
     assert_eq!(verified["ok"], true);
     assert!(verified["entries"].as_u64().unwrap() > keys as u64);

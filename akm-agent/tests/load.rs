@@ -51,6 +51,33 @@ fn ready() -> (Home, Agent) {
     (home, agent)
 }
 
+/// The same where the agent has fewer descriptors.
+fn ready_with(descriptors: usize) -> (Home, Agent) {
+    let home = Home::new();
+    let agent = home.start_with(descriptors);
+    agent.register();
+    agent.add("openai", SECRET).unwrap();
+    (home, agent)
+}
+
+/// Clients that say nothing, half a head, half a body, and that read no answer.
+fn half_open(agent: &Agent, clients: usize) -> Vec<UnixStream> {
+    let whole = request("key.get", r#"{"name":"openai"}"#);
+    let parts = [
+        "",
+        "POST /v1/key.get HTTP/1.1\r\nhos",
+        "POST /v1/key.get HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{",
+        &whole,
+    ];
+    let open = |part: &&str| {
+        let mut stream = UnixStream::connect(&agent.socket).unwrap();
+        // Refused where it was closed meanwhile.
+        let _ = stream.write_all(part.as_bytes());
+        stream
+    };
+    parts.iter().cycle().take(clients).map(open).collect()
+}
+
 fn threads(agent: &Agent) -> usize {
     let tasks = format!("/proc/{}/task", agent.child.id());
     std::fs::read_dir(tasks).unwrap().count()
@@ -100,6 +127,35 @@ fn c10_10000_idle_clients_cost_little_and_100_are_served() {
         agent.descriptors() <= descriptors
     });
     assert_eq!(agent.get("openai").unwrap(), SECRET);
+}
+
+#[test]
+fn c09_clients_that_take_every_descriptor_keep_nobody_out() {
+    let (_home, agent) = ready_with(64);
+    // One that is connected and busy stays so.
+    let mut busy = agent.client();
+    busy.call_raw("key.get", br#"{"name":"openai"}"#).unwrap();
+    let begin = Instant::now();
+    let mut open = Vec::new();
+    for _ in 0..10 {
+        open.extend(half_open(&agent, 40));
+        assert_eq!(agent.get("openai").unwrap(), SECRET);
+        assert!(busy.call_raw("agent.status", b"{}").is_ok());
+    }
+    // Without them the next one is served when the first are closed for their silence, after 30 seconds.
+    assert!(
+        begin.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
+    // The control: they did take what there is, and most of them had to go.
+    assert!(agent.descriptors() > 40, "{}", agent.descriptors());
+    let closed = |stream: &UnixStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        !matches!(stream.read(&mut [0; 4096]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(open.iter().filter(|stream| closed(stream)).count() > 300);
 }
 
 #[test]
@@ -227,9 +283,14 @@ fn others_are_served_soon_whatever_attacks() {
                 }
             });
         }
-        beside("wrong unlocks, four at a time", waits(&agent, 500));
+        // Many, so that they see every part of a derivation.
+        beside("wrong unlocks, four at a time", waits(&agent, 20_000));
         stop.store(true, Ordering::Relaxed);
     });
+    drop(agent);
+    let (_home, agent) = ready_with(2_048);
+    let _open = half_open(&agent, 3_000);
+    beside("clients that leave no descriptor", waits(&agent, 2_000));
     assert!(worst < Duration::from_millis(50), "{worst:?}");
 }
 

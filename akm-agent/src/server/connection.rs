@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use super::room::Seat;
 use super::route::Http;
 use super::{
     HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Phase, Shared, WRITE_TIMEOUT, route, until_changed,
@@ -28,17 +29,31 @@ use super::{
 use crate::caller::Process;
 
 /// A connection of the Unix socket.
-pub(super) async fn serve(shared: Arc<Shared>, stream: UnixStream, process: Process) {
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    stream: UnixStream,
+    process: &Process,
+    seat: &Seat,
+) {
     let mut phase = shared.phase.subscribe();
     let spoke = tokio::select! {
+        // What it says counts before that another wants its seat.
+        biased;
         ready = tokio::time::timeout(HEAD_TIMEOUT, stream.readable()) => matches!(ready, Ok(Ok(()))),
         _ = phase.wait_for(|phase| phase.stopping) => false,
+        () = seat.asked_to_go() => false,
     };
     if !spoke {
         return;
     }
-    let answer = |request| route::answer(&shared, &process, request);
-    http(phase, stream, answer).await;
+    // In case it was asked just then.
+    seat.wait();
+    let answer = |request| route::answer(shared, process, seat, request);
+    tokio::select! {
+        biased;
+        () = http(phase, stream, answer) => {}
+        () = seat.asked_to_go() => {}
+    }
 }
 
 /// Answers requests until the client goes away, or a lock or a stop closes the connection.

@@ -18,6 +18,7 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use tokio::sync::Semaphore;
 
+use super::room::Seat;
 use super::{BODY_TIMEOUT, Shared, metrics};
 use crate::caller::Process;
 use crate::log;
@@ -28,6 +29,7 @@ pub type Http = hyper::Response<Full<Bytes>>;
 pub(super) async fn answer(
     shared: &Arc<Shared>,
     process: &Process,
+    seat: &Seat,
     request: hyper::Request<Incoming>,
 ) -> Http {
     let path = request.uri().path();
@@ -38,7 +40,7 @@ pub(super) async fn answer(
             return wrong_method("POST");
         }
         let start = Instant::now();
-        let answer = operation(shared, process, op, request.into_body()).await;
+        let answer = operation(shared, process, seat, op, request.into_body()).await;
         let (took, error) = (start.elapsed(), failed_as(&answer));
         shared.metrics.count(op, error, took);
         if log::tells_requests() {
@@ -46,6 +48,7 @@ pub(super) async fn answer(
         }
         return answer;
     }
+    let _answering = seat.answering();
     let known = ["/healthz", "/metrics", "/v1/openapi.json"];
     let Some(path) = known.into_iter().find(|known| *known == path) else {
         return failure(&Error::new(Kind::NotFound, "there is no such operation"));
@@ -112,11 +115,18 @@ pub(super) fn failed_as(answer: &Http) -> Option<Kind> {
     answer.extensions().get::<Kind>().copied()
 }
 
-async fn operation(shared: &Arc<Shared>, process: &Process, op: Op, body: Incoming) -> Http {
+async fn operation(
+    shared: &Arc<Shared>,
+    process: &Process,
+    seat: &Seat,
+    op: Op,
+    body: Incoming,
+) -> Http {
     let body = match read(body).await {
         Ok(body) => body,
         Err(refusal) => return closing(refusal),
     };
+    let _answering = seat.answering();
     let caller = process.caller();
     let decoded = decode(shared, &caller, op, &body).await;
     drop(body);

@@ -197,7 +197,11 @@ impl Answer {
         let end = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n");
         let (mut whole, mut head_end) = (usize::MAX, None);
         while bytes.len() < whole {
-            let count = stream.read(&mut piece).unwrap();
+            let count = match stream.read(&mut piece) {
+                // With a deadline, a stop and a continuation of the process end it.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(count > 0, "the server closed");
             bytes.extend_from_slice(&piece[..count]);
             if head_end.is_none()

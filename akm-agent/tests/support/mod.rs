@@ -50,6 +50,20 @@ impl Home {
     pub fn start(&self) -> Agent {
         let mut command = self.command();
         command.arg("-D");
+        self.started(command)
+    }
+
+    /// The same where it may have so many descriptors.
+    pub fn start_with(&self, descriptors: usize) -> Agent {
+        let agent = env!("CARGO_BIN_EXE_akm-agent");
+        let mut command = clean(Path::new("sh"));
+        command
+            .args(["-c", &format!("ulimit -n {descriptors}; exec {agent} -D")])
+            .env("AKM_HOME", self.path());
+        self.started(command)
+    }
+
+    fn started(&self, command: Command) -> Agent {
         match launch(command) {
             Ok(child) => Agent {
                 child,
