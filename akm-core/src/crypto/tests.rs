@@ -116,6 +116,21 @@ fn every_other_length_of_a_blob_is_refused() {
 }
 
 #[test]
+fn a_mark_is_the_first_half_of_the_commitment_and_of_nothing_shorter() {
+    let key = LockedKey::generate(&random());
+    let blob = seal(&random(), &key, &place(), b"").unwrap();
+    assert_eq!(mark(&blob).unwrap(), blob[34..50]);
+    assert_eq!(mark(&blob[..50]).unwrap(), blob[34..50]);
+    for len in [0, 33, 34, 49] {
+        assert_eq!(mark(&blob[..len]).unwrap_err().kind(), Kind::Corrupt);
+    }
+    // Of a stuck random source, the place still tells two blobs apart.
+    let marked = |ad: &Ad| mark(&seal(&Stuck, &key, ad, b"the same").unwrap()).unwrap();
+    assert_eq!(marked(&place()), marked(&place()));
+    assert_ne!(marked(&place()), marked(&place().version(6)));
+}
+
+#[test]
 fn a_blob_opens_nowhere_but_in_its_place() {
     let key = LockedKey::generate(&random());
     let blob = seal(&random(), &key, &place(), b"canary").unwrap();

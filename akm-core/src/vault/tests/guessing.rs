@@ -135,6 +135,30 @@ fn a_wait_is_measured_by_the_clock_that_cannot_be_set() {
 }
 
 #[test]
+fn a_wait_beyond_the_longest_is_brought_back_once_and_written_so() {
+    let room = Room::empty();
+    let count = || room.vault.count_attempt(OWNER, &room.who("alice"));
+    let tags = room.tags(OWNER, "alice");
+    let far = Attempts {
+        failures: 9,
+        blocked_until: i64::MAX,
+    };
+    room.store
+        .change_attempts(&tags[..1], &mut |rows| rows[0] = far)
+        .unwrap();
+    assert_eq!(refusal(count()).retry_after_s(), Some(60));
+    let cut = Attempts {
+        failures: 9,
+        blocked_until: 1_800_000_060_000,
+    };
+    assert_eq!(room.attempts(&tags[0]), cut, "and counted as no attempt");
+    assert_eq!(room.attempts(&tags[1]).failures, 0, "nor in the tally");
+    room.clock.advance(Duration::from_secs(60));
+    assert!(count().is_ok(), "who waited as told is let in");
+    assert_eq!(room.attempts(&tags[0]).failures, 10);
+}
+
+#[test]
 fn what_counts_nothing_writes_each_time_and_never_grows() {
     let room = Room::new();
     let mut seen = Vec::new();
