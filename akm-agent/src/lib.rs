@@ -25,6 +25,7 @@ mod logind;
 pub mod manager;
 pub mod mask;
 pub mod offsite;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod power;
 #[cfg(target_os = "linux")]
 pub mod probe;
