@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::attacks::write_private;
 use super::*;
 use crate::audit::record::{HEADER, MAX_RECORD};
+use crate::protocol::{AuditList, Checkpoint, CheckpointVerdict};
 
 /// Runs until the crash point; says whether it was reached.
 fn crash_at(name: &'static str, run: impl FnOnce()) -> bool {
@@ -237,6 +238,70 @@ fn a_fold_that_fails_leaves_the_events_for_the_next() {
     assert_eq!(audit.fold().unwrap(), 2);
     assert_eq!(audit.pending(), 0);
     assert_eq!(verdict(&audit, &chain), Ok(6));
+}
+
+#[test]
+fn whatever_the_store_does_not_answer_is_said_and_nothing_is_lost_or_called_tampering() {
+    type Look = fn(&Audit, &AccountChain, &Checkpoint) -> Result<()>;
+    let looks: [(&str, Look); 5] = [
+        ("fold", |audit, _, _| audit.fold().map(drop)),
+        ("list", |audit, chain, _| {
+            let all = Filter::parse(&AuditList::default())?;
+            audit.list(chain, &account_name(), true, &all).map(drop)
+        }),
+        ("list of the last", |audit, chain, _| {
+            let last = AuditList {
+                last: Some(2),
+                ..AuditList::default()
+            };
+            let last = Filter::parse(&last)?;
+            audit.list(chain, &account_name(), true, &last).map(drop)
+        }),
+        ("verify", |audit, chain, checkpoint| {
+            audit.verify(chain, Some(checkpoint)).map(drop)
+        }),
+        ("checkpoint", |audit, chain, _| {
+            audit.checkpoint(chain).map(drop)
+        }),
+    ];
+    for (what, look) in looks {
+        for call in 1.. {
+            let room = Room::new();
+            let checkpoint = {
+                let (audit, chain) = room.open();
+                for index in 0..3 {
+                    append(&audit, &chain, index);
+                    append_system(&audit);
+                }
+                let checkpoint = audit.checkpoint(&chain).unwrap();
+                // For the next process to take up.
+                append(&audit, &chain, 3);
+                checkpoint
+            };
+            room.store.refuse.store(call, Ordering::Relaxed);
+            let opened = room.try_open();
+            let written = 7 + u64::from(opened.is_ok());
+            let looked = opened.and_then(|(audit, chain)| {
+                append(&audit, &chain, 4);
+                look(&audit, &chain, &checkpoint)
+            });
+            let refused = room.store.refuse.swap(0, Ordering::Relaxed) == 0;
+            let said = looked.map_err(|error| error.kind());
+            let expected = if refused { Err(Kind::Io) } else { Ok(()) };
+            assert_eq!(said, expected, "{what} {call}");
+            let (audit, chain) = room.open();
+            let found = audit.verify(&chain, Some(&checkpoint)).unwrap();
+            assert_eq!(
+                (found.ok, found.entries, found.checkpoint),
+                (true, written, Some(CheckpointVerdict::Holds)),
+                "{what} {call}"
+            );
+            if !refused {
+                assert!(call > 4, "{what}: the store is asked more than that");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

@@ -18,9 +18,24 @@ pub(super) struct MemoryStore {
     /// Makes every fold fail as on a full disk.
     pub(super) full: AtomicBool,
     pub(super) folds: AtomicUsize,
+    /// The call from now on that fails, as on a broken disk; none at zero.
+    pub(super) refuse: AtomicUsize,
 }
 
 impl MemoryStore {
+    fn step(&self) -> Result<()> {
+        match self.refuse.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            left => {
+                self.refuse.store(left - 1, Ordering::Relaxed);
+                match left {
+                    1 => Err(Error::new(Kind::Io, "the disk does not answer")),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.lock().unwrap().len()
     }
@@ -50,6 +65,7 @@ impl Store for MemoryStore {
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {
         self.folds.fetch_add(1, Ordering::Relaxed);
+        self.step()?;
         if self.full.load(Ordering::Relaxed) {
             return Err(Error::new(Kind::Io, "no space is left on the device"));
         }
@@ -69,6 +85,7 @@ impl Store for MemoryStore {
     }
 
     fn last_event(&self, chain: &Id) -> Result<Option<EventRow>> {
+        self.step()?;
         let rows = self.rows.lock().unwrap();
         let last = rows.range((*chain, 0)..=(*chain, u64::MAX)).next_back();
         Ok(last.map(|(_, row)| row.clone()))
@@ -82,6 +99,7 @@ impl Store for MemoryStore {
         action: Option<&str>,
         limit: u32,
     ) -> Result<Vec<EventRow>> {
+        self.step()?;
         let rows = self.rows.lock().unwrap();
         Ok(rows
             .range((*chain, after_seq + 1)..=(*chain, u64::MAX))
