@@ -235,14 +235,16 @@ fn a_reader_that_goes_away_is_no_panic() {
         &["completions", "zsh"],
         &["get", "openai/0"],
     ] {
-        let mut child = home
+        // Away before the first byte, however quickly the command writes.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = home
             .akm_command(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(stderr(&output), "", "{arguments:?}");
         assert_eq!(code(&output), 141, "{arguments:?}");
