@@ -42,7 +42,9 @@ fn a12_a_hostile_schema_is_refused_and_left_as_it_is() {
         "CREATE VIEW v AS SELECT * FROM keys",
         "CREATE TABLE extra (x)",
         "CREATE TABLE extra (a INTEGER, b INTEGER AS (a * 2))",
-        "CREATE VIRTUAL TABLE extra USING fts5(x)",
+        // By a program that has a module for it; ours has none.
+        "PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema VALUES ('table', 'extra', 'extra', 0, 'CREATE VIRTUAL TABLE extra USING fts5(x)')",
         "CREATE INDEX extra ON keys (secret)",
         "ALTER TABLE keys ADD COLUMN extra INTEGER AS (status + 1)",
         "DROP INDEX keys_by_provider",
