@@ -132,6 +132,7 @@ fn c10_10000_idle_clients_cost_little_and_100_are_served() {
 #[test]
 fn c09_clients_that_take_every_descriptor_keep_nobody_out() {
     let (_home, agent) = ready_with(64);
+    let calm = agent.descriptors();
     // One that is connected and busy stays so.
     let mut busy = agent.client();
     busy.call_raw("key.get", br#"{"name":"openai"}"#).unwrap();
@@ -149,7 +150,8 @@ fn c09_clients_that_take_every_descriptor_keep_nobody_out() {
         begin.elapsed()
     );
     // The control: they did take what there is, and most of them had to go.
-    assert!(agent.descriptors() > 40, "{}", agent.descriptors());
+    let taken = agent.descriptors();
+    assert!(taken >= calm + 10, "{calm}, then {taken}");
     let closed = |stream: &UnixStream| {
         stream.set_nonblocking(true).unwrap();
         let mut stream = stream;
