@@ -2,7 +2,8 @@
 //!
 //! * unlock and `key.get` with 10 and 10⁴ keys, and 10⁶ with `AKM_BENCH_FULL=1` (several GB of disk, minutes to fill);
 //! * unlock beside the bare Argon2 stretch of the same cost;
-//! * `key.add` beside one bare SQLite commit (`synchronous=FULL`) of a row of the same size.
+//! * `key.add` beside one bare SQLite commit (`synchronous=FULL`) of a row of the same size;
+//! * a page of 1,000 of `key.list`.
 //!
 //! Vaults are filled first and then measured in turns, so that whatever else the machine does hits all alike.
 //! Keys go in through the vault in batches, with no events; every measured operation has its event.
@@ -33,6 +34,8 @@ const GETS: usize = 2000;
 const TURNS: usize = 10;
 const UNLOCKS: usize = 25;
 const ADDS: usize = 400;
+const LISTS: usize = 100;
+const PAGE: usize = 1000;
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -46,6 +49,7 @@ fn main() {
     let filled: Vec<Filled> = sizes.into_iter().map(Filled::new).collect();
     unlocks(&filled);
     gets(&filled);
+    lists(&filled);
     adds();
 }
 
@@ -171,6 +175,20 @@ fn gets(filled: &[Filled]) {
             anys[at] / anys[0],
             ones[at] / ones[0]
         );
+    }
+}
+
+fn lists(filled: &[Filled]) {
+    println!("key.list, pages of {PAGE}, {LISTS} each");
+    println!("{:>10}{:>12}{:>12}", "keys", "p50 ms", "µs a key");
+    for filled in filled.iter().filter(|filled| filled.size >= PAGE) {
+        let body = format!(r#"{{"limit":{PAGE}}}"#);
+        let mut took: Vec<Duration> = (0..LISTS)
+            .map(|_| time(|| call(&filled.service, Op::KeyList, &body)))
+            .collect();
+        let p50 = millis(median(&mut took));
+        let each = 1000.0 * p50 / PAGE as f64;
+        println!("{:>10}{p50:>12.2}{each:>12.1}", filled.size);
     }
 }
 

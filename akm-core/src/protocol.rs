@@ -49,6 +49,7 @@ pub use backup::*;
 pub use balance::*;
 pub use billing::*;
 pub use catalogue::*;
+pub(crate) use codec::encoded_length;
 pub use codec::{decode_result, encode, envelope, open_envelope};
 pub use copy::*;
 pub use custom::*;

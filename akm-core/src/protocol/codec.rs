@@ -59,10 +59,29 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-pub(super) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(out, value)
-        .map_err(|_| Error::internal("a value could not be written as JSON"))
+/// How many bytes [`encode`] would write.
+pub(crate) fn encoded_length<T: Serialize>(value: &T) -> Result<usize> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_err(|_| UNWRITABLE)?;
+    Ok(count.0)
 }
+
+pub(super) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(out, value).map_err(|_| UNWRITABLE)
+}
+
+const UNWRITABLE: Error = Error::internal("a value could not be written as JSON");
 
 /// Reads a result; unknown fields are ignored.
 pub fn decode_result<T: DeserializeOwned>(json: &serde_json::value::RawValue) -> Result<T> {

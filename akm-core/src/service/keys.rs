@@ -7,7 +7,7 @@ use crate::protocol::{
     KeySecret, KeyShow, KeyStatus, PAGE_BYTES,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
-use crate::vault::{NewKey, OpenedKey, Record, Terms, Use};
+use crate::vault::{LastTest, NewKey, OpenedKey, Record, Terms, Use};
 
 use super::access::{self, Gate, pass};
 use super::custom::Known;
@@ -190,9 +190,10 @@ impl Service {
             }
             let own = own.as_deref().unwrap_or_default();
             let count = records.len();
-            for (index, record) in records.iter().enumerate() {
-                let key = self.listed(asked, record, now, own)?;
-                bytes += protocol::encode(&key)?.len();
+            let tests = self.vault.last_tests(&asked.session.account, &records)?;
+            for (index, (record, test)) in records.iter().zip(tests).enumerate() {
+                let key = listed(record, test, now, own)?;
+                bytes += protocol::encoded_length(&key)?;
                 keys.push(key);
                 if bytes > PAGE_BYTES && (index + 1 < count || next.is_some()) {
                     return Ok(page(keys, Some(record.id)));
@@ -206,28 +207,6 @@ impl Service {
             after = next;
         };
         Ok(page(keys, next))
-    }
-
-    /// A key on a page. `own` are the variables of the account's own providers.
-    fn listed(
-        &self,
-        asked: &Asked<'_>,
-        record: &Record,
-        now: i64,
-        own: &[(ProviderId, String)],
-    ) -> Result<protocol::Key> {
-        let provider = record.name.provider();
-        let standard = match Catalogue::builtin().provider(provider.as_str()) {
-            Some(known) => Some(known.env.primary.clone()),
-            None => own
-                .iter()
-                .find(|(id, _)| id == provider)
-                .map(|(_, variable)| variable.clone()),
-        };
-        Ok(protocol::Key {
-            last_test: self.described_test(asked, record)?,
-            ..shape::key(record, now, standard)?
-        })
     }
 
     pub(super) fn rotate_key(&self, asked: &Asked<'_>, request: &KeyRotate) -> Result<KeyResult> {
@@ -368,10 +347,7 @@ impl Service {
         record: &Record,
     ) -> Result<Option<protocol::LastTest>> {
         let test = self.vault.last_test(&asked.session.account, record)?;
-        Ok(test.map(|test| protocol::LastTest {
-            outcome: test.outcome,
-            time: shape::time_ms(test.at),
-        }))
+        Ok(test.map(described))
     }
 
     pub(super) fn key_result(&self, asked: &Asked<'_>, record: &Record) -> Result<KeyResult> {
@@ -407,6 +383,34 @@ fn page(keys: Vec<protocol::Key>, next: Option<crate::store::Id>) -> KeyPage {
     KeyPage {
         keys,
         next: next.map(|id| data_encoding::HEXLOWER.encode(&id)),
+    }
+}
+
+/// A key on a page. `own` are the variables of the account's own providers.
+fn listed(
+    record: &Record,
+    test: Option<LastTest>,
+    now: i64,
+    own: &[(ProviderId, String)],
+) -> Result<protocol::Key> {
+    let provider = record.name.provider();
+    let standard = match Catalogue::builtin().provider(provider.as_str()) {
+        Some(known) => Some(known.env.primary.clone()),
+        None => own
+            .iter()
+            .find(|(id, _)| id == provider)
+            .map(|(_, variable)| variable.clone()),
+    };
+    Ok(protocol::Key {
+        last_test: test.map(described),
+        ..shape::key(record, now, standard)?
+    })
+}
+
+fn described(test: LastTest) -> protocol::LastTest {
+    protocol::LastTest {
+        outcome: test.outcome,
+        time: shape::time_ms(test.at),
     }
 }
 

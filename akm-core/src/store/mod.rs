@@ -222,6 +222,17 @@ pub struct HistoryRow {
     pub secret: Vec<u8>,
 }
 
+/// What the last connection test of a key showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastTestRow {
+    /// The record it is of.
+    pub key: Id,
+    /// The version of the secret that was tested.
+    pub secret_version: u64,
+    /// Sealed: outcome and time.
+    pub sealed: Vec<u8>,
+}
+
 /// The record of a provider that an account added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderRow {
@@ -388,8 +399,8 @@ pub trait Store: Send + Sync {
     fn history(&self, account: &Id, key: &Id) -> Result<Vec<HistoryRow>>;
     /// Keeps the last connection test of a key whose secret has this version; otherwise there is nothing to keep.
     fn keep_test(&self, account: &Id, key: &Id, secret_version: u64, sealed: &[u8]) -> Result<()>;
-    /// The last connection test of a key: the version of the secret, and what is sealed.
-    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>>;
+    /// The last connection tests of the keys from one id to another, in the order of ids.
+    fn last_tests(&self, account: &Id, first: &Id, last: &Id) -> Result<Vec<LastTestRow>>;
 
     /// A provider that an account added, by its tag: one indexed read.
     fn provider_by_tag(&self, account: &Id, tag: &Tag) -> Result<Option<ProviderRow>>;

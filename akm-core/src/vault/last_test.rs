@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{self, Ad, Field};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::Outcome;
-use crate::store::Id;
+use crate::store::{Id, LastTestRow};
 
 use super::rekey::Before;
 use super::{Record, Unlocked, Vault};
@@ -56,15 +56,41 @@ impl Vault {
 
     /// What the last test of a key showed, if it was of the secret that it has now.
     pub fn last_test(&self, account: &Unlocked, record: &Record) -> Result<Option<LastTest>> {
-        let Some((version, sealed)) = self.store.last_test(account.id(), &record.id)? else {
-            return Ok(None);
+        let tests = self.last_tests(account, std::slice::from_ref(record))?;
+        Ok(tests.into_iter().flatten().next())
+    }
+
+    /// [`Vault::last_test`] of each of a page of records, which stand in the order of their ids: one read.
+    pub fn last_tests(
+        &self,
+        account: &Unlocked,
+        records: &[Record],
+    ) -> Result<Vec<Option<LastTest>>> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Ok(Vec::new());
         };
-        if version != record.secret_version {
+        let rows = self.store.last_tests(account.id(), &first.id, &last.id)?;
+        let test_of = |record: &Record| {
+            let Ok(at) = rows.binary_search_by(|row| row.key.cmp(&record.id)) else {
+                return Ok(None);
+            };
+            self.open_test(account, record, &rows[at])
+        };
+        records.iter().map(test_of).collect()
+    }
+
+    fn open_test(
+        &self,
+        account: &Unlocked,
+        record: &Record,
+        row: &LastTestRow,
+    ) -> Result<Option<LastTest>> {
+        if row.secret_version != record.secret_version {
             return Ok(None);
         }
-        let ad = self.test_ad(account, &record.id, version);
+        let ad = self.test_ad(account, &record.id, row.secret_version);
         let before = account.shared.before();
-        let plain = open(account, before.as_deref(), &ad, &sealed)?;
+        let plain = open(account, before.as_deref(), &ad, &row.sealed)?;
         let kept: Kept = serde_json::from_slice(&plain)
             .map_err(|_| Error::corrupt("the last test of a key has an unknown shape"))?;
         if kept.format != VERSION {
@@ -86,11 +112,13 @@ impl Vault {
         before: &Before,
         id: &Id,
     ) -> Result<Option<(u64, Vec<u8>)>> {
-        let Some((version, sealed)) = self.store.last_test(account.id(), id)? else {
+        let rows = self.store.last_tests(account.id(), id, id)?;
+        let Some(row) = rows.first() else {
             return Ok(None);
         };
+        let version = row.secret_version;
         let ad = self.test_ad(account, id, version);
-        let plain = open(account, Some(before), &ad, &sealed)?;
+        let plain = open(account, Some(before), &ad, &row.sealed)?;
         let random = &*self.host.random;
         let sealed = crypto::seal_padded(random, &account.vault_key, &ad, &plain, BUCKET)?;
         Ok(Some((version, sealed)))

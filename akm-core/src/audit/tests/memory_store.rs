@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Kind, Result};
 use crate::store::{
     AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
-    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
-    TreeChange,
+    KeyHead, KeyRow, LastTestRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange,
+    Store, Tag, TreeChange,
 };
 
 #[derive(Default)]
@@ -114,7 +114,7 @@ impl Store for MemoryStore {
     fn keep_test(&self, _: &Id, _: &Id, _: u64, _: &[u8]) -> Result<()> {
         Err(OTHER)
     }
-    fn last_test(&self, _: &Id, _: &Id) -> Result<Option<(u64, Vec<u8>)>> {
+    fn last_tests(&self, _: &Id, _: &Id, _: &Id) -> Result<Vec<LastTestRow>> {
         Err(OTHER)
     }
 

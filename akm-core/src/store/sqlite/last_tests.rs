@@ -1,10 +1,10 @@
 //! What a key's last connection test showed, sealed by the vault; at most one for each key.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, Transaction};
 
-use super::values::{blob, execute, int, number, sealed, sql};
+use super::values::{array, blob, execute, int, number, sealed, sql};
 use crate::error::Result;
-use crate::store::Id;
+use crate::store::{Id, LastTestRow};
 
 /// Keeps a test of this version of a key's secret; a key that was removed or got another secret keeps none.
 pub(super) fn keep(
@@ -26,18 +26,26 @@ pub(super) fn keep(
     .map(drop)
 }
 
-/// The last test of a key: the version of its secret, and what is sealed.
-pub(super) fn last(conn: &Connection, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>> {
-    conn.prepare_cached(
-        "SELECT secret_version, sealed FROM last_tests WHERE account = ?1 AND key = ?2",
-    )
-    .and_then(|mut statement| {
-        statement
-            .query_row((account, key), |row| {
-                Ok(number(row, 0).and_then(|version| Ok((version, blob(row, 1)?))))
-            })
-            .optional()
-    })
-    .map_err(sql)?
-    .transpose()
+pub(super) fn between(
+    conn: &Connection,
+    account: &Id,
+    first: &Id,
+    last: &Id,
+) -> Result<Vec<LastTestRow>> {
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT key, secret_version, sealed FROM last_tests
+             WHERE account = ?1 AND key BETWEEN ?2 AND ?3 ORDER BY key",
+        )
+        .map_err(sql)?;
+    let mut rows = statement.query((account, first, last)).map_err(sql)?;
+    let mut tests = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        tests.push(LastTestRow {
+            key: array(row, 0)?,
+            secret_version: number(row, 1)?,
+            sealed: blob(row, 2)?,
+        });
+    }
+    Ok(tests)
 }

@@ -25,8 +25,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
     AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
-    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange, Store, Tag,
-    TreeChange,
+    KeyHead, KeyRow, LastTestRow, ProviderRow, ResealedKey, SlotRow, Standing, StandingChange,
+    Store, Tag, TreeChange,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::{Clock, Random};
@@ -448,8 +448,8 @@ impl Store for SqliteStore {
         self.write(|tx| last_tests::keep(tx, account, key, secret_version, sealed))
     }
 
-    fn last_test(&self, account: &Id, key: &Id) -> Result<Option<(u64, Vec<u8>)>> {
-        last_tests::last(&self.scanner(), account, key)
+    fn last_tests(&self, account: &Id, first: &Id, last: &Id) -> Result<Vec<LastTestRow>> {
+        last_tests::between(&self.scanner(), account, first, last)
     }
 
     fn fold_events(&self, events: &[EventRow]) -> Result<()> {

@@ -402,6 +402,44 @@ fn a_last_test_of_an_unknown_shape_or_format_is_refused_and_an_older_secrets_is_
 }
 
 #[test]
+fn the_last_tests_of_a_page_stand_beside_their_own_keys() {
+    let room = Room::new();
+    room.filled();
+    let account = room.session();
+    room.add(&account, "deepseek/third");
+    let vault = &room.vault;
+    let (records, _) = vault
+        .list_keys(&account, None, None, 100, &|_| true)
+        .unwrap();
+    assert!(records.len() >= 3, "control");
+    assert_eq!(vault.last_tests(&account, &[]), Ok(Vec::new()));
+    let last = records.last().unwrap();
+    let first = &records[0];
+    let outcomes = |records: &[Record]| -> Vec<Option<Outcome>> {
+        let tests = vault.last_tests(&account, records).unwrap();
+        tests
+            .into_iter()
+            .map(|test| test.map(|test| test.outcome))
+            .collect()
+    };
+    assert_eq!(outcomes(&records), vec![None; records.len()]);
+    vault.keep_test(&account, first, Outcome::Valid).unwrap();
+    vault.keep_test(&account, last, Outcome::Invalid).unwrap();
+    let mut expected = vec![None; records.len()];
+    expected[0] = Some(Outcome::Valid);
+    expected[records.len() - 1] = Some(Outcome::Invalid);
+    assert_eq!(outcomes(&records), expected);
+    // Of keys between which others lie, and of a part.
+    let ends = [first.clone(), last.clone()];
+    assert_eq!(
+        outcomes(&ends),
+        [Some(Outcome::Valid), Some(Outcome::Invalid)]
+    );
+    assert_eq!(outcomes(&records[1..]), expected[1..]);
+    assert_eq!(outcomes(&records[1..2]), [None]);
+}
+
+#[test]
 fn a_long_secret_is_never_kept_ready() {
     let room = Room::new();
     let account = room.session();

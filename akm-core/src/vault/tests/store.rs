@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Kind, Result};
 use crate::store::{
     AccountCard, AccountChange, AccountRow, Attempts, BeforeCommit, EventRow, HistoryRow, Id,
-    KeyHead, KeyRow, ProviderRow, ResealedKey, SlotRow, SqliteStore, Standing, StandingChange,
-    Store, Tag, TreeChange,
+    KeyHead, KeyRow, LastTestRow, ProviderRow, ResealedKey, SlotRow, SqliteStore, Standing,
+    StandingChange, Store, Tag, TreeChange,
 };
 
 type Hook = Box<dyn FnMut() + Send>;
@@ -149,7 +149,7 @@ through! {
     ) -> Vec<KeyHead>;
     history(account: &Id, key: &Id) -> Vec<HistoryRow>;
     keep_test(account: &Id, key: &Id, version: u64, sealed: &[u8]) -> ();
-    last_test(account: &Id, key: &Id) -> Option<(u64, Vec<u8>)>;
+    last_tests(account: &Id, first: &Id, last: &Id) -> Vec<LastTestRow>;
     provider_by_tag(account: &Id, tag: &Tag) -> Option<ProviderRow>;
     providers(account: &Id, most: u32) -> Vec<ProviderRow>;
     insert_provider(
