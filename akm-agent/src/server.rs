@@ -59,10 +59,8 @@ use foreign::Bucket;
 use metrics::Metrics;
 use room::{Room, Seat};
 
-/// Most connections at a time; fewer if the descriptors do not last.
-const MAX_CONNECTIONS: usize = 16_384;
-/// Descriptors of a connection: its socket, and its process's directory.
-const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// Most descriptors of connections: a socket each and, for one that speaks, its process's directory.
+const MAX_DESCRIPTORS: usize = 32_768;
 /// Descriptors for everything else: the store, the journal, threads, a client for whom there is no seat yet.
 const RESERVED_DESCRIPTORS: u64 = 34;
 /// Descriptors for the providers that are asked, four each, where there are many: at most this part of all.
@@ -247,12 +245,12 @@ impl Server {
         let io = |error: io::Error| Error::from_io(&error);
         listener.set_nonblocking(true).map_err(io)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
-        let mut limit = connection_limit();
+        let mut limit = connection_descriptors();
         let mut remote_limit = 0;
         if self.shared.network.get().is_some() {
             remote_limit = network::Network::connections(limit);
-            // Each of theirs costs one descriptor, each of ours two.
-            limit = limit.saturating_sub(remote_limit.div_ceil(2)).max(1);
+            // Each of theirs costs one descriptor.
+            limit = limit.saturating_sub(remote_limit).max(room::FOR_ONE);
         }
         let room = Room::new(limit);
         if let Some(dashboard) = &self.dashboard {
@@ -344,8 +342,8 @@ impl Server {
         let Ok(peer) = peer::of(&stream) else {
             return;
         };
-        let process = Process::pin(&stream, peer);
         if !self.shared.admits(&stream, peer) {
+            let process = Process::pin(&stream, peer);
             drop(stream);
             if self.tells_of_foreign() {
                 self.note_foreign(process.caller(), room.seat().await);
@@ -357,9 +355,13 @@ impl Server {
         };
         let shared = Arc::clone(&self.shared);
         let seat = room.seat().await;
+        let pinned = match Process::can_be_pinned_later(&stream) {
+            true => None,
+            false => Some((seat.second().await, Process::pin(&stream, peer))),
+        };
         tokio::spawn(async move {
             shared.connections.fetch_add(1, Ordering::Relaxed);
-            connection::serve(&shared, stream, &process, &seat).await;
+            connection::serve(&shared, stream, peer, pinned, &seat).await;
             shared.connections.fetch_sub(1, Ordering::Relaxed);
             drop(seat);
         });
@@ -431,18 +433,17 @@ impl Shared {
     }
 }
 
-/// How many connections the process's descriptors allow, beside links of their processes.
-fn connection_limit() -> usize {
+/// How many of the process's descriptors are for connections, beside links of their processes.
+fn connection_descriptors() -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
     let links = LINK_DESCRIPTORS.min(descriptors / LINK_PART);
     keep_open(links as usize);
     let reserved =
         RESERVED_DESCRIPTORS + links + OUTBOUND_DESCRIPTORS.min(descriptors / OUTBOUND_PART);
-    let fit = descriptors.saturating_sub(reserved) / DESCRIPTORS_PER_CONNECTION;
-    usize::try_from(fit)
-        .unwrap_or(MAX_CONNECTIONS)
-        .clamp(1, MAX_CONNECTIONS)
+    usize::try_from(descriptors.saturating_sub(reserved))
+        .unwrap_or(MAX_DESCRIPTORS)
+        .clamp(room::FOR_ONE, MAX_DESCRIPTORS)
 }
 
 /// The runtime that a server runs on: one thread for the sockets, a bounded number for slow work.

@@ -2,7 +2,7 @@
 //!
 //! * unlock and `key.get` with 10 and 10⁴ keys, and 10⁶ with `AKM_BENCH_FULL=1` (several GB of disk, minutes to fill);
 //! * unlock beside the bare Argon2 stretch of the same cost;
-//! * `key.add` beside one bare SQLite commit (`synchronous=FULL`) of a row of the same size;
+//! * `key.add` in each of them beside one bare SQLite commit (`synchronous=FULL`) of a row of the same size;
 //! * a page of 1,000 of `key.list`.
 //!
 //! Vaults are filled first and then measured in turns, so that whatever else the machine does hits all alike.
@@ -50,7 +50,7 @@ fn main() {
     unlocks(&filled);
     gets(&filled);
     lists(&filled);
-    adds();
+    adds(&filled);
 }
 
 /// A vault of so many keys, in a home of its own.
@@ -197,14 +197,8 @@ fn get(service: &Service, name: &str) -> Duration {
     time(|| call(service, Op::KeyGet, &body))
 }
 
-fn adds() {
+fn adds(filled: &[Filled]) {
     let home = home();
-    let service = open(home.path());
-    call(
-        &service,
-        Op::AccountRegister,
-        &format!(r#"{{"account":"default","passphrase":"{PASSPHRASE}","totp":false}}"#),
-    );
     let mut bare = Connection::open(home.path().join("bare.db")).unwrap();
     bare.pragma_update(None, "journal_mode", "WAL").unwrap();
     bare.pragma_update(None, "synchronous", "FULL").unwrap();
@@ -212,9 +206,12 @@ fn adds() {
         "CREATE TABLE keys (tag BLOB NOT NULL UNIQUE, wrapped BLOB, meta BLOB, secret BLOB) STRICT",
     )
     .unwrap();
-    let (mut commit, mut add) = (Vec::new(), Vec::new());
+    let mut commit = Vec::new();
+    let mut took: Vec<Vec<Duration>> = filled.iter().map(|_| Vec::new()).collect();
     for number in 0..ADDS {
         let tag = crypto::hash(&[&number.to_le_bytes()]);
+        // What others have written is none of a commit's work.
+        nix::unistd::sync();
         commit.push(time(|| {
             let tx = bare.transaction().unwrap();
             // The sizes of akm's own blobs of such a key.
@@ -224,16 +221,27 @@ fn adds() {
                 .unwrap();
             tx.commit().unwrap();
         }));
-        let body = format!(r#"{{"name":"{}","secret":"{SECRET}"}}"#, name(number));
-        add.push(time(|| call(&service, Op::KeyAdd, &body)));
+        for (filled, took) in filled.iter().zip(&mut took) {
+            nix::unistd::sync();
+            let added = name(filled.size + number);
+            let body = format!(r#"{{"name":"{added}","secret":"{SECRET}"}}"#);
+            took.push(time(|| call(&filled.service, Op::KeyAdd, &body)));
+        }
     }
-    let (commit, add) = (
-        1000.0 * millis(median(&mut commit)),
-        1000.0 * millis(median(&mut add)),
-    );
+    let commit = 1000.0 * millis(median(&mut commit));
     println!("durable key.add, {ADDS} each (goal <= 1.30 x one bare commit)");
-    println!("{:>14}{:>12}{:>8}", "commit µs", "add µs", "ratio");
-    println!("{commit:>14.0}{add:>12.0}{:>8.2}", add / commit);
+    println!(
+        "{:>10}{:>12}{:>12}{:>10}",
+        "keys", "commit µs", "add µs", "x commit"
+    );
+    for (filled, took) in filled.iter().zip(&mut took) {
+        let add = 1000.0 * millis(median(took));
+        println!(
+            "{:>10}{commit:>12.0}{add:>12.0}{:>10.2}",
+            filled.size,
+            add / commit
+        );
+    }
 }
 
 /// From bytes to bytes, as a transport would ask.

@@ -1,7 +1,8 @@
 //! Which process asks, for the audit and for grants.
 //!
-//! The process is pinned when it connects: its directory in `/proc` is opened and, through a pidfd of the
-//! peer, shown to be of the process that connected and not of one that took its number later. The
+//! The process is pinned when its connection first speaks: its directory in `/proc` is opened and, through a pidfd of the
+//! peer, which the kernel made for the process that connected, shown to be of that one and not of one that took its number later.
+//! Where the kernel has no such pidfd (before Linux 6.5), when it connects. The
 //! executable is read anew at each request, or known not to have changed, because a process may `execve` while it stays connected.
 //!
 //! Everything else (`look`: hash, script, directory, ancestors, container, what tampers with them) is read from `/proc` when
@@ -18,13 +19,13 @@ mod proc;
 mod script;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::caller::Witness;
 use akm_core::peer::Peer;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 
@@ -52,8 +53,14 @@ pub struct Process {
 }
 
 impl Process {
+    /// Whether the kernel can tell later, too, which process connected.
+    pub fn can_be_pinned_later(stream: &impl AsFd) -> bool {
+        static KNOWN: OnceLock<bool> = OnceLock::new();
+        *KNOWN.get_or_init(|| !matches!(getsockopt(stream, PeerPidfd), Err(Errno::ENOPROTOOPT)))
+    }
+
     /// Pins the process at the other end.
-    pub fn pin(stream: &UnixStream, peer: Peer) -> Process {
+    pub fn pin(stream: &impl AsFd, peer: Peer) -> Process {
         let dir = peer.pid.and_then(|pid| pinned(stream, pid)).map(Arc::new);
         Process {
             uid: peer.uid,
@@ -103,13 +110,13 @@ fn unknown() -> String {
     "?".to_owned()
 }
 
-fn pinned(stream: &UnixStream, pid: i32) -> Option<Dir> {
+fn pinned(stream: &impl AsFd, pid: i32) -> Option<Dir> {
     let dir = Dir::open(pid)?;
     match getsockopt(stream, PeerPidfd) {
         // Alive now, so the number was its own when the directory was opened.
         Ok(pidfd) => is_alive(&pidfd).then_some(dir),
         // Before Linux 6.5: the number could have been taken between connecting and here.
-        Err(nix::errno::Errno::ENOPROTOOPT) => Some(dir),
+        Err(Errno::ENOPROTOOPT) => Some(dir),
         Err(_) => None,
     }
 }
@@ -123,6 +130,7 @@ fn is_alive(pidfd: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::net::UnixStream;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use akm_core::peer::Peer;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
@@ -21,18 +22,19 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use super::room::Seat;
+use super::room::{Descriptor, Seat};
 use super::route::Http;
 use super::{
     HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Phase, Shared, WRITE_TIMEOUT, route, until_changed,
 };
 use crate::caller::Process;
 
-/// A connection of the Unix socket.
+/// A connection of the Unix socket. Who it is of is looked up when it speaks, if it was not before.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     stream: UnixStream,
-    process: &Process,
+    peer: Peer,
+    pinned: Option<(Descriptor, Process)>,
     seat: &Seat,
 ) {
     let mut phase = shared.phase.subscribe();
@@ -46,9 +48,13 @@ pub(super) async fn serve(
     if !spoke {
         return;
     }
-    // In case it was asked just then.
+    // In case it was asked to go just then.
     seat.wait();
-    let answer = |request| route::answer(shared, process, seat, request);
+    let (_descriptor, process) = match pinned {
+        Some(pinned) => pinned,
+        None => (seat.second().await, Process::pin(&stream, peer)),
+    };
+    let answer = |request| route::answer(shared, &process, seat, request);
     tokio::select! {
         biased;
         () = http(phase, stream, answer) => {}

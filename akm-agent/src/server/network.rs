@@ -254,9 +254,9 @@ impl Network {
             })
     }
 
-    /// Connections that may be open at a time, of so many that the process can have.
-    pub(super) fn connections(limit: usize) -> usize {
-        (limit / 2).clamp(1, MAX_CONNECTIONS)
+    /// Connections that may be open at a time, where there are so many descriptors for connections.
+    pub(super) fn connections(descriptors: usize) -> usize {
+        (descriptors / 4).clamp(1, MAX_CONNECTIONS)
     }
 }
 

@@ -1,8 +1,9 @@
-//! Seats for connections, as many as the descriptors last for.
+//! Seats for connections, as many as the descriptors last for: one for its socket, and another once it speaks.
 //!
-//! Invariant: whoever connects and does not ask keeps nobody out. When no seat is left, the connection that has waited longest for
-//! its client (for a request, the rest of one, or for an answer to be read) gives its seat to the next one. A request that is here as
-//! a whole is answered before.
+//! Invariants: whoever connects and does not ask keeps nobody out. When no descriptor is left, the connection that has waited
+//! longest for its client (for a request, the rest of one, or for an answer to be read) gives its seat up. A request that is here as
+//! a whole is answered before. And a connection that speaks gets its second descriptor: a seat never takes the last one, so
+//! when there is none, some connection has two, and gives them back once it was answered and is asked.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// All seats.
+/// Descriptors of one connection that speaks.
+pub(super) const FOR_ONE: usize = 2;
+
+/// All descriptors that there are for connections.
 pub(super) struct Room {
-    seats: Arc<Semaphore>,
+    descriptors: Arc<Semaphore>,
     size: usize,
     waiting: Mutex<Waiting>,
-    /// Tells whoever looks for a seat that one more connection could be asked for its own.
+    /// Tells whoever looks for a descriptor that there is one more, or one more connection that could be asked for its own.
     more: Notify,
 }
 
@@ -32,7 +36,13 @@ pub(super) struct Seat {
     /// Its turn among those that wait; 0 while it answers.
     turn: AtomicU64,
     asked: Arc<Notify>,
-    _permit: OwnedSemaphorePermit,
+    _descriptor: Descriptor,
+}
+
+/// Leave to have one descriptor, until it is dropped.
+pub(super) struct Descriptor {
+    permit: Option<OwnedSemaphorePermit>,
+    room: Arc<Room>,
 }
 
 /// While it lives, its connection is not asked to go.
@@ -41,7 +51,7 @@ pub(super) struct Answering<'a>(&'a Seat);
 impl Room {
     pub(super) fn new(size: usize) -> Arc<Room> {
         Arc::new(Room {
-            seats: Arc::new(Semaphore::new(size)),
+            descriptors: Arc::new(Semaphore::new(size)),
             size,
             waiting: Mutex::default(),
             more: Notify::new(),
@@ -50,24 +60,21 @@ impl Room {
 
     /// A seat, which waits for its client from now. Once all are taken and all answer, as soon as one of them has.
     pub(super) async fn seat(self: &Arc<Room>) -> Seat {
-        let permit = loop {
+        let descriptor = loop {
             // Made before it looks, so that nothing is missed in between.
             let more = self.more.notified();
-            if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
-                break permit;
+            let free = Arc::clone(&self.descriptors).try_acquire_many_owned(FOR_ONE as u32);
+            if let Some(one) = free.ok().and_then(|mut free| free.split(1)) {
+                break self.leave(one);
             }
             self.ask_the_longest();
-            tokio::select! {
-                biased;
-                Ok(permit) = Arc::clone(&self.seats).acquire_owned() => break permit,
-                () = more => {}
-            }
+            more.await;
         };
         let seat = Seat {
             room: Arc::clone(self),
             turn: AtomicU64::new(0),
             asked: Arc::new(Notify::new()),
-            _permit: permit,
+            _descriptor: descriptor,
         };
         seat.wait();
         seat
@@ -75,7 +82,14 @@ impl Room {
 
     /// Returns once every seat is free.
     pub(super) async fn emptied(&self) {
-        let _all = self.seats.acquire_many(self.size as u32).await;
+        let _all = self.descriptors.acquire_many(self.size as u32).await;
+    }
+
+    fn leave(self: &Arc<Room>, permit: OwnedSemaphorePermit) -> Descriptor {
+        Descriptor {
+            permit: Some(permit),
+            room: Arc::clone(self),
+        }
     }
 
     fn ask_the_longest(&self) {
@@ -97,6 +111,24 @@ impl Seat {
             self.room.more.notify_waiters();
         }
         Answering(self)
+    }
+
+    /// Leave for the second descriptor, once the client has begun to speak. Until then nobody asks this connection to go.
+    pub(super) async fn second(&self) -> Descriptor {
+        let _speaking = self.answering();
+        let room = &self.room;
+        loop {
+            let more = room.more.notified();
+            if let Ok(permit) = Arc::clone(&room.descriptors).try_acquire_owned() {
+                return room.leave(permit);
+            }
+            room.ask_the_longest();
+            tokio::select! {
+                biased;
+                Ok(permit) = Arc::clone(&room.descriptors).acquire_owned() => return room.leave(permit),
+                () = more => {}
+            }
+        }
     }
 
     /// Returns when another is to have the seat, and what the client sent until then was no whole request.
@@ -141,6 +173,13 @@ impl Drop for Seat {
     }
 }
 
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.room.more.notify_waiters();
+    }
+}
+
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
         self.0.wait();
@@ -163,7 +202,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_connection_that_waits_longest_gives_its_seat_up() {
-        let room = Room::new(3);
+        // One more than three silent connections take.
+        let room = Room::new(4);
         let (first, second, third) = (room.seat().await, room.seat().await, room.seat().await);
         // The control: nobody is asked for a seat that nobody needs.
         assert!(!ends(first.asked_to_go()).await);
@@ -183,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_answered_keeps_the_seat_until_then() {
-        let room = Room::new(1);
+        let room = Room::new(FOR_ONE);
         let only = room.seat().await;
         let answering = only.answering();
         let mut next = pin!(room.seat());
@@ -201,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_comes_when_it_is_asked_to_go_is_answered() {
-        let room = Room::new(1);
+        let room = Room::new(FOR_ONE);
         let only = room.seat().await;
         let mut next = pin!(room.seat());
         assert!(!ends(async { drop(next.as_mut().await) }).await);
@@ -213,5 +253,74 @@ mod tests {
             _ = &mut next => panic!("a second seat of one"),
             () = only.asked_to_go() => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_takes_one_descriptor_and_one_that_speaks_two() {
+        let room = Room::new(4);
+        let free = || room.descriptors.available_permits();
+        let first = room.seat().await;
+        assert_eq!(free(), 3);
+        let second = first.second().await;
+        assert_eq!(free(), 2);
+        let silent = room.seat().await;
+        assert_eq!(free(), 1, "the last one is for who speaks");
+        drop((first, second));
+        assert_eq!(free(), 3);
+        drop(silent);
+        assert!(ends(room.emptied()).await);
+    }
+
+    #[tokio::test]
+    async fn who_speaks_waits_for_a_descriptor_and_is_not_sent_away() {
+        let room = Room::new(3);
+        let busy = room.seat().await;
+        let speaks = room.seat().await;
+        let second = busy.second().await;
+        let answering = busy.answering();
+        assert_eq!(room.descriptors.available_permits(), 0, "control");
+        let mut wanted = pin!(speaks.second());
+        tokio::select! {
+            biased;
+            _ = &mut wanted => panic!("a fourth descriptor of three"),
+            () = speaks.asked_to_go() => panic!("it has asked"),
+            () = busy.asked_to_go() => panic!("it is answered"),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+        // Once that is answered and waits, it makes room.
+        drop(answering);
+        tokio::select! {
+            biased;
+            _ = &mut wanted => panic!("a fourth descriptor of three"),
+            () = speaks.asked_to_go() => panic!("it has asked"),
+            () = busy.asked_to_go() => {}
+        }
+        drop((busy, second));
+        wanted.await;
+    }
+
+    #[tokio::test]
+    async fn all_that_speak_at_once_are_served_one_after_the_other() {
+        let room = Room::new(40);
+        let mut silent = Vec::new();
+        for _ in 0..39 {
+            silent.push(room.seat().await);
+        }
+        assert_eq!(room.descriptors.available_permits(), 1, "control");
+        let mut served = tokio::task::JoinSet::new();
+        for seat in silent {
+            served.spawn(async move {
+                let _second = seat.second().await;
+                drop(seat.answering());
+                // Then it waits, and leaves when it is asked to; the last ones are not.
+                let _ = tokio::time::timeout(Duration::from_millis(500), seat.asked_to_go()).await;
+            });
+        }
+        let mut next = pin!(room.seat());
+        let seat = tokio::time::timeout(Duration::from_secs(60), &mut next).await;
+        assert!(seat.is_ok(), "another waits for ever");
+        served.join_all().await;
+        drop(seat);
+        assert!(ends(room.emptied()).await);
     }
 }
