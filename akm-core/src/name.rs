@@ -128,23 +128,21 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// An account name in its one spelling: `[a-z0-9][a-z0-9._-]{0,63}`, ASCII upper case folded.
+/// An account name in its one spelling: `[a-z0-9]+([._-][a-z0-9]+)*`, at most 64, ASCII upper case folded.
 ///
-/// Everything else, confusable letters included, is refused rather than folded, so no second
-/// account can look like a first.
+/// Everything else is refused rather than folded. What still looks alike (`outline`) cannot be registered
+/// beside one another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 
 impl AccountName {
     /// Parses and folds a typed name.
     pub fn parse(text: &str, field: &'static str) -> Result<Self> {
-        const RULE: &str = "an account is 1 to 64 of a-z, 0-9, dot, dash, underscore, and starts with a letter or digit";
-        let fits = !text.is_empty()
-            && text.len() <= MAX_ACCOUNT
-            && text.as_bytes()[0].is_ascii_alphanumeric()
+        const RULE: &str = "an account is 1 to 64 of a-z and 0-9, with single dots, dashes and underscores between them";
+        let fits = text.len() <= MAX_ACCOUNT
             && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+                .split(['.', '-', '_'])
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
         if fits {
             Ok(AccountName(text.to_ascii_lowercase()))
         } else {
@@ -156,6 +154,24 @@ impl AccountName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a hasty reader takes for one another in an account's name, each with what stands for all of them in an outline, to be
+/// replaced in this order.
+pub(crate) const LOOK_ALIKES: [(&str, &str); 7] = [
+    ("0", "o"),
+    ("1", "l"),
+    ("i", "l"),
+    ("rn", "m"),
+    ("vv", "w"),
+    (".", "-"),
+    ("_", "-"),
+];
+
+/// The outline of an account's name: that of all names which look like it.
+pub(crate) fn outline(account: &str) -> String {
+    let replace = |name: String, (from, to): &(&str, &str)| name.replace(from, to);
+    LOOK_ALIKES.iter().fold(account.to_owned(), replace)
 }
 
 /// Checks the plaintext of a key: 1 to 8192 bytes of 0x20 to 0x7E on one line.
@@ -355,8 +371,17 @@ mod tests {
             "./alice",
             "alice+",
             "\u{212a}",
+            "alice.",
+            "alice--",
+            "alic_",
+            "al._ice",
+            "-",
         ] {
             assert!(AccountName::parse(bad, "account").is_err(), "{bad:?}");
         }
+        for good in ["a", "7", "a.b-c_d", &"x".repeat(64)] {
+            assert!(AccountName::parse(good, "account").is_ok(), "{good:?}");
+        }
+        assert!(AccountName::parse(&"x".repeat(65), "account").is_err());
     }
 }

@@ -137,6 +137,21 @@ fn b04_lockout_holds_over_all_spellings() {
             Err(error) => assert_eq!(error.kind(), Kind::InvalidInput, "{spelling:?}"),
         }
     }
+    let register = |name: &str| {
+        let body = serde_json::json!({"account": name, "passphrase": "p", "totp": false});
+        bench
+            .raw(Op::AccountRegister, &body.to_string())
+            .map_err(|error| (error.kind(), error.field().map(str::to_owned)))
+    };
+    for other in ["alice2", "malice", "ali-ce", "modern", "wave", "x.y"] {
+        register(other).expect("control: it looks like no other");
+    }
+    for alike in [
+        "a1ice", "aIice", "aL1CE", "ali.ce", "al1_ce", "modem", "rnodern", "vvave", "x-y", "x_y",
+    ] {
+        let refused = Err((Kind::Conflict, Some("account".to_owned())));
+        assert_eq!(register(alike).map(drop), refused, "{alike}");
+    }
     bench.clock.advance(Duration::from_secs(16 * 60));
     bench
         .sign_in(Some("Alice"), PASSPHRASE, None)

@@ -7,6 +7,7 @@ use super::values::{
     array, blob, execute, flag, int, number, optional_blob, sealed, short, sql, text, time,
 };
 use crate::error::{Error, Kind, Result};
+use crate::name::{LOOK_ALIKES, outline};
 use crate::store::{AccountChange, AccountRow, Id, KeysChange, SlotRow};
 
 /// Most slots of an account: a passphrase and recovery codes come nowhere near; a file that claims
@@ -130,7 +131,35 @@ pub(super) fn slots(conn: &Connection, account: &Id) -> Result<Vec<SlotRow>> {
     Ok(slots)
 }
 
+/// Refuses a name that is taken, or that a person would take for one that is.
+fn check_unlike(tx: &Transaction<'_>, name: &str) -> Result<()> {
+    let outlined = LOOK_ALIKES
+        .iter()
+        .fold("name".to_owned(), |outlined, (from, to)| {
+            format!("replace({outlined}, '{from}', '{to}')")
+        });
+    // Reads the index of names alone.
+    let alike: Option<bool> = tx
+        .prepare_cached(&format!(
+            "SELECT max(name = ?1) FROM accounts WHERE {outlined} = ?2"
+        ))
+        .and_then(|mut statement| statement.query_row((name, outline(name)), |row| row.get(0)))
+        .map_err(sql)?;
+    match alike {
+        None => Ok(()),
+        Some(true) => Err(EXISTS),
+        Some(false) => Err(Error::new(
+            Kind::Conflict,
+            "an account exists whose name looks like this one",
+        )
+        .with_field("account")),
+    }
+}
+
+const EXISTS: Error = Error::new(Kind::Conflict, "the account exists already");
+
 pub(super) fn create(tx: &Transaction<'_>, row: &AccountRow, slots: &[SlotRow]) -> Result<()> {
+    check_unlike(tx, &row.name)?;
     let added = execute(
         tx,
         "INSERT INTO accounts
@@ -152,7 +181,7 @@ pub(super) fn create(tx: &Transaction<'_>, row: &AccountRow, slots: &[SlotRow]) 
         ),
     )?;
     if added == 0 {
-        return Err(Error::new(Kind::Conflict, "the account exists already"));
+        return Err(EXISTS);
     }
     put_slots(tx, &row.id, slots)
 }
