@@ -53,7 +53,7 @@ mod monitoring;
 
 use std::io::Read;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,6 +165,10 @@ impl Config {
                 "the configuration could have been written by others",
             );
             return Err(in_file(denied.with_hint("chmod 600"), path));
+        }
+        if meta.uid() == euid && meta.mode() & 0o077 != 0 {
+            // As an editor leaves it. On a file system that is only read it stays, and doctor says so.
+            let _ = file.set_permissions(std::fs::Permissions::from_mode(0o600));
         }
         let mut text = String::new();
         file.take(MAX_CONFIG + 1)

@@ -17,7 +17,7 @@ const FILE: &str = "host.key";
 /// Reads the host key below `state`, or makes it.
 pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
     let path = state.join(FILE);
-    if let Some(key) = key_file::read(&path)? {
+    if let Some(key) = key_file::read_own(&path)? {
         return Ok(key);
     }
     // Written under another name and linked into place, so that no half-written key is ever read.
@@ -33,7 +33,7 @@ pub fn load_or_create(state: &Path, random: &dyn Random) -> Result<LockedKey> {
         Ok(()) => removed.map(|()| key).map_err(Error::from),
         // Another process was first: its key counts.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            key_file::read(&path)?.ok_or(Error::internal("the host key vanished"))
+            key_file::read_own(&path)?.ok_or(Error::internal("the host key vanished"))
         }
         Err(error) => Err(error.into()),
     }
@@ -137,14 +137,16 @@ mod tests {
         );
         private.open(&path).unwrap().write_all(&[7; 32]).unwrap();
         assert!(load_or_create(dir.path(), &*host.random).is_ok(), "control");
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .unwrap();
-        assert_eq!(
-            load_or_create(dir.path(), &*host.random)
-                .unwrap_err()
-                .kind(),
-            Kind::Denied
-        );
+        let mode = |mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+            let read = load_or_create(dir.path(), &*host.random);
+            let now = path.metadata().unwrap().mode() & 0o777;
+            (read.map(drop).map_err(|error| error.kind()), now)
+        };
+        assert_eq!(mode(0o644), (Ok(()), 0o600), "tightened");
+        assert_eq!(mode(0o660), (Err(Kind::Denied), 0o660), "others may write");
+        assert_eq!(mode(0o602), (Err(Kind::Denied), 0o602), "others may write");
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         assert!(load_or_create(dir.path(), &*host.random).is_err());

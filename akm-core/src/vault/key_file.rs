@@ -3,9 +3,9 @@
 //! Invariants: a file is read only where it is a regular one of this user that nobody else may read, through no symbolic
 //! link and never past its length; it is made anew, 0600, and is on the disk (with its name) before anybody relies on it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -19,6 +19,24 @@ use crate::secret::Secret;
 /// Reads a key; `None` if there is no such file. `denied` for a file that is not private, `corrupt` for one that is not
 /// 32 bytes long or holds zeros.
 pub fn read(path: &Path) -> Result<Option<LockedKey>> {
+    read_if(path, |_, meta| meta.mode() & 0o077 == 0)
+}
+
+/// [`read`] of a file of akm's own: one that others may read is tightened, one that they may write is refused.
+pub(super) fn read_own(path: &Path) -> Result<Option<LockedKey>> {
+    read_if(path, |file, meta| {
+        meta.mode() & 0o022 == 0
+            && (meta.mode() & 0o077 == 0
+                || file
+                    .set_permissions(Permissions::from_mode(0o600))
+                    .is_ok())
+    })
+}
+
+fn read_if(
+    path: &Path,
+    is_private: impl FnOnce(&File, &Metadata) -> bool,
+) -> Result<Option<LockedKey>> {
     // Not blocking: a pipe that somebody put there must not be waited for.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let opened = OpenOptions::new()
@@ -31,8 +49,9 @@ pub fn read(path: &Path) -> Result<Option<LockedKey>> {
         Err(error) => return Err(error.into()),
     };
     let meta = file.metadata()?;
-    let ours =
-        meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    let ours = meta.is_file()
+        && meta.uid() == nix::unistd::geteuid().as_raw()
+        && is_private(&file, &meta);
     if !ours {
         return Err(
             Error::new(Kind::Denied, "a key file is not a private file of this user")
