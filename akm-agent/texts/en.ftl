@@ -105,7 +105,11 @@ col-import-outcome = OUTCOME
 col-import-detail = WHY
 ## Backups
 
-backup-made = backup made and verified, { $size }
+backup-made = backup made and verified, { $size }; { $decrypted ->
+    [one] 1 key in it decrypted
+   *[other] { $decrypted } keys in it decrypted
+}
+backup-made-structure = backup made, structure verified, { $size }; of a locked vault nothing is decrypted
 backup-removed = removed { $name }
 backup-directory = in { $directory }
 backup-decrypted = whole, { $decrypted } of its keys decrypted: { $accounts } accounts, { $keys } keys
@@ -283,7 +287,8 @@ doctor-answers = answers in { $time }
 doctor-version = { $agent }, this is { $this }
 doctor-clock-behind = { $now }, the vault was written { $seconds } s later
 doctor-keys = { $seen } checked, all as they were last written
-doctor-keys-bad = { $seen } checked; missing { $missing }, older than last written { $older }, not akm's { $foreign }
+doctor-keys-bad = { $seen } checked; missing { $missing }, older than last written { $older }, not akm's { $foreign }, damaged { $unreadable }
+doctor-keys-broken = the vault's own record of them is damaged or not the newest
 hint-rolled-back = restore a newer backup, or akm unlock --accept-rollback to go on with what is there
 doctor-accounts-missing = { $missing } that this machine has seen, missing from the vault
 hint-accounts-missing = restore a backup with akm backup restore, or move the vault's file away to begin anew

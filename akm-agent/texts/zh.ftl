@@ -90,7 +90,8 @@ col-import-outcome = 结果
 col-import-detail = 原因
 ## 备份
 
-backup-made = 备份已完成并通过验证，{ $size }
+backup-made = 备份已完成并通过验证，{ $size }；其中 { $decrypted } 个密钥已解密
+backup-made-structure = 备份已完成，结构已验证，{ $size }；保险库锁定时不解密任何内容
 backup-removed = 已删除 { $name }
 backup-directory = 位于 { $directory }
 backup-decrypted = 完整，已试解密其中 { $decrypted } 个密钥：{ $accounts } 个账户，{ $keys } 个密钥
@@ -260,7 +261,8 @@ doctor-answers = { $time } 内应答
 doctor-version = { $agent }，当前程序为 { $this }
 doctor-clock-behind = { $now }，保险库的写入时间比它晚 { $seconds } 秒
 doctor-keys = 已检查 { $seen } 个，均为最后写入的版本
-doctor-keys-bad = 已检查 { $seen } 个；缺失 { $missing } 个，比最后写入的旧 { $older } 个，并非由 akm 写入 { $foreign } 个
+doctor-keys-bad = 已检查 { $seen } 个；缺失 { $missing } 个，比最后写入的旧 { $older } 个，并非由 akm 写入 { $foreign } 个，已损坏 { $unreadable } 个
+doctor-keys-broken = 保险库自身的密钥记录已损坏或不是最新的
 hint-rolled-back = 请恢复较新的备份，或用 akm unlock --accept-rollback 接受现状
 doctor-accounts-missing = 本机见过而保险库中缺失的有 { $missing } 个
 hint-accounts-missing = 请用 akm backup restore 恢复备份；若要重新开始，请先移走保险库文件

@@ -181,3 +181,76 @@ fn a_schedule_makes_backups_while_locked_and_keeps_as_many_as_it_says() {
         Verified::Structure
     );
 }
+
+#[test]
+fn keys_that_are_not_in_a_backup_any_more_are_missed() {
+    let bench = Bench::initialized();
+    for name in ["openai", "openai/second"] {
+        bench.add(name, "sk").unwrap();
+    }
+    for delete in [
+        "DELETE FROM keys",
+        "DELETE FROM keys WHERE id = (SELECT max(id) FROM keys)",
+        "UPDATE keys SET status = 2 WHERE id = (SELECT max(id) FROM keys)",
+    ] {
+        let name = create(&bench);
+        assert_eq!(verify(&bench, &name).unwrap().decrypted, 2, "control");
+        let path = bench.home.path().join("backups").join(&name);
+        let hand = rusqlite::Connection::open(&path).unwrap();
+        hand.execute_batch(&format!("PRAGMA foreign_keys = ON; {delete}"))
+            .unwrap();
+        drop(hand);
+        assert_eq!(kind(verify(&bench, &name)), Kind::Corrupt, "{delete}");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn what_is_made_of_a_damaged_vault_pushes_no_good_backup_out() {
+    let mut bench = Bench::initialized();
+    for name in ["openai", "openai/second"] {
+        bench.add(name, "sk").unwrap();
+    }
+    let keep = |keep| BackupCreate {
+        keep: Some(keep),
+        max_age_days: None,
+    };
+    let first = create(&bench);
+    bench.clock.advance(Duration::from_secs(60));
+    let made = bench.call(keep(1)).unwrap();
+    assert_eq!(made.removed, [first], "control");
+    assert_eq!((made.verified, made.decrypted), (Verified::Decrypted, 2));
+    let good = made.backup.name;
+    bench
+        .call(BackupSchedule {
+            daily: true,
+            keep: Some(1),
+            max_age_days: Some(1),
+        })
+        .unwrap();
+    bench.close();
+    bench
+        .hand()
+        .execute_batch("UPDATE keys SET tag = randomblob(32) WHERE id = (SELECT max(id) FROM keys)")
+        .unwrap();
+    bench.reopen();
+    let names = |bench: &Bench| -> Vec<String> {
+        let page = bench.call(BackupList {}).unwrap();
+        page.backups.into_iter().map(|backup| backup.name).collect()
+    };
+    // Of a locked vault only the structure shows: backups come and go, but that one stays.
+    for _ in 0..3 {
+        bench.clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
+        bench.service().scheduled_backup().unwrap();
+        let names = names(&bench);
+        assert_eq!(names.len(), 2, "control: the others are removed");
+        assert!(names.contains(&good), "{names:?}");
+    }
+    // Of an open one it is refused; what was made stays, and so do all others.
+    bench.unlock().unwrap();
+    let before = names(&bench).len();
+    bench.clock.advance(Duration::from_secs(60));
+    assert_eq!(kind(bench.call(keep(1))), Kind::Corrupt);
+    assert_eq!(names(&bench).len(), before + 1);
+    assert!(names(&bench).contains(&good));
+}

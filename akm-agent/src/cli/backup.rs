@@ -121,7 +121,13 @@ fn create(keep: &Keep, json: bool) -> Result<()> {
     if json {
         return output::json(&created);
     }
-    output::note(&text!("backup-made", size = size(created.backup.bytes)));
+    let size = size(created.backup.bytes);
+    output::note(&match created.verified {
+        Verified::Decrypted => {
+            text!("backup-made", size = size, decrypted = created.decrypted)
+        }
+        Verified::Structure => text!("backup-made-structure", size = size),
+    });
     for name in &created.removed {
         output::note(&text!("backup-removed", name = name.as_str()));
     }

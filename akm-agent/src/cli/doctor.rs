@@ -344,7 +344,7 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
 
 /// Every key against what the vault had at its last change.
 fn keys(client: &mut Client) -> Check {
-    let (mut seen, mut older, mut missing, mut foreign) = (0, 0, 0, 0);
+    let (mut seen, mut older, mut missing, mut foreign, mut unreadable) = (0, 0, 0, 0, 0);
     let mut broken = false;
     let mut after = None;
     let mut bar = None;
@@ -359,6 +359,7 @@ fn keys(client: &mut Client) -> Check {
         older += page.stale.len();
         missing += page.missing.len();
         foreign += page.foreign.len();
+        unreadable += page.unreadable.len();
         broken |= page.broken;
         after = page.next;
         if after.is_none() {
@@ -369,15 +370,23 @@ fn keys(client: &mut Client) -> Check {
             .at(seen, page.total);
     }
     drop(bar);
-    if broken || older + missing + foreign > 0 {
+    if older + missing + foreign + unreadable > 0 {
         let found = text!(
             "doctor-keys-bad",
             seen = seen,
             missing = missing,
             older = older,
             foreign = foreign,
+            unreadable = unreadable,
         );
         return Check::bad("keys", found, text!("hint-rolled-back"));
+    }
+    if broken {
+        return Check::bad(
+            "keys",
+            text!("doctor-keys-broken"),
+            text!("hint-rolled-back"),
+        );
     }
     Check::ok("keys", text!("doctor-keys", seen = seen))
 }

@@ -167,10 +167,15 @@ impl Directory {
     }
 
     /// Removes this vault's backups past the newest `keep` and those made before `oldest` (Unix milliseconds),
-    /// but never `made`, which was made just now: by a clock that was set back it looks old. Returns the names.
-    pub fn prune(&self, made: &str, keep: Option<u32>, oldest: Option<i64>) -> Result<Vec<String>> {
+    /// but none of those named, the first of which was made just now: by a clock that was set back it looks old. Returns the names.
+    pub fn prune(
+        &self,
+        spared: &[&[u8]],
+        keep: Option<u32>,
+        oldest: Option<i64>,
+    ) -> Result<Vec<String>> {
         let own = self.own()?.into_iter();
-        let others = own.filter(|found| found.name != made);
+        let others = own.filter(|found| !spared.contains(&found.name.as_bytes()));
         let mut removed = Vec::new();
         for (index, found) in others.enumerate() {
             let beyond = keep.is_some_and(|keep| index + 1 >= keep as usize);
@@ -368,13 +373,22 @@ mod tests {
         let other = Directory::new(home.path().join("backups"), [2; 16]);
         let names: Vec<String> = (0..5).map(|day| make(&directory, day * DAY)).collect();
         let foreign = make(&other, 0);
-        assert_eq!(directory.prune(&names[4], None, None).unwrap(), [""; 0]);
-        let removed = directory.prune(&names[4], Some(3), None).unwrap();
+        assert_eq!(
+            directory.prune(&[names[4].as_bytes()], None, None).unwrap(),
+            [""; 0]
+        );
+        let removed = directory
+            .prune(&[names[4].as_bytes()], Some(3), None)
+            .unwrap();
         assert_eq!(removed, [names[1].clone(), names[0].clone()]);
         let before = Some(at(4 * DAY).as_millisecond());
-        let removed = directory.prune(&names[4], Some(3), before).unwrap();
+        let removed = directory
+            .prune(&[names[4].as_bytes()], Some(3), before)
+            .unwrap();
         assert_eq!(removed, [names[3].clone(), names[2].clone()]);
-        let removed = directory.prune(&names[4], Some(0), Some(i64::MAX)).unwrap();
+        let removed = directory
+            .prune(&[names[4].as_bytes()], Some(0), Some(i64::MAX))
+            .unwrap();
         assert_eq!(removed, [""; 0], "the newest stays");
         let left: Vec<String> = directory
             .list()
@@ -403,7 +417,9 @@ mod tests {
             .collect();
         assert_eq!(own, [names[1].clone(), names[0].clone()]);
         assert!(!found[0].own, "newest first, whoever's");
-        let removed = directory.prune(&names[1], Some(1), None).unwrap();
+        let removed = directory
+            .prune(&[names[1].as_bytes()], Some(1), None)
+            .unwrap();
         assert_eq!(removed, [names[0].clone()]);
         let left = directory.own().unwrap();
         assert_eq!(left.len(), 1);
@@ -435,12 +451,21 @@ mod tests {
             .map(|f| f.name)
             .collect();
         assert_eq!(names, [twin.clone(), first.clone()], "newest first");
-        assert_eq!(directory.prune(&twin, Some(1), None).unwrap(), [first]);
+        assert_eq!(
+            directory.prune(&[twin.as_bytes()], Some(1), None).unwrap(),
+            [first]
+        );
         let third = make(&directory, 10);
         assert!(third > twin, "not the number of the one that was removed");
-        assert_eq!(directory.prune(&third, Some(1), None).unwrap(), [twin]);
+        assert_eq!(
+            directory.prune(&[third.as_bytes()], Some(1), None).unwrap(),
+            [twin]
+        );
         let back = make(&directory, 0);
-        assert_eq!(directory.prune(&back, Some(1), None).unwrap(), [third]);
+        assert_eq!(
+            directory.prune(&[back.as_bytes()], Some(1), None).unwrap(),
+            [third]
+        );
         assert!(directory.find(&back).is_ok());
     }
 

@@ -20,12 +20,17 @@ wire! {
 }
 
 wire! {
-    /// A new backup, on the disk and verified.
+    /// A new backup, on the disk and verified. Where its keys are damaged or missing as in the vault, the answer is `corrupt`, the
+    /// backup stays, and no older one is removed for it.
     result BackupCreated {
         /// The backup.
         backup: Backup,
         /// Names of the backups that were removed for it.
         removed: Vec<String>,
+        /// How much was shown about it.
+        verified: Verified,
+        /// Keys in it that were decrypted: those of every account that is open.
+        decrypted: u64,
     }
 }
 
@@ -91,7 +96,7 @@ wire! {
 pub enum Verified {
     /// Every page, index and reference is whole. Nothing was decrypted.
     Structure,
-    /// The same, and samples of the open account's keys were decrypted.
+    /// The same, and all keys of the open account were decrypted.
     Decrypted,
 }
 

@@ -31,6 +31,8 @@ wire! {
         foreign: Vec<String>,
         /// Record ids of keys that are another version than the newest, 100 at most.
         stale: Vec<String>,
+        /// Record ids of keys that do not open, or of which something does not fit, 100 at most.
+        unreadable: Vec<String>,
         /// Whether the record of the keys is damaged or not the newest itself.
         broken: bool,
         /// Where to go on; absent after the last page.

@@ -5,8 +5,11 @@
 //! pages are copied or checked.
 //!
 //! The order of making one: copy a snapshot → check it → write the event → fold the journal and carry the
-//! events over, so that every change in the backup has its event there → flush, rename, flush the directory.
+//! events over, so that every change in the backup has its event there → open in it what is open here → flush, rename, flush the
+//! directory. The newest one of which keys were opened is never removed: what is made of a locked vault shows its structure
+//! only, and damage behind that must not push the last good one out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +22,9 @@ use crate::protocol::{
     Backup, BackupCreate, BackupCreated, BackupPage, BackupSchedule, BackupScheduled,
     BackupVerification, BackupVerify, Op, Progress, Role, Schedule, Verified,
 };
+use crate::regular::{self, Links};
 use crate::store::{Contents, Id, SqliteStore};
-use crate::vault::Origin;
+use crate::vault::{Check, Origin, Vault};
 
 use super::{Service, done, failed, origin, shape, this_process};
 
@@ -29,6 +33,10 @@ const DAILY_S: u64 = 24 * 60 * 60;
 /// How many a schedule keeps that does not say.
 const KEEP: u32 = 14;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Names the newest backup of which keys were opened; in the state directory.
+const OPENED: &str = "backup.opened";
+/// Longest name of a backup.
+const MAX_NAME: u64 = 255;
 
 /// What the service keeps for backups.
 pub(super) struct Backups {
@@ -197,13 +205,53 @@ impl Service {
         caller: &Caller,
         request: &BackupVerify,
     ) -> Result<BackupVerification> {
-        let (_turn, copy, contents) = self.backups.open_copy(&request.name)?;
+        let (turn, copy, contents) = self.backups.open_copy(&request.name)?;
         let copy = self.vault.over_copy(Arc::new(copy));
-        let opened = match self.sessions.read().live(caller, &*self.host.clock) {
-            Ok(session) => self.vault.open_samples(&copy, &session.account)?,
+        let own = {
+            let table = self.sessions.read();
+            let live = table.live(caller, &*self.host.clock);
+            live.map(|session| *session.account.id())
+        };
+        let opened = match own {
+            Ok(own) => self.open_in_copy(&copy, &own, &turn)?,
             Err(_) => None,
         };
         Ok(verified(&request.name, contents, opened))
+    }
+
+    /// Opens all keys of an open account in a copy, and says how many; `None` where they cannot be, or not any more. The table of
+    /// sessions is held for a few keys at a time: a lock does not wait for a large vault.
+    fn open_in_copy(&self, copy: &Vault, account: &Id, turn: &Turn) -> Result<Option<u64>> {
+        let mut check = Check::default();
+        while !check.done {
+            let table = self.sessions.read();
+            let Some(session) = table.of_account(account) else {
+                return Ok(None);
+            };
+            if !self.vault.open_copy(copy, &session.account, &mut check)? {
+                return Ok(None);
+            }
+            turn.at(check.seen, self.vault.records(&session.account)?.max(1));
+        }
+        check.whole_copy().map(Some)
+    }
+
+    /// The same for every account that is open; says how many keys in all.
+    fn open_all_in_copy(&self, copy: &Vault, turn: &Turn) -> Result<Option<u64>> {
+        let open: BTreeSet<Id> = {
+            let table = self.sessions.read();
+            table
+                .all()
+                .map(|(_, session)| *session.account.id())
+                .collect()
+        };
+        let mut opened = None;
+        for account in &open {
+            if let Some(keys) = self.open_in_copy(copy, account, turn)? {
+                opened = Some(opened.unwrap_or(0) + keys);
+            }
+        }
+        Ok(opened)
     }
 
     pub(super) fn schedule_backups(
@@ -249,15 +297,29 @@ impl Service {
         self.audit.fold()?;
         self.file.carry_events(&copy)?;
         copy.close_copy()?;
+        let opened = {
+            let copy = SqliteStore::open_copy(draft.path(), false)?;
+            self.open_all_in_copy(&self.vault.over_copy(Arc::new(copy)), &turn)
+        };
         let name = draft.name().to_owned();
+        // A damaged one as well: it may be all that there is. It takes no older one's place.
         let bytes = draft.publish()?;
+        let opened = opened?;
+        if opened.is_some() {
+            schedule::replace(&self.backups.state, OPENED, name.as_bytes())?;
+        }
         let oldest = max_age_days.map(|days| {
             now.as_millisecond()
                 .saturating_sub(i64::from(days).saturating_mul(DAY_MS))
         });
         let removed = match (keep, oldest) {
             (None, None) => Vec::new(),
-            (keep, oldest) => directory.prune(&name, keep, oldest)?,
+            (keep, oldest) => {
+                let proved =
+                    regular::read(&self.backups.state.join(OPENED), Links::Refuse, MAX_NAME)?;
+                let proved = proved.unwrap_or_default();
+                directory.prune(&[name.as_bytes(), &proved], keep, oldest)?
+            }
         };
         Ok(BackupCreated {
             backup: Backup {
@@ -267,6 +329,8 @@ impl Service {
                 own: true,
             },
             removed,
+            verified: how_far(opened),
+            decrypted: opened.unwrap_or(0),
         })
     }
 
@@ -293,16 +357,20 @@ fn bounded(keep: Option<u32>, max_age_days: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn verified(name: &str, contents: Contents, opened: Option<u32>) -> BackupVerification {
+pub(super) fn verified(name: &str, contents: Contents, opened: Option<u64>) -> BackupVerification {
     BackupVerification {
         name: name.to_owned(),
-        verified: match opened {
-            Some(_) => Verified::Decrypted,
-            None => Verified::Structure,
-        },
+        verified: how_far(opened),
         accounts: contents.accounts,
         keys: contents.keys,
-        decrypted: opened.map_or(0, u64::from),
+        decrypted: opened.unwrap_or(0),
+    }
+}
+
+fn how_far(opened: Option<u64>) -> Verified {
+    match opened {
+        Some(_) => Verified::Decrypted,
+        None => Verified::Structure,
     }
 }
 

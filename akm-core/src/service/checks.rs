@@ -85,6 +85,7 @@ impl Service {
             missing: hex(&check.missing),
             foreign: hex(&check.foreign),
             stale: hex(&check.stale),
+            unreadable: hex(&check.unreadable),
             broken: check.broken,
             next: check.next().map(|id| data_encoding::HEXLOWER.encode(&id)),
         })

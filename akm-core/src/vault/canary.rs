@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory::LockedKey;
 use crate::name::AccountName;
 use crate::secret::Secret;
 use crate::store::{AccountChange, Id, SlotRow, Store};
 
+use super::check::Check;
 use super::limits::{Guess, Who};
 use super::slot::PASSPHRASE;
 use super::{Device, Origin, Position, Standing, Unlocked, Vault};
-
-/// How many keys are opened.
-const SAMPLE: u32 = 16;
 
 impl Vault {
     /// A vault over a copy of this one. It is only read: the counters of guesses are under this machine's key,
@@ -23,21 +21,22 @@ impl Vault {
         Vault::new(copy, self.host.clone(), nobodys, None)
     }
 
-    /// Opens the account's state and a few of its keys in `copy`; says how many keys. `None` where the copy has no such
-    /// account, or has it under other keys, as after a rekey.
-    pub fn open_samples(&self, copy: &Vault, account: &Unlocked) -> Result<Option<u32>> {
+    /// Opens the account's state in `copy`, and the next of its keys there, as [`Vault::check_slice`] does: call until the check is
+    /// done. False where the copy has no such account, or has it under other keys, as after a rekey.
+    pub fn open_copy(&self, copy: &Vault, account: &Unlocked, check: &mut Check) -> Result<bool> {
         let now = self.store.account(account.id())?;
         let Some(then) = copy.store.account(account.id())? else {
-            return Ok(None);
+            return Ok(false);
         };
         // Rewritten only together with the keys in it.
         if now.is_none_or(|now| now.keys != then.keys) {
-            return Ok(None);
+            return Ok(false);
         }
         copy.open_profile(account, &then)?;
         let account = account.over(copy)?;
         copy.check_manifest(&account, false)?;
-        copy.samples(&account).map(Some)
+        copy.check_slice(&account, check)?;
+        Ok(true)
     }
 
     /// Whether a passphrase opens an account of `copy` and the account's keys open what is in it. Guesses are counted here
@@ -66,7 +65,11 @@ impl Vault {
         let proof = copy.confirm_passphrase(&account, passphrase, device, from)?;
         let (unlocked, _) = copy.open_stepped_up(&proof)?;
         copy.check_manifest(&unlocked, false)?;
-        copy.samples(&unlocked)?;
+        let mut check = Check::default();
+        while !check.done {
+            copy.check_slice(&unlocked, &mut check)?;
+        }
+        check.whole_copy()?;
         if !self.has_seen(&unlocked)? {
             copy.void_codes(&unlocked)?;
         }
@@ -96,19 +99,6 @@ impl Vault {
             ..AccountChange::default()
         };
         self.commit_account(account, &change, &mut || Ok(()))
-    }
-
-    fn samples(&self, account: &Unlocked) -> Result<u32> {
-        let (records, _) = self.list_keys(account, None, None, SAMPLE, &|_| true)?;
-        let mut opened = 0;
-        for record in records {
-            let key = self
-                .find_key(account, &record.name)?
-                .ok_or(Error::corrupt("a key is not found under its name"))?;
-            self.open_secret(account, &key)?;
-            opened += 1;
-        }
-        Ok(opened)
     }
 }
 

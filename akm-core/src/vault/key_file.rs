@@ -27,9 +27,7 @@ pub(super) fn read_own(path: &Path) -> Result<Option<LockedKey>> {
     read_if(path, |file, meta| {
         meta.mode() & 0o022 == 0
             && (meta.mode() & 0o077 == 0
-                || file
-                    .set_permissions(Permissions::from_mode(0o600))
-                    .is_ok())
+                || file.set_permissions(Permissions::from_mode(0o600)).is_ok())
     })
 }
 
@@ -49,9 +47,8 @@ fn read_if(
         Err(error) => return Err(error.into()),
     };
     let meta = file.metadata()?;
-    let ours = meta.is_file()
-        && meta.uid() == nix::unistd::geteuid().as_raw()
-        && is_private(&file, &meta);
+    let ours =
+        meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw() && is_private(&file, &meta);
     if !ours {
         return Err(
             Error::new(Kind::Denied, "a key file is not a private file of this user")

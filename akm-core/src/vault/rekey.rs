@@ -80,7 +80,7 @@ pub struct Rekeyed {
 }
 
 /// A record with all that rests under its key, opened.
-struct Whole {
+pub(super) struct Whole {
     opened: OpenedKey,
     secret: Zeroizing<Vec<u8>>,
     history: Vec<OldWhole>,
@@ -254,13 +254,18 @@ impl Vault {
         while !check.done {
             self.check_slice(account, &mut check)?;
         }
-        if !check.is_clean() {
-            return Err(Error::new(
-                Kind::RolledBack,
-                "some keys are missing, older or not akm's",
-            )
-            .with_hint("run akm doctor; nothing was changed"));
+        if check.is_clean() {
+            return Ok(());
         }
+        let refused = Error::new(
+            Kind::RolledBack,
+            "some keys are missing, older or not akm's",
+        )
+        .with_hint("run akm doctor; nothing was changed");
+        if check.unreadable.is_empty() {
+            return Err(refused);
+        }
+        // Again, for what is wrong with the first of them.
         let mut after = None;
         loop {
             let _quiet = self.quiet(account);
@@ -272,12 +277,13 @@ impl Vault {
             }
             match rows.last() {
                 Some(last) => after = Some(last.head.id),
-                None => return Ok(()),
+                None => return Err(refused),
             }
         }
     }
 
-    fn open_whole(
+    /// Opens everything of a record: what is known of it, its secret, and those before.
+    pub(super) fn open_whole(
         &self,
         account: &Unlocked,
         before: Option<&Before>,

@@ -408,8 +408,8 @@ fn copies_and_restores_are_judged_only_by_what_was_read() {
     let vault = &room.vault;
     room.filled();
     let copy = room.copy("copy.db");
-    room.each("open samples of a copy", |account| {
-        assert_eq!(vault.open_samples(&copy, account)?, Some(2));
+    room.each("open a copy", |account| {
+        assert_eq!(room.open_copy(&copy, account)?, Some(2));
         Ok(())
     });
     let prove = |copy: &Vault| {
@@ -426,8 +426,8 @@ fn copies_and_restores_are_judged_only_by_what_was_read() {
     let before = rows(&room.home.path().join("backup.db"));
     for (what, act) in [
         (
-            "open samples",
-            &(|| vault.open_samples(&copy, &account).map(drop)) as &dyn Fn() -> Result<()>,
+            "open",
+            &(|| room.open_copy(&copy, &account).map(drop)) as &dyn Fn() -> Result<()>,
         ),
         ("prove", &|| prove(&copy)),
         ("announce", &|| announce_restore(room.home.path(), &*flaky)),

@@ -153,6 +153,17 @@ impl Room {
     }
 
     /// With two keys, of which the first has been replaced once.
+    /// All of an account's keys in a copy.
+    fn open_copy(&self, copy: &Vault, account: &Unlocked) -> Result<Option<u64>> {
+        let mut check = Check::default();
+        while !check.done {
+            if !self.vault.open_copy(copy, account, &mut check)? {
+                return Ok(None);
+            }
+        }
+        check.whole_copy().map(Some)
+    }
+
     fn filled(&self) {
         let account = self.session();
         self.add(&account, "openai/work");

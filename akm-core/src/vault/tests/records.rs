@@ -246,7 +246,7 @@ fn a_key_that_vanishes_from_a_copy_while_it_is_looked_at_is_damage() {
     room.filled();
     let account = room.session();
     assert_eq!(
-        room.vault.open_samples(&room.copy("good.db"), &account),
+        room.open_copy(&room.copy("good.db"), &account),
         Ok(Some(2)),
         "control"
     );
@@ -255,15 +255,12 @@ fn a_key_that_vanishes_from_a_copy_while_it_is_looked_at_is_damage() {
         SqliteStore::open_copy(&path, true).unwrap(),
     )));
     let copy = room.vault.over_copy(hands.clone());
-    hands.meanwhile("key_by_tag", move || {
+    hands.meanwhile("history", move || {
         let hand = rusqlite::Connection::open(&path).unwrap();
         hand.execute_batch("DELETE FROM history; DELETE FROM keys")
             .unwrap();
     });
-    assert_eq!(
-        kind(room.vault.open_samples(&copy, &account)),
-        Kind::Corrupt
-    );
+    assert_eq!(kind(room.open_copy(&copy, &account)), Kind::Corrupt);
 }
 
 #[test]
@@ -273,14 +270,10 @@ fn a_copy_from_before_the_account_has_nothing_to_open() {
     room.register(NAME, false);
     room.filled();
     let account = room.session();
-    assert_eq!(room.vault.open_samples(&before, &account), Ok(None));
+    assert_eq!(room.open_copy(&before, &account), Ok(None));
     // Under other keys, as from before a rekey.
     let copy = room.copy("copy.db");
-    assert_eq!(
-        room.vault.open_samples(&copy, &account),
-        Ok(Some(2)),
-        "control"
-    );
+    assert_eq!(room.open_copy(&copy, &account), Ok(Some(2)), "control");
     let new = room
         .vault
         .prepare_rekey(&room.step_up(), &passphrase(), None);
@@ -288,7 +281,7 @@ fn a_copy_from_before_the_account_has_nothing_to_open() {
         .vault
         .begin_rekey(new.unwrap().unwrap(), &mut || Ok(()))
         .unwrap();
-    assert_eq!(room.vault.open_samples(&copy, &account), Ok(None));
+    assert_eq!(room.open_copy(&copy, &account), Ok(None));
 }
 
 #[test]
