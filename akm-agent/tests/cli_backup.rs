@@ -179,15 +179,43 @@ fn spoil(home: &Home, bytes: &[u8]) {
 
 /// What the doctor says of the vault's file.
 fn doctor(home: &Home) -> (String, String) {
+    doctor_on(home, "vault")
+}
+
+fn doctor_on(home: &Home, what: &str) -> (String, String) {
     let shown = stdout(&akm(home, &["doctor", "--json"], ""));
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let checks = shown["checks"].as_array().unwrap();
-    let vault = checks
-        .iter()
-        .find(|check| check["name"] == "vault")
-        .unwrap();
+    let found = checks.iter().find(|check| check["name"] == what).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    (text(&vault["state"]), text(&vault["hint"]))
+    (text(&found["state"]), text(&found["hint"]))
+}
+
+#[test]
+fn files_that_keep_the_agent_from_its_vault_are_seen_by_the_doctor() {
+    use std::os::unix::fs::PermissionsExt;
+    let (home, _) = with_a_backup_elsewhere();
+    done(&home, &["agent", "stop"], "");
+    let second = home.path().join("second.db");
+    fs::hard_link(home.file("vault.db"), &second).unwrap();
+    let (state, hint) = doctor(&home);
+    assert_eq!(state, "bad");
+    assert!(hint.contains("remove the other name"), "{hint}");
+    fs::remove_file(second).unwrap();
+    assert_eq!(doctor(&home).0, "ok", "control");
+    let key = home.file("state/host.key");
+    let set = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    let now = || key.metadata().unwrap().permissions().mode() & 0o777;
+    // Others could have written it: that is for its owner to judge.
+    set(0o666);
+    assert_eq!(doctor_on(&home, "host key").0, "bad");
+    refused(&home, &["agent", "start"], "");
+    assert_eq!(now(), 0o666);
+    // They could only read it: tightened.
+    set(0o644);
+    done(&home, &["agent", "start"], "");
+    assert_eq!(now(), 0o600);
+    assert_eq!(doctor_on(&home, "host key").0, "ok");
 }
 
 #[test]

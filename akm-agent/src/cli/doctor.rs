@@ -39,6 +39,7 @@ pub(super) const CHECKS: &[&str] = &[
     "journal",
     "configuration",
     "state",
+    "host key",
     "socket",
     "agent",
     "agent version",
@@ -127,6 +128,7 @@ pub(crate) fn doctor(args: &Doctor, json: bool) -> Result<()> {
     checks.push(file("journal", &places.journal));
     checks.push(file("configuration", &places.config));
     checks.push(directory("state", &places.state));
+    checks.push(file("host key", &places.state.join("host.key")));
     checks.push(socket(&places.socket));
     checks.extend(agent(&places));
     checks.extend(clocks(&places.vault));
@@ -179,6 +181,10 @@ fn vault(path: &Path) -> Check {
     let checked = file("vault", path);
     if checked.state == State::Bad {
         return checked;
+    }
+    if std::fs::metadata(path).is_ok_and(|meta| meta.nlink() > 1) {
+        let found = text!("doctor-linked", path = path.display().to_string());
+        return Check::bad("vault", found, text!("hint-linked"));
     }
     let Err(error) = SqliteStore::look(path) else {
         return checked;
