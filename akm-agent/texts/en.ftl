@@ -63,6 +63,7 @@ exported-in-clear = { $count ->
     [one] { $count } key is exported, in clear
    *[other] { $count } keys are exported, in clear
 }
+export-policy-asks = the policy is not open for this program: the account's passphrase comes first, then the one of the file
 export-left-out = left out, because they are use-only or burned: { $names }
 hint-left-out = use-only keys leave with --use-only, sealed
 imported = { $count ->

@@ -63,6 +63,7 @@ export-json-needs-file = 使用 --json 时，导出须写入文件
 export-not-to-terminal = 加密文件不输出到终端
 exported-sealed = 已导出 { $count } 个密钥（已加密）
 exported-in-clear = 已导出 { $count } 个密钥（明文）
+export-policy-asks = 当前策略未对此程序开放：请先输入账户的口令，再输入文件的口令
 export-left-out = 未导出（仅供使用或已泄露）：{ $names }
 hint-left-out = 仅供使用的密钥可用 --use-only 加密导出
 imported = 已保存 { $count } 个密钥

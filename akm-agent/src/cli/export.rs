@@ -7,7 +7,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use akm_core::protocol::{ExportFormat, VaultExport};
+use akm_core::client::Client;
+use akm_core::protocol::{ExportFormat, Policy, PolicyShow, VaultExport};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
 use data_encoding::BASE64;
@@ -24,7 +25,7 @@ use super::text::text;
 /// Exports.
 #[derive(Args)]
 #[command(
-    after_help = "Sealed files are in the age format: age -d opens them too. With --use-only, the account's passphrase is asked for first, then the one of the file.\n\nExample:\n  akm export -o keys.age\n  akm export --format env --plaintext -o .env"
+    after_help = "Sealed files are in the age format: age -d opens them too. With --use-only, and under a policy that is not open, the account's passphrase is asked for first, then the one of the file.\n\nExample:\n  akm export -o keys.age\n  akm export --format env --plaintext -o .env"
 )]
 pub(crate) struct Export {
     /// What it looks like inside
@@ -88,7 +89,12 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         None => Target::Stdout,
     };
     let mut client = connect()?;
-    let passphrase = match args.plaintext || args.use_only {
+    // Known before anything is read: the account's passphrase is the first line of what is piped in.
+    let by_policy = !args.plaintext && !args.use_only && !is_open_to_us(&mut client)?;
+    if by_policy && !json {
+        output::note(&text!("export-policy-asks"));
+    }
+    let passphrase = match args.plaintext || args.use_only || by_policy {
         true => Some(asker.passphrase(&text!("ask-passphrase"))?),
         false => None,
     };
@@ -146,6 +152,12 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         output::hint(&text!("hint-left-out"));
     }
     Ok(())
+}
+
+/// Whether the policy lets this program have keys without a grant, and so a sealed export without the passphrase.
+fn is_open_to_us(client: &mut Client) -> Result<bool> {
+    let state = client.call(&PolicyShow {})?;
+    Ok(!state.enforced || state.caller.unwrap_or(state.policy) == Policy::Open)
 }
 
 /// Where an export goes.
