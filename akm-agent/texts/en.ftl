@@ -64,8 +64,11 @@ exported-in-clear = { $count ->
    *[other] { $count } keys are exported, in clear
 }
 export-policy-asks = the policy is not open for this program: the account's passphrase comes first, then the one of the file
-export-left-out = left out, because they are use-only or burned: { $names }
-hint-left-out = use-only keys leave with --use-only, sealed
+export-left-use-only = left out, because they are use-only: { $names }
+export-left-confirm = left out, because they are handed out only after a question (--confirm): { $names }
+export-left-burned = left out, because they are burned: { $names }
+export-left-out = left out: { $names }
+hint-left-out = they leave with --use-only, sealed and with the account's passphrase
 imported = { $count ->
     [one] { $count } key is stored
    *[other] { $count } keys are stored

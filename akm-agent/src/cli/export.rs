@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use akm_core::client::Client;
-use akm_core::protocol::{ExportFormat, Policy, PolicyShow, VaultExport};
+use akm_core::protocol::{ExportFormat, KeyShow, KeyStatus, Policy, PolicyShow, VaultExport};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
 use data_encoding::BASE64;
@@ -148,8 +148,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
     });
     if !left_out.is_empty() {
         left_out.sort();
-        output::note(&text!("export-left-out", names = left_out.join(", ")));
-        output::hint(&text!("hint-left-out"));
+        say_left_out(&mut client, left_out);
     }
     Ok(())
 }
@@ -158,6 +157,37 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
 fn is_open_to_us(client: &mut Client) -> Result<bool> {
     let state = client.call(&PolicyShow {})?;
     Ok(!state.enforced || state.caller.unwrap_or(state.policy) == Policy::Open)
+}
+
+/// Says why keys are not in the file, and how they get into one.
+fn say_left_out(client: &mut Client, names: Vec<String>) {
+    let [mut burned, mut use_only, mut confirmed, mut unknown] = [const { Vec::new() }; 4];
+    for name in names {
+        let shown = client.call(&KeyShow { name: name.clone() });
+        match shown.map(|shown| shown.key) {
+            Ok(key) if key.status == KeyStatus::Burned => burned.push(name),
+            Ok(key) if key.use_only => use_only.push(name),
+            Ok(key) if key.confirm => confirmed.push(name),
+            // It became another one meanwhile, or is gone.
+            _ => unknown.push(name),
+        }
+    }
+    let leave_with_flag = !use_only.is_empty() || !confirmed.is_empty();
+    if !use_only.is_empty() {
+        output::note(&text!("export-left-use-only", names = use_only.join(", ")));
+    }
+    if !confirmed.is_empty() {
+        output::note(&text!("export-left-confirm", names = confirmed.join(", ")));
+    }
+    if !burned.is_empty() {
+        output::note(&text!("export-left-burned", names = burned.join(", ")));
+    }
+    if !unknown.is_empty() {
+        output::note(&text!("export-left-out", names = unknown.join(", ")));
+    }
+    if leave_with_flag {
+        output::hint(&text!("hint-left-out"));
+    }
 }
 
 /// Where an export goes.
