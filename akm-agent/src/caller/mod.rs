@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 
-pub use known::{Extra, configure};
+pub use known::{Extra, configure, known_ids};
 use look::Look;
 use proc::Dir;
 pub(crate) use proc::keep_open;
