@@ -37,7 +37,7 @@ mod launch;
 mod parts;
 
 pub(crate) use launch::this_program;
-pub use launch::{Launch, is_agent, reexecuted, running, spawn, start};
+pub use launch::{Launch, end, is_agent, reexecuted, running, spawn, start};
 #[cfg(target_os = "linux")]
 use parts::bounds;
 use parts::{jobs, lifetimes, open, watch};

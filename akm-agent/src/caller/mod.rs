@@ -122,7 +122,7 @@ fn pinned(stream: &impl AsFd, pid: i32) -> Option<Dir> {
 }
 
 /// A pidfd becomes readable when its process ends.
-fn is_alive(pidfd: &OwnedFd) -> bool {
+pub(crate) fn is_alive(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO) == Ok(0)
 }
