@@ -364,6 +364,19 @@ fn k_says_that_an_agent_is_killed_when_it_is() {
 }
 
 #[test]
+fn a_start_waits_for_the_agent_that_is_ending() {
+    let (bench, mut waiting) = with_an_open_question();
+    bench.agent.signal(nix::sys::signal::Signal::SIGTERM);
+    eventually("the end of its listening", || {
+        !akm_agent::socket::is_live(&bench.home.socket()).unwrap()
+    });
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", bench.agent.child.id())).unwrap();
+    assert!(!stat.contains(") Z "), "control: it is still there");
+    assert!(bench.home.start().stop().success());
+    waiting.wait().unwrap();
+}
+
+#[test]
 fn the_policy_asks_about_every_key_and_learning_asks_once() {
     let bench = Bench::new("echo yes");
     let client = || bench.agent.client();
