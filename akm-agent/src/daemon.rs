@@ -11,6 +11,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use akm_core::error::{Error, Kind, Result};
 use akm_core::host::Host;
@@ -29,15 +30,18 @@ use crate::manager::{self, Phase};
 use crate::sandbox;
 use crate::selling::Selling;
 use crate::server::{self, Server, network};
-use crate::socket::{self, Directory};
+use crate::socket::{self, Directory, Socket};
 use crate::web::hosted::Hosted;
 use crate::web::local::Local;
 
 mod launch;
 mod parts;
 
+/// How long an agent that listens no more may still hold the vault: as long as it waits for answers under way, and a little.
+const PREDECESSOR: Duration = Duration::from_secs(7);
+
 pub(crate) use launch::this_program;
-pub use launch::{Launch, is_agent, reexecuted, running, spawn, start};
+pub use launch::{Launch, end, is_agent, reexecuted, running, spawn, start};
 #[cfg(target_os = "linux")]
 use parts::bounds;
 use parts::{jobs, lifetimes, open, watch};
@@ -101,14 +105,28 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
     };
     let dashboard = Arc::new(Local::new(Host::real(), config.web_folder.clone()));
     let watch = Arc::new(watch(&places, &config));
-    let opened = open(
-        &places,
-        &config,
-        launch,
-        selling.as_ref(),
-        &dashboard,
-        &watch,
-    );
+    let until = Instant::now() + PREDECESSOR;
+    let opened = loop {
+        let opened = open(
+            &places,
+            &config,
+            launch,
+            selling.as_ref(),
+            &dashboard,
+            &watch,
+        );
+        match &opened {
+            // Whoever listened here before may still give its last answers.
+            Err(error)
+                if error.kind() == Kind::Conflict
+                    && bound.as_ref().is_some_and(Socket::replaces_another)
+                    && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            _ => break opened,
+        }
+    };
     let served = opened.and_then(|service| {
         if memory::lock_refused() {
             log::write(&Entry::MemoryNotLocked);

@@ -26,6 +26,7 @@ pub struct Socket {
     path: PathBuf,
     /// Device and inode of what we bound.
     identity: (u64, u64),
+    replaces: bool,
 }
 
 /// Whose directory a socket lies in.
@@ -59,13 +60,14 @@ pub fn bind(path: &Path, directory: Directory) -> Result<(UnixListener, Socket)>
         Directory::Given => accept_dir(dir)?,
     }
     let _lock = lock(path)?;
-    remove_stale(path)?;
+    let replaces = remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(io)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)?;
     let identity = identity(path).map_err(io)?;
     let socket = Socket {
         path: path.to_owned(),
         identity,
+        replaces,
     };
     Ok((listener, socket))
 }
@@ -88,6 +90,11 @@ pub fn share(path: &Path, group: &str) -> Result<u32> {
 }
 
 impl Socket {
+    /// Whether it stands in the place of one of an agent that listens no more: that one was killed, or is still ending.
+    pub fn replaces_another(&self) -> bool {
+        self.replaces
+    }
+
     /// Removes the path if it is still what we bound. The listener is to be closed before.
     ///
     /// The inode alone does not tell: its number may have been given to a successor's socket. But a
@@ -125,10 +132,11 @@ pub fn is_live(path: &Path) -> Result<bool> {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<()> {
+/// Whether there was one.
+fn remove_stale(path: &Path) -> Result<bool> {
     let meta = match std::fs::symlink_metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(io(error)),
     };
     if !meta.file_type().is_socket() {
@@ -143,7 +151,8 @@ fn remove_stale(path: &Path) -> Result<()> {
             "an agent listens on this socket already",
         ));
     }
-    std::fs::remove_file(path).map_err(io)
+    std::fs::remove_file(path).map_err(io)?;
+    Ok(true)
 }
 
 /// Held for the time of one bind or removal, so waiting for it is short.

@@ -341,6 +341,22 @@ fn c06_oversized_frame() {
     let answer = agent.http(&format!("POST /v1/agent.status HTTP/1.1\r\n{many}\r\n"));
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 
+    // Lengths at the end of what a number holds, as docs/http.md has them.
+    for (length, status) in [
+        (u128::from(u64::MAX) - 2, "413"),
+        (u128::from(u64::MAX) - 1, "431"),
+        (u128::from(u64::MAX), "431"),
+        (u128::from(u64::MAX) + 1, "400"),
+    ] {
+        let answer = agent.http(&format!(
+            "POST /v1/agent.status HTTP/1.1\r\ncontent-length: {length}\r\n\r\n"
+        ));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{length}: {answer}"
+        );
+    }
+
     let grown = agent.memory_kib("VmHWM").saturating_sub(before);
     assert!(grown < 4 * 1024, "it took {grown} KiB");
     assert!(

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cli_support::{Home, stderr, stdout};
+use cli_support::{Home, PASSPHRASE, stderr, stdout};
 use tmux::{Tmux, has};
 
 fn home() -> Home {
@@ -56,6 +56,10 @@ fn completes(shell: &[&str], script: &str) {
     tmux.keys("akm bala");
     tmux.press("Tab");
     tmux.expect("akm balance");
+    tmux.press("C-u");
+    tmux.keys("akm read akm://openai/oth");
+    tmux.press("Tab");
+    tmux.expect("akm read akm://openai/other");
     tmux.press("C-u");
     assert_eq!(home.akm(&["lock"], "").status.code(), Some(0));
     tmux.keys("echo a''way; akm get openai/oth");
@@ -144,6 +148,72 @@ fn no_agent_or_one_that_hangs_is_silence_within_a_second_or_two() {
     let home = self::home();
     let output = ask(&home, &["akm", "get", "openai/"]);
     assert_eq!(stdout(&output), "openai/canary-work\nopenai/other");
+}
+
+#[test]
+fn what_is_known_is_offered_where_it_is_wanted() {
+    let home = home();
+    let offered = |words: &[&str]| {
+        let output = ask(&home, words);
+        assert_eq!(stderr(&output), "", "{words:?}");
+        stdout(&output)
+    };
+    // The old name exists, the new one does not.
+    assert_eq!(offered(&["akm", "mv", "openai/o"]), "openai/other");
+    assert_eq!(offered(&["akm", "mv", "openai/other", "openai/o"]), "");
+    let read = offered(&["akm", "read", "akm://"]);
+    assert_eq!(
+        read,
+        "akm://openai/canary-work\nakm://openai/other\nakm://tavily"
+    );
+    assert_eq!(
+        offered(&["akm", "run", "-e", "SEARCH=akm://t"]),
+        "SEARCH=akm://tavily"
+    );
+    // Bash breaks both, and replaces what stands behind the last break.
+    let broken = ["akm", "run", "-e", "SEARCH", "=", "akm", ":", "//t"];
+    assert_eq!(offered(&broken), "//tavily");
+    assert_eq!(offered(&["akm", "ls", "--provider", "tav"]), "tavily");
+    assert_eq!(offered(&["akm", "models", "opena"]), "openai");
+    assert_eq!(offered(&["akm", "provider", "show", "tav"]), "tavily");
+    assert_eq!(offered(&["akm", "log", "--action", "key.ge"]), "key.get");
+    assert_eq!(offered(&["akm", "grant", "--via", "clau"]), "claude");
+
+    let added = home.akm(
+        &[
+            "provider",
+            "add",
+            "my-gw",
+            "--base-url",
+            "https://gw.example.com/v1",
+        ],
+        "",
+    );
+    assert_eq!(added.status.code(), Some(0), "{}", stderr(&added));
+    assert_eq!(
+        offered(&["akm", "provider", "rm", ""]).lines().next(),
+        Some("my-gw")
+    );
+    assert_eq!(offered(&["akm", "provider", "show", "my-"]), "my-gw");
+
+    let granted = home.akm(
+        &["grant", "tavily", "--learn", "--passphrase-stdin", "--json"],
+        &format!("{PASSPHRASE}\n"),
+    );
+    let granted: serde_json::Value = serde_json::from_slice(&granted.stdout).unwrap();
+    let id = granted["grant"]["id"].as_str().unwrap();
+    assert_eq!(offered(&["akm", "grant", "rm", &id[..6]]), id);
+    let made = home.akm(&["backup", "create", "--json"], "");
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    for verb in ["verify", "restore"] {
+        let name = offered(&["akm", "backup", verb, "vault-"]);
+        assert!(name.ends_with(".backup"), "{name}");
+    }
+    // Locked, only what is no secret of the account.
+    assert_eq!(home.akm(&["lock"], "").status.code(), Some(0));
+    assert_eq!(offered(&["akm", "grant", "rm", &id[..6]]), "");
+    assert_eq!(offered(&["akm", "read", "akm://"]), "");
+    assert_eq!(offered(&["akm", "models", "opena"]), "openai");
 }
 
 #[test]

@@ -335,6 +335,47 @@ fn an_export_without_the_passphrase_leaves_out_what_is_confirmed() {
     assert!(bench.questions().is_empty());
 }
 
+/// A question that is open keeps an agent for as long as it waits for answers under way.
+fn with_an_open_question() -> (Bench, std::process::Child) {
+    let bench = Bench::new("exec sleep 60");
+    let waiting = bench.curl().spawn().unwrap();
+    eventually("the question", || bench.questions().len() == 1);
+    (bench, waiting)
+}
+
+#[test]
+fn k_says_that_an_agent_is_killed_when_it_is() {
+    let (bench, mut waiting) = with_an_open_question();
+    let pid = bench.agent.child.id().to_string();
+    let killed = bench
+        .home
+        .command()
+        .arg("-k")
+        .env("AKM_AGENT_PID", &pid)
+        .output()
+        .unwrap();
+    assert_eq!(killed.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&killed.stdout).contains(&format!("Agent pid {pid} killed")));
+    // It holds nothing that the next one needs.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+    assert!(bench.home.start().stop().success());
+    waiting.wait().unwrap();
+}
+
+#[test]
+fn a_start_waits_for_the_agent_that_is_ending() {
+    let (bench, mut waiting) = with_an_open_question();
+    bench.agent.signal(nix::sys::signal::Signal::SIGTERM);
+    eventually("the end of its listening", || {
+        !akm_agent::socket::is_live(&bench.home.socket()).unwrap()
+    });
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", bench.agent.child.id())).unwrap();
+    assert!(!stat.contains(") Z "), "control: it is still there");
+    assert!(bench.home.start().stop().success());
+    waiting.wait().unwrap();
+}
+
 #[test]
 fn the_policy_asks_about_every_key_and_learning_asks_once() {
     let bench = Bench::new("echo yes");

@@ -63,8 +63,12 @@ exported-in-clear = { $count ->
     [one] { $count } key is exported, in clear
    *[other] { $count } keys are exported, in clear
 }
-export-left-out = left out, because they are use-only or burned: { $names }
-hint-left-out = use-only keys leave with --use-only, sealed
+export-policy-asks = the policy is not open for this program: the account's passphrase comes first, then the one of the file
+export-left-use-only = left out, because they are use-only: { $names }
+export-left-confirm = left out, because they are handed out only after a question (--confirm): { $names }
+export-left-burned = left out, because they are burned: { $names }
+export-left-out = left out: { $names }
+hint-left-out = they leave with --use-only, sealed and with the account's passphrase
 imported = { $count ->
     [one] { $count } key is stored
    *[other] { $count } keys are stored
@@ -259,6 +263,8 @@ usage-no-command = there is no such command
 usage-value-missing = a value is missing for { $flag }
 usage-bad-value = the value is not one for { $flag }
 usage-bad-value-because = the value is not one for { $flag }: { $reason }
+usage-not-a-number = a whole number is expected
+usage-number-too-large = the number is too large
 usage-nothing-named = nothing to do is named
 usage-missing = { $what } is missing
 usage-something-missing = something is missing

@@ -14,8 +14,8 @@ use akm_core::caller::{
 };
 use akm_core::protocol::{
     AccountRecover, AccountRegister, AgentLock, AgentUnlock, GrantAdd, GrantList, GrantRemove,
-    KeyGet, KeyRemove, KeyUpdate, Operation, Policy, PolicySet, PolicyShow, Request, decode_result,
-    envelope, open_envelope,
+    KeyGet, KeyRemove, KeyUpdate, Operation, Policy, PolicySet, PolicyShow, Request, VaultExport,
+    decode_result, envelope, open_envelope,
 };
 use akm_core::service::Door;
 use akm_core::{Kind, Result};
@@ -409,6 +409,51 @@ fn callers_from_agents_and_sandboxes_have_policies_of_their_own() {
     place.grant(|grant| grant.via = Some("claude".into()));
     assert!(place.get_as(from("claude", Class::Agent)).is_ok());
     denied(place.get_as(from("codex", Class::Agent)));
+}
+
+#[test]
+fn a_sealed_export_is_for_whom_the_policy_is_open() {
+    let place = Place::new();
+    let export = |process| {
+        let sealed = VaultExport {
+            seal: Some(secret("of the file")),
+            ..VaultExport::default()
+        };
+        place.ask(&as_process(process), sealed)
+    };
+    let set = PolicySet {
+        agents: Some(Policy::Ask),
+        ..PolicySet::default()
+    };
+    place.ask(&as_process(app()), set).unwrap();
+    assert_eq!(export(app()).unwrap().keys, 1);
+    let from_agent = Pretended {
+        company: Company {
+            complete: true,
+            known: vec![Known {
+                id: "claude".into(),
+                class: Class::Agent,
+            }],
+            ..Company::default()
+        },
+        ..app()
+    };
+    // Nor is one let in whose chain could not be followed.
+    let unclear = Pretended {
+        company: Company::default(),
+        ..app()
+    };
+    for process in [from_agent, unclear] {
+        let error = export(process).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field()),
+            (Kind::Denied, Some("passphrase"))
+        );
+        assert!(error.hint().is_some());
+    }
+    place.set(Policy::Ask);
+    assert_eq!(kind(export(app())), Kind::Denied);
+    assert_eq!(place.asked(), 0, "nobody is asked about all keys at once");
 }
 
 #[test]

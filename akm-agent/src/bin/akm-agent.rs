@@ -13,7 +13,6 @@ use akm_agent::{log, manager};
 use akm_core::error::{Error, Kind, Result};
 use akm_core::paths::Places;
 use clap::Parser;
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 #[global_allocator]
@@ -128,8 +127,7 @@ fn end(csh: bool) -> Result<()> {
         .and_then(|pid| pid.parse().ok())
         .filter(|pid| daemon::is_agent(*pid))
         .ok_or_else(|| Error::new(Kind::NoAgent, "AKM_AGENT_PID does not name an agent"))?;
-    kill(Pid::from_raw(pid), Signal::SIGTERM)
-        .map_err(|_| Error::new(Kind::NoAgent, "the agent of AKM_AGENT_PID cannot be ended"))?;
+    daemon::end(pid)?;
     let unset = if csh { "unsetenv" } else { "unset" };
     print(&format!(
         "{unset} AKM_AGENT_SOCK;\n{unset} AKM_AGENT_PID;\necho Agent pid {pid} killed;\n"

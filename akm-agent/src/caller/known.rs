@@ -88,6 +88,13 @@ pub(super) fn list() -> Option<&'static List> {
     LIST.get()
 }
 
+/// The ids of the list.
+pub fn known_ids() -> Vec<String> {
+    let known = list().map(|list| list.data.known.as_slice());
+    let ids = known.unwrap_or_default().iter();
+    ids.map(|entry| entry.id.clone()).collect()
+}
+
 /// What a process shows of itself.
 pub(super) struct Shown<'a> {
     pub(super) program: Option<&'a str>,

@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 
-pub use known::{Extra, configure};
+pub use known::{Extra, configure, known_ids};
 use look::Look;
 use proc::Dir;
 pub(crate) use proc::keep_open;
@@ -122,7 +122,7 @@ fn pinned(stream: &impl AsFd, pid: i32) -> Option<Dir> {
 }
 
 /// A pidfd becomes readable when its process ends.
-fn is_alive(pidfd: &OwnedFd) -> bool {
+pub(crate) fn is_alive(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO) == Ok(0)
 }

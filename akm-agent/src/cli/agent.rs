@@ -1,14 +1,11 @@
 //! `akm agent`: starting and stopping the agent; `init` and `unlock` start it by themselves.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use akm_core::client::Client;
 use akm_core::paths::Places;
 use akm_core::{Error, Kind};
 use clap::{Args, Subcommand};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::connect;
@@ -16,9 +13,6 @@ use super::output::{self, Result};
 use super::text::{text, translated};
 use crate::daemon::{self, Launch};
 use crate::lifetime::Lifetime;
-
-/// How long an agent may take to finish answers, wipe and fold its journal.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The agent.
 #[derive(Args)]
@@ -89,28 +83,8 @@ fn start(lifetime_s: Option<u64>) -> Result<Which> {
 fn stop() -> Result<Which> {
     let socket = Places::socket_from_env()?;
     let pid = daemon::running(&socket).ok_or_else(no_agent)?;
-    kill(Pid::from_raw(pid), Signal::SIGTERM)
-        .map_err(|_| Error::new(Kind::Denied, "the agent cannot be told to stop"))?;
-    let end = Instant::now() + PATIENCE;
-    while !is_gone(pid) {
-        if Instant::now() > end {
-            return Err(Error::new(Kind::Timeout, "the agent does not stop")
-                .with_hint("its log is agent.log in the state directory")
-                .into());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    daemon::end(pid)?;
     Ok(Which { pid, socket })
-}
-
-/// Ended, even if its parent has not asked about it yet.
-fn is_gone(pid: i32) -> bool {
-    match std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) {
-        Ok(stat) => stat
-            .rsplit_once(')')
-            .is_none_or(|(_, after)| after.trim_start().starts_with(['Z', 'X'])),
-        Err(_) => kill(Pid::from_raw(pid), None).is_err(),
-    }
 }
 
 /// On a machine without a vault there is nothing to unlock yet.

@@ -15,6 +15,7 @@ use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use super::output::{self, Fail, Result};
+use super::run::about;
 use super::text::text;
 use super::{agent, connect};
 
@@ -72,13 +73,16 @@ pub(crate) fn copy(args: Copy, json: bool) -> Result<()> {
 }
 
 fn to_display(args: Copy, display: Display, json: bool) -> Result<()> {
-    let copied = connect()?.call(&KeyCopy {
+    let request = KeyCopy {
         name: args.name,
         clear_s: args.clear_s,
         display: display.x,
         xauthority: display.xauthority,
         wayland: display.wayland,
-    })?;
+    };
+    let copied = connect()?
+        .call(&request)
+        .map_err(|error| about(error, &request.name))?;
     if json {
         return output::json(&copied);
     }
@@ -105,10 +109,13 @@ fn to_terminal(args: Copy, json: bool) -> Result<()> {
         .with_hint("leave out --clear, and copy something else afterwards")
         .into());
     }
-    let answer = connect()?.call(&KeyGet {
+    let request = KeyGet {
         name: args.name,
         version: None,
-    })?;
+    };
+    let answer = connect()?
+        .call(&request)
+        .map_err(|error| about(error, &request.name))?;
     output::raw(&sequence(&answer.secret))?;
     if json {
         // Never cleared, which is said as no time at all.

@@ -7,7 +7,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use akm_core::protocol::{ExportFormat, VaultExport};
+use akm_core::client::Client;
+use akm_core::protocol::{ExportFormat, KeyShow, KeyStatus, Policy, PolicyShow, VaultExport};
 use akm_core::{Error, Kind};
 use clap::{Args, ValueEnum};
 use data_encoding::BASE64;
@@ -24,7 +25,7 @@ use super::text::text;
 /// Exports.
 #[derive(Args)]
 #[command(
-    after_help = "Sealed files are in the age format: age -d opens them too. With --use-only, the account's passphrase is asked for first, then the one of the file.\n\nExample:\n  akm export -o keys.age\n  akm export --format env --plaintext -o .env"
+    after_help = "Sealed files are in the age format: age -d opens them too. With --use-only, and under a policy that is not open, the account's passphrase is asked for first, then the one of the file.\n\nExample:\n  akm export -o keys.age\n  akm export --format env --plaintext -o .env"
 )]
 pub(crate) struct Export {
     /// What it looks like inside
@@ -88,7 +89,12 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         None => Target::Stdout,
     };
     let mut client = connect()?;
-    let passphrase = match args.plaintext || args.use_only {
+    // Known before anything is read: the account's passphrase is the first line of what is piped in.
+    let by_policy = !args.plaintext && !args.use_only && !is_open_to_us(&mut client)?;
+    if by_policy && !json {
+        output::note(&text!("export-policy-asks"));
+    }
+    let passphrase = match args.plaintext || args.use_only || by_policy {
         true => Some(asker.passphrase(&text!("ask-passphrase"))?),
         false => None,
     };
@@ -142,10 +148,46 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
     });
     if !left_out.is_empty() {
         left_out.sort();
-        output::note(&text!("export-left-out", names = left_out.join(", ")));
-        output::hint(&text!("hint-left-out"));
+        say_left_out(&mut client, left_out);
     }
     Ok(())
+}
+
+/// Whether the policy lets this program have keys without a grant, and so a sealed export without the passphrase.
+fn is_open_to_us(client: &mut Client) -> Result<bool> {
+    let state = client.call(&PolicyShow {})?;
+    Ok(!state.enforced || state.caller.unwrap_or(state.policy) == Policy::Open)
+}
+
+/// Says why keys are not in the file, and how they get into one.
+fn say_left_out(client: &mut Client, names: Vec<String>) {
+    let [mut burned, mut use_only, mut confirmed, mut unknown] = [const { Vec::new() }; 4];
+    for name in names {
+        let shown = client.call(&KeyShow { name: name.clone() });
+        match shown.map(|shown| shown.key) {
+            Ok(key) if key.status == KeyStatus::Burned => burned.push(name),
+            Ok(key) if key.use_only => use_only.push(name),
+            Ok(key) if key.confirm => confirmed.push(name),
+            // It became another one meanwhile, or is gone.
+            _ => unknown.push(name),
+        }
+    }
+    let leave_with_flag = !use_only.is_empty() || !confirmed.is_empty();
+    if !use_only.is_empty() {
+        output::note(&text!("export-left-use-only", names = use_only.join(", ")));
+    }
+    if !confirmed.is_empty() {
+        output::note(&text!("export-left-confirm", names = confirmed.join(", ")));
+    }
+    if !burned.is_empty() {
+        output::note(&text!("export-left-burned", names = burned.join(", ")));
+    }
+    if !unknown.is_empty() {
+        output::note(&text!("export-left-out", names = unknown.join(", ")));
+    }
+    if leave_with_flag {
+        output::hint(&text!("hint-left-out"));
+    }
 }
 
 /// Where an export goes.

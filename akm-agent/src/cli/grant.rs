@@ -15,11 +15,10 @@ use akm_core::{Error, Kind};
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 
-use super::connect;
 use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{of_token, text};
-use crate::lifetime::Lifetime;
+use super::{agent, connect};
 
 /// Largest executable whose hash is taken: as the agent.
 const MAX_EXE: u64 = 1024 * 1024 * 1024;
@@ -72,8 +71,8 @@ struct Add {
     #[arg(long, value_name = "NAME")]
     via: Option<String>,
     /// For how long: 8h, 1d; until it is removed if absent
-    #[arg(long = "for", value_name = "LIFE")]
-    lifetime: Option<String>,
+    #[arg(long = "for", value_name = "LIFE", value_parser = agent::parse_lifetime)]
+    lifetime_s: Option<u64>,
     /// Only use the key, as akm test does; never hand it out
     #[arg(long)]
     use_only: bool,
@@ -102,7 +101,6 @@ fn add(args: Add, json: bool) -> Result<()> {
     if let Some(name) = &args.name {
         KeyName::parse(name, "name")?;
     }
-    let lifetime = args.lifetime.as_deref().map(Lifetime::parse).transpose()?;
     let exe = args.exe.as_deref().map(program).transpose()?;
     let exe_sha256 = match &exe {
         // Taken also where it does not count: what cannot be a program is refused.
@@ -133,7 +131,7 @@ fn add(args: Add, json: bool) -> Result<()> {
         use_only: args.use_only.then_some(true),
         any_env: args.any_env.then_some(true),
         learn: args.learn.then_some(true),
-        lifetime_s: lifetime.map(Lifetime::as_secs),
+        lifetime_s: args.lifetime_s,
         passphrase: asker.passphrase(&text!("ask-passphrase"))?,
     })?;
     if json {

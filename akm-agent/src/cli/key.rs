@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{self, Asker, PassphraseFlags, SecretFlags};
+use super::run::about;
 use super::text::{message, of_token, text};
 use super::{agent, check, connect, connect_unlocked, list};
 
@@ -120,10 +121,13 @@ pub(crate) struct Get {
 }
 
 pub(crate) fn get(args: Get, json: bool) -> Result<()> {
-    let answer = connect()?.call(&KeyGet {
+    let request = KeyGet {
         name: args.name,
         version: args.version,
-    })?;
+    };
+    let answer = connect()?
+        .call(&request)
+        .map_err(|error| about(error, &request.name))?;
     if json {
         output::json(&answer)
     } else {
@@ -432,11 +436,14 @@ pub(crate) fn enable(args: Enable, json: bool) -> Result<()> {
 }
 
 fn set_status(name: String, status: KeyStatus, said: &'static str, json: bool) -> Result<()> {
-    let result = connect()?.call(&KeyUpdate {
+    let request = KeyUpdate {
         name,
         status: Some(status),
         ..KeyUpdate::default()
-    })?;
+    };
+    let result = connect()?
+        .call(&request)
+        .map_err(|error| about(error, &request.name))?;
     changed(&result, said, json)
 }
 

@@ -359,10 +359,13 @@ fn connect_unlocked() -> Result<Client> {
 }
 
 fn get_secret(client: &mut Client, name: &str) -> Result<()> {
-    let answer = client.call(&KeyGet {
+    let request = KeyGet {
         name: name.to_owned(),
         version: None,
-    })?;
+    };
+    let answer = client
+        .call(&request)
+        .map_err(|error| run::about(error, name))?;
     output::secret(&answer.secret)
 }
 

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::connect;
 use super::output::{self, Result};
+use super::run::about;
 
 /// What every reference begins with.
 pub(crate) const SCHEME: &str = "akm://";
@@ -35,10 +36,13 @@ pub(crate) struct Read {
 
 pub(crate) fn read(args: &Read, json: bool) -> Result<()> {
     let name = parse(&args.reference, "reference")?.to_string();
-    let answer = connect()?.call(&KeyGet {
+    let request = KeyGet {
         name,
         version: None,
-    })?;
+    };
+    let answer = connect()?
+        .call(&request)
+        .map_err(|error| about(error, &request.name))?;
     if json {
         output::json(&answer)
     } else {

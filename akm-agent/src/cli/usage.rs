@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
 
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -91,11 +92,8 @@ fn message(error: &clap::Error) -> String {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             match std::error::Error::source(error) {
                 Some(reason) => {
-                    text!(
-                        "usage-bad-value-because",
-                        flag = flag,
-                        reason = translated(&reason.to_string())
-                    )
+                    let reason = in_words(reason);
+                    text!("usage-bad-value-because", flag = flag, reason = reason)
                 }
                 None if part(error, ContextKind::InvalidValue).as_deref() == Some("") => {
                     text!("usage-value-missing", flag = flag)
@@ -112,6 +110,18 @@ fn message(error: &clap::Error) -> String {
         | ErrorKind::TooFewValues
         | ErrorKind::WrongNumberOfValues => text!("usage-count", flag = flag),
         _ => without_flag(error),
+    }
+}
+
+/// Why a value is none. What the standard library says of a number is about its own parsing, not about what is expected.
+fn in_words(reason: &(dyn std::error::Error + 'static)) -> String {
+    match reason
+        .downcast_ref::<ParseIntError>()
+        .map(ParseIntError::kind)
+    {
+        Some(IntErrorKind::PosOverflow) => text!("usage-number-too-large"),
+        Some(_) => text!("usage-not-a-number"),
+        None => translated(&reason.to_string()).into_owned(),
     }
 }
 

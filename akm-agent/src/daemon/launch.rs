@@ -11,19 +11,23 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use akm_core::client::Client;
 use akm_core::error::{Error, Kind, Result};
 use akm_core::paths::{Places, ensure_dir};
 use akm_core::protocol::AgentStatus;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{report, serve};
+use crate::caller::is_alive;
 use crate::clipboard;
 use crate::harden;
 use crate::lifetime::Lifetime;
@@ -35,6 +39,8 @@ const REEXEC: &str = "__serve";
 const ARG0: &str = "akm-agent";
 /// How long an agent may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an agent may take to finish answers, wipe and fold its journal.
+const TO_END: Duration = Duration::from_secs(15);
 /// What a ready agent says; anything else is an error object.
 const READY: &[u8] = b"ready\n";
 /// Most bytes that a starter reads.
@@ -150,6 +156,50 @@ pub fn is_agent(pid: i32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
     Path::new(OsStr::from_bytes(name)).file_name() == Some(OsStr::new(ARG0))
+}
+
+/// Tells an agent to end, and waits until it has: from then on it holds neither its vault nor its socket.
+///
+/// Errors: `denied` if it cannot be told; `timeout` if it goes on.
+pub fn end(pid: i32) -> Result<()> {
+    let handle = handle_of(pid);
+    kill(Pid::from_raw(pid), Signal::SIGTERM)
+        .map_err(|_| Error::new(Kind::Denied, "the agent cannot be told to stop"))?;
+    let until = Instant::now() + TO_END;
+    let is_gone = || match &handle {
+        Some(handle) => !is_alive(handle),
+        None => is_gone(pid),
+    };
+    while !is_gone() {
+        if Instant::now() > until {
+            return Err(Error::new(Kind::Timeout, "the agent does not stop")
+                .with_hint("its log is agent.log in the state directory"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// What says of this very process, with all its threads, whether it has ended. `None` where the system has no such thing.
+fn handle_of(pid: i32) -> Option<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return rustix::process::pidfd_open(
+        rustix::process::Pid::from_raw(pid)?,
+        rustix::process::PidfdFlags::empty(),
+    )
+    .ok();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+/// Ended, even if its parent has not asked about it yet.
+fn is_gone(pid: i32) -> bool {
+    match std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) {
+        Ok(stat) => stat
+            .rsplit_once(')')
+            .is_none_or(|(_, after)| after.trim_start().starts_with(['Z', 'X'])),
+        Err(_) => kill(Pid::from_raw(pid), None).is_err(),
+    }
 }
 
 /// First thing in `main` of every program that calls [`spawn`]: if this process was started as the agent,

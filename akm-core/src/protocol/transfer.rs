@@ -58,7 +58,7 @@ wire! {
         keys: u64,
         /// How many keys the account has.
         total: u64,
-        /// Keys of this page that were left out: use-only ones, and burned ones always.
+        /// Keys of this page that were left out: use-only ones; without the passphrase, those that are confirmed; burned ones always.
         left_out: Vec<String>,
         /// What to ask for the next piece with; absent with the last.
         #[serde(default, skip_serializing_if = "Option::is_none")]

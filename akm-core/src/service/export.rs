@@ -96,8 +96,9 @@ impl Service {
                     if request.use_only.unwrap_or(false) {
                         return Err(needs("an export of use-only keys needs the passphrase"));
                     }
-                    if !self.is_open(asked)? {
-                        return Err(needs("under this policy an export needs the passphrase"));
+                    if !self.is_open_to(asked)? {
+                        return Err(needs("under this policy an export needs the passphrase")
+                            .with_hint("give the account's passphrase beside that of the file"));
                     }
                     Ok(asked.session.generation())
                 })?;

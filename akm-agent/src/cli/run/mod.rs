@@ -34,7 +34,7 @@ use crate::mask;
 use wanted::{Gathering, Source, Wanted};
 
 pub(crate) use child::{LEADER, lead};
-pub(crate) use wanted::Environment;
+pub(crate) use wanted::{Environment, about};
 
 /// A failure of akm itself.
 pub(crate) const OWN_FAILURE: u8 = 125;

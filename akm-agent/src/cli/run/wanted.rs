@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use akm_core::client::Client;
-use akm_core::name::check_env;
+use akm_core::name::{KeyName, check_env};
 use akm_core::protocol::{Key, KeyGet, KeyList, KeyShow, KeyStatus, ProviderInfo, ProviderList};
 use akm_core::{Error, Kind, Secret};
 
@@ -255,14 +255,28 @@ impl<'a> Gathering<'a> {
 /// Of several keys that were asked for, which one there is not, or is not handed out. The agent's own hint has a name where it
 /// knows one that is close.
 pub(crate) fn named(error: Error, name: &str) -> Error {
-    let hint = match (error.kind(), error.hint()) {
-        (Kind::NotFound, Some("run akm ls") | None) => format!("run akm add {name}"),
-        (Kind::Denied, Some("run akm enable NAME")) => format!("run akm enable {name}"),
-        (Kind::Denied, Some("run akm rotate NAME")) => format!("run akm rotate {name}"),
-        (Kind::Denied, Some("run akm rotate NAME, or akm edit NAME --expires DATE")) => {
+    match (error.kind(), error.hint()) {
+        (Kind::NotFound, Some("run akm ls") | None) => {
+            error.with_hint(format!("run akm add {name}"))
+        }
+        _ => about(error, name),
+    }
+}
+
+/// An error about one key, whose hint is to be typed as it is: the agent's are literals, and say NAME.
+pub(crate) fn about(error: Error, name: &str) -> Error {
+    // What is no name is not repeated.
+    let Ok(name) = KeyName::parse(name, "name") else {
+        return error;
+    };
+    let hint = match error.hint() {
+        Some("run akm enable NAME") => format!("run akm enable {name}"),
+        Some("run akm history NAME") => format!("run akm history {name}"),
+        Some("run akm rotate NAME") => format!("run akm rotate {name}"),
+        Some("run akm rotate NAME, or akm edit NAME --expires DATE") => {
             format!("run akm rotate {name}, or akm edit {name} --expires DATE")
         }
-        (Kind::Denied, Some("run akm edit NAME --no-use-only to allow it")) => {
+        Some("run akm edit NAME --no-use-only to allow it") => {
             format!("run akm edit {name} --no-use-only to allow it")
         }
         _ => return error,

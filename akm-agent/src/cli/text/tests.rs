@@ -341,11 +341,8 @@ fn is_for_a_person(file: &Path, sentence: &str) -> bool {
         && !doctor::CHECKS.contains(&sentence)
 }
 
-/// Sentences that come from elsewhere: the standard library says them of a number that is none.
+/// Sentences that come from elsewhere.
 const OF_OTHERS: &[&str] = &[
-    "invalid digit found in string",
-    "cannot parse integer from empty string",
-    "number too large to fit in target type",
     // The end of a verdict, to which addresses are added.
     "; keys are bound to a region: if this one is of the other, set its base_url to {}",
     "; keys are bound to a region, and this address may be for another: the provider has {}",
