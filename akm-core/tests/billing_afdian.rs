@@ -434,6 +434,23 @@ fn plans_of_a_year_and_goods_are_matched_by_plan_and_sku() {
 }
 
 #[test]
+fn an_order_without_a_time_that_can_be_begins_now() {
+    for said in [0, -1, 86_400, -1_000_000_000_000_000, i64::MIN, i64::MAX] {
+        let shop = Shop::open();
+        let mut order = shop.order("1");
+        order["create_time"] = json!(said);
+        shop.server.add(order.clone());
+        assert_eq!(shop.push(&order).status, 200, "{said}");
+        let after = standing(&shop.bench, &shop.alice);
+        assert_eq!(
+            (after.tier.as_str(), after.until.as_deref()),
+            ("basic", Some("2027-02-15T08:00:00.000Z")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn the_poller_finds_what_was_never_pushed_and_stops_where_nothing_is_new() {
     let shop = Shop::open();
     for number in 0..120 {
