@@ -175,6 +175,16 @@ fn an_administrator_does_everything_in_the_browser() {
     let site = shop(OPEN);
     let token = site.register("alice");
     let root = Browser::sign_in(&site, "root");
+    // Everybody can be disabled but oneself.
+    let page = root.get("/admin", "en").body;
+    let row = |account: &str| {
+        let (_, row) = page.split_once(&format!("<bdi>{account}</bdi>")).unwrap();
+        row.split_once("</tr>").unwrap().0
+    };
+    assert!(row("alice").contains("name=\"disabled\""));
+    assert!(!row("root").contains("name=\"disabled\""));
+    let own = root.post("/admin/account", "account=root&disabled=true");
+    assert_eq!(own.status, 403, "{own:?}");
     // A tier: alice may have one key from now on.
     let set = root.post(
         "/admin/tiers",

@@ -172,6 +172,8 @@ async fn draw(
 fn row(page: &Page<'_>, of: &AccountSummary) -> Markup {
     let words = page.words();
     let limit = of.key_limit.map(|limit| limit.to_string());
+    // Nobody disables the own account: it could not be undone here.
+    let own = page.status.account.as_deref() == Some(of.account.as_str());
     html! {
         tr {
             th scope="row" {
@@ -192,11 +194,13 @@ fn row(page: &Page<'_>, of: &AccountSummary) -> Markup {
                         aria-label=(format!("{}: {}", say!(words, "admin-limit"), of.account));
                     button type="submit" { (say!(words, "save")) }
                 }
-                form method="post" action=(page.path("admin/account")) {
-                    input type="hidden" name="account" value=(of.account);
-                    input type="hidden" name="disabled" value=(!of.disabled);
-                    button.link type="submit" {
-                        @if of.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                @if !own {
+                    form method="post" action=(page.path("admin/account")) {
+                        input type="hidden" name="account" value=(of.account);
+                        input type="hidden" name="disabled" value=(!of.disabled);
+                        button.link type="submit" {
+                            @if of.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                        }
                     }
                 }
                 @if of.role == Role::User {
