@@ -290,6 +290,39 @@ fn an_administrator_does_everything_in_the_browser() {
 }
 
 #[test]
+fn amounts_stand_in_their_own_units_on_every_page() {
+    let site = shop(OPEN);
+    let token = site.register("alice");
+    let link = site.op(
+        Some(&token),
+        "billing.order_link",
+        &json!({"tier": "basic"}),
+    );
+    let link = link.result()["url"].as_str().unwrap().to_owned();
+    let account = link.split_once("for=").unwrap().1;
+    let gateway = Gateway::new(Secret::new(SECRET.to_owned()), None).unwrap();
+    for (number, amount, currency) in [("1", "500", "JPY"), ("2", "1.234", "KWD")] {
+        let body = json!({"order": number, "account": account, "product": "basic", "months": 1,
+            "amount": amount, "currency": currency, "status": "paid"})
+        .to_string();
+        let at = jiff::Timestamp::now().as_second().to_string();
+        let signed = format!(
+            "Akm-Signature: t={at},v1={}",
+            gateway.sign(&at, body.as_bytes())
+        );
+        let json = "Content-Type: application/json";
+        let push = site.ask("POST", "/webhook/gateway", &[json, &signed], &body);
+        assert_eq!(push.status, 200, "{push:?}");
+    }
+    for (who, page) in [("alice", "/membership"), ("root", "/admin/orders")] {
+        let page = Browser::sign_in(&site, who).get(page, "en").body;
+        for amount in ["500 JPY", "1.234 KWD"] {
+            assert!(page.contains(&format!(">{amount}<")), "{who}: {page}");
+        }
+    }
+}
+
+#[test]
 fn an_account_is_deleted_on_its_own_page_with_the_passphrase() {
     let site = shop(OPEN);
     let token = site.register("alice");
