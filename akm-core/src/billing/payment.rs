@@ -26,6 +26,8 @@ pub struct Product {
     pub id: String,
     /// Whether it is counted in pieces and not in months.
     pub goods: bool,
+    /// The plan that goods stand under, where the provider's order page asks for it.
+    pub plan: Option<String>,
     /// The tier it is of.
     pub tier: String,
     /// Months of one month or piece.
@@ -122,7 +124,7 @@ pub trait PaymentProvider: Send + Sync {
     fn bill(&self, number: &str) -> Result<Option<Bill>>;
     /// A page of the newest bills, from 1; empty where there are no more, or nothing can be asked for.
     fn newest(&self, page: u32) -> Result<Vec<Bill>>;
-    /// Where somebody buys a product, with `custom` carried along.
+    /// Where somebody buys a product, with `custom` carried along; none where there is no such page.
     fn link(&self, product: &Product, months: u32, custom: &str) -> Option<String>;
     /// The body of the answer to a push that was taken.
     fn taken(&self) -> &'static [u8] {

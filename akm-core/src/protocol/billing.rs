@@ -44,7 +44,7 @@ wire! {
         /// Most requests in a minute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         requests_per_minute: Option<u32>,
-        /// Who sells it here.
+        /// Who sells it here, on a page that `billing.order_link` names.
         sold_by: Vec<String>,
     }
 }

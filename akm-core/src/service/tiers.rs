@@ -85,7 +85,10 @@ impl Service {
                     let mut sold_by: Vec<String> = settings
                         .products
                         .iter()
-                        .filter(|product| product.tier == tier.id)
+                        // What has no order page is sold elsewhere, and nobody is sent there.
+                        .filter(|product| {
+                            product.tier == tier.id && settings.link(product, 1, "").is_some()
+                        })
                         .map(|product| product.provider.clone())
                         .collect();
                     sold_by.sort();
