@@ -279,6 +279,10 @@ pub(crate) fn show_tiers(tiers: &Tiers, json: bool) -> Result<()> {
     if json {
         return output::json(tiers);
     }
+    if tiers.tiers.is_empty() {
+        output::note(&text!("no-tiers"));
+        return Ok(());
+    }
     let chinese = text::language() == text::Language::Chinese;
     let most =
         |limit: Option<u64>| limit.map_or_else(|| text!("no-limit"), |most| most.to_string());

@@ -15,7 +15,7 @@ wire! {
 wire! {
     /// What there is to have.
     result Tiers {
-        /// From the least.
+        /// From the least; none where nothing is sold: there nobody is limited by any.
         tiers: Vec<TierInfo>,
         /// Days for which a tier that ended still holds.
         grace_days: u32,

@@ -5,6 +5,7 @@
 //! network in the chain of that account too: the change commits only after both events are written.
 
 use crate::audit::{Caller, Filter, Via};
+use crate::billing::tier;
 use crate::error::{Error, Kind, Result};
 use crate::name::AccountName;
 use crate::protocol::{
@@ -246,7 +247,11 @@ impl Service {
             sessions,
             account: card.name,
             role: card.standing.role,
-            tier: card.tier,
+            // What its row says is of a time when tiers held, or will hold.
+            tier: match self.billing.on {
+                true => card.tier,
+                false => tier::LOCAL.to_owned(),
+            },
             disabled: card.standing.disabled,
             totp: card.standing.totp_active,
             keys: card.keys,

@@ -45,7 +45,9 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
             }
         }
         section.panel { h2 { (say!(words, "membership-standing")) } (stands(page, &standing, &tiers.tiers)) }
-        ul.cards.tiers { @for tier in &tiers.tiers { (card(page, tier, &standing)) } }
+        @if !tiers.tiers.is_empty() {
+            ul.cards.tiers { @for tier in &tiers.tiers { (card(page, tier, &standing)) } }
+        }
         @if tiers.codes {
             section.panel {
                 h2 { (say!(words, "redeem-title")) }

@@ -15,6 +15,10 @@ use super::{number, tabbed};
 pub(in super::super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
     let words = page.words();
     let tiers = page.ask(BillingTiers {}).await?.tiers;
+    if tiers.is_empty() {
+        let body = html! { p.faint { (say!(words, "admin-tiers-off")) } };
+        return Ok(tabbed(page, "admin/tiers", fault, &body));
+    }
     let body = html! {
         p.faint { (say!(words, "admin-tiers-lead")) }
         @for (index, tier) in tiers.iter().enumerate() {
