@@ -17,7 +17,7 @@
 //! link = "https://pay.example.com/?p={product}&n={months}&for={custom}"
 //! [[product]]
 //! provider = "afdian"
-//! plan = "…"                         # or sku = "…"
+//! plan = "…"                         # or sku = "…", with the plan of the goods for order links
 //! tier = "basic"
 //! months = 1                         # of one month or piece of it
 //! price = "5.00"
@@ -272,9 +272,11 @@ fn sections(text: &str) -> Result<Sections> {
 }
 
 fn product(section: ProductSection) -> Result<Product> {
-    let (id, goods) = match (section.plan, section.sku) {
-        (Some(plan), None) => (plan, false),
-        (None, Some(sku)) => (sku, true),
+    let (id, goods, plan) = match (section.plan, section.sku) {
+        (Some(plan), None) => (plan, false, None),
+        (None, Some(sku)) => (sku, true, None),
+        // Only there goods stand under a plan.
+        (Some(plan), Some(sku)) if section.provider == afdian::NAME => (sku, true, Some(plan)),
         _ => return Err(bad("a product has a plan or a sku").with_field("product")),
     };
     let currency = section.currency.unwrap_or_else(|| "CNY".to_owned());
@@ -284,6 +286,7 @@ fn product(section: ProductSection) -> Result<Product> {
         provider: section.provider,
         id,
         goods,
+        plan,
         tier: section.tier,
         months: section.months.unwrap_or(1),
         price: money::minor(&section.price, decimals)
@@ -347,6 +350,16 @@ mod tests {
         assert!(
             parse(&afdian.replace("\"\"", "\"a-token-of-afdian\"")).is_ok(),
             "control"
+        );
+        let goods = format!(
+            "{}[[product]]\nprovider = \"afdian\"\nsku = \"s\"\nplan = \"p\"\ntier = \"pro\"\nprice = \"40.00\"\n",
+            afdian.replace("\"\"", "\"a-token-of-afdian\"")
+        );
+        let settings = parse(&goods).unwrap().settings;
+        let product = &settings.products[0];
+        assert_eq!(
+            (product.id.as_str(), product.goods, product.plan.as_deref()),
+            ("s", true, Some("p"))
         );
     }
 

@@ -175,6 +175,29 @@ fn an_administrator_does_everything_in_the_browser() {
     let site = shop(OPEN);
     let token = site.register("alice");
     let root = Browser::sign_in(&site, "root");
+    // Everybody can be disabled but oneself.
+    let page = root.get("/admin", "en").body;
+    let row = |account: &str| {
+        let (_, row) = page.split_once(&format!("<bdi>{account}</bdi>")).unwrap();
+        row.split_once("</tr>").unwrap().0
+    };
+    assert!(row("alice").contains("name=\"disabled\""));
+    assert!(!row("root").contains("name=\"disabled\""));
+    let own = root.post("/admin/account", "account=root&disabled=true");
+    assert_eq!(own.status, 403, "{own:?}");
+    // What is no number is refused, not taken for one.
+    for (path, body) in [
+        ("/membership/order", "tier=basic&months=many"),
+        ("/admin/invite", "uses=many&days=1"),
+        ("/admin/invite", "uses=1&days=many"),
+        ("/admin/account", "account=alice&key_limit=many"),
+    ] {
+        let refused = root.post(path, body);
+        assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
+    }
+    let ordered = root.post("/membership/order", "tier=basic&months=2");
+    assert_eq!(ordered.status, 200, "control: {ordered:?}");
+    assert!(ordered.body.contains("10.00 CNY"));
     // A tier: alice may have one key from now on.
     let set = root.post(
         "/admin/tiers",
@@ -277,6 +300,39 @@ fn an_administrator_does_everything_in_the_browser() {
         site.op(Some(&token), "key.list", &json!({})).kind(),
         "locked"
     );
+}
+
+#[test]
+fn amounts_stand_in_their_own_units_on_every_page() {
+    let site = shop(OPEN);
+    let token = site.register("alice");
+    let link = site.op(
+        Some(&token),
+        "billing.order_link",
+        &json!({"tier": "basic"}),
+    );
+    let link = link.result()["url"].as_str().unwrap().to_owned();
+    let account = link.split_once("for=").unwrap().1;
+    let gateway = Gateway::new(Secret::new(SECRET.to_owned()), None).unwrap();
+    for (number, amount, currency) in [("1", "500", "JPY"), ("2", "1.234", "KWD")] {
+        let body = json!({"order": number, "account": account, "product": "basic", "months": 1,
+            "amount": amount, "currency": currency, "status": "paid"})
+        .to_string();
+        let at = jiff::Timestamp::now().as_second().to_string();
+        let signed = format!(
+            "Akm-Signature: t={at},v1={}",
+            gateway.sign(&at, body.as_bytes())
+        );
+        let json = "Content-Type: application/json";
+        let push = site.ask("POST", "/webhook/gateway", &[json, &signed], &body);
+        assert_eq!(push.status, 200, "{push:?}");
+    }
+    for (who, page) in [("alice", "/membership"), ("root", "/admin/orders")] {
+        let page = Browser::sign_in(&site, who).get(page, "en").body;
+        for amount in ["500 JPY", "1.234 KWD"] {
+            assert!(page.contains(&format!(">{amount}<")), "{who}: {page}");
+        }
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn people_are_reminded_once_by_mail_and_hook_in_their_own_language() {
     };
     let english = of("alice@example.com");
     assert_eq!(english["from"], "akm@example.com");
-    assert_eq!(english["subject"], "akm: tier basic ends in 7 days");
+    assert_eq!(english["subject"], "akm: tier Basic ends in 7 days");
     assert!(
         english["text"]
             .as_str()
@@ -73,13 +73,25 @@ fn people_are_reminded_once_by_mail_and_hook_in_their_own_language() {
             .contains("your account alice ends on 2027-02-15")
     );
     let chinese = of("xiaoming@example.com");
-    assert_eq!(chinese["subject"], "akm：套餐 basic 将在 7 天后到期");
+    assert_eq!(chinese["subject"], "akm：套餐 基础版 将在 7 天后到期");
     assert!(
         chinese["text"]
             .as_str()
             .unwrap()
             .contains("您的账户 xiaoming")
     );
+    // A name of its own for each, of the sender's domain.
+    let ids = [&english, &chinese].map(|mail| mail["id"].as_str().unwrap().to_owned());
+    for id in &ids {
+        let name = id.strip_prefix('<').unwrap();
+        let name = name.strip_suffix("@example.com>").unwrap();
+        assert!(
+            name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{id}"
+        );
+    }
+    assert_ne!(ids[0], ids[1]);
+    assert!(english["date"].is_string());
     let posted = hook.received();
     assert_eq!(posted.len(), 1);
     let body: serde_json::Value = serde_json::from_slice(&posted[0].body).unwrap();

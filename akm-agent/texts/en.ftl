@@ -732,6 +732,7 @@ tier-paid = paid
 tier-grace = ended, and holds for a while
 hint-over-limit = every key stays and is handed out; none is added until there are fewer, or a higher tier: akm billing tiers
 no-orders = there are no orders
+no-tiers = there are no tiers: nobody is limited by any
 order-held = waits for a human
 order-paid = paid
 order-refunded = refunded

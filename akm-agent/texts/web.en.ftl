@@ -516,6 +516,7 @@ order-note-paid-more = paid too much
 order-note-months = how many months
 order-note-currency = another currency
 order-note-unpaid = is it paid
+admin-tiers-off = This server has no billing.toml: there are no tiers, and nobody is limited by any.
 admin-codes-off = This server takes no redeem codes: billing.toml says so.
 admin-codes-make = Make codes
 admin-codes-made = New codes

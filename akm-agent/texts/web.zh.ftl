@@ -485,6 +485,7 @@ order-note-paid-more = 支付过多
 order-note-months = 月数不明
 order-note-currency = 其他币种
 order-note-unpaid = 是否已支付
+admin-tiers-off = 此服务器没有 billing.toml：没有套餐，也没有账户受套餐限制。
 admin-codes-off = 此服务器未启用兑换码（见 billing.toml）。
 admin-codes-make = 生成兑换码
 admin-codes-made = 新兑换码

@@ -700,6 +700,7 @@ tier-paid = 已付费
 tier-grace = 已到期，仍在宽限期内
 hint-over-limit = 所有密钥都会保留并可继续取用；在数量减少或升级套餐之前不能新增：akm billing tiers
 no-orders = 没有订单
+no-tiers = 没有套餐：没有账户受套餐限制
 order-held = 等待人工处理
 order-paid = 已付款
 order-refunded = 已退款

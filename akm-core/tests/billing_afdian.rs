@@ -18,13 +18,13 @@ use akm_core::audit::Caller;
 use akm_core::billing::afdian::{Afdian, PUBLIC_KEY, Setup, sign};
 use akm_core::billing::{PaymentProvider, Product, Push, Pushed, Settings};
 use akm_core::host::Clock;
-use akm_core::protocol::{BillingOrderLink, OrderState};
+use akm_core::protocol::{BillingOrderLink, BillingTiers, OrderState};
 use akm_core::provider::Outbound;
 use akm_core::service::PushAnswer;
 use akm_core::{Kind, Secret};
 use selling::{custom, hosted, orders, product, selling, standing};
 use serde_json::{Value, json};
-use support::{Bench, ManualClock};
+use support::{Bench, ManualClock, kind};
 
 const TEST_KEY: &[u8] = include_bytes!("fixtures/billing/test_key.pk8");
 const TEST_PUBLIC: &str = include_str!("fixtures/billing/test_key.pub.pem");
@@ -50,6 +50,7 @@ fn afdian(setup: Setup, clock: Arc<dyn Clock>) -> akm_core::Result<Afdian> {
 fn settings(afdian: Afdian) -> Settings {
     let goods = Product {
         goods: true,
+        plan: Some(YEAR.to_owned()),
         months: 3,
         ..product("afdian", SKU, "pro", 4000)
     };
@@ -434,6 +435,23 @@ fn plans_of_a_year_and_goods_are_matched_by_plan_and_sku() {
 }
 
 #[test]
+fn an_order_without_a_time_that_can_be_begins_now() {
+    for said in [0, -1, 86_400, -1_000_000_000_000_000, i64::MIN, i64::MAX] {
+        let shop = Shop::open();
+        let mut order = shop.order("1");
+        order["create_time"] = json!(said);
+        shop.server.add(order.clone());
+        assert_eq!(shop.push(&order).status, 200, "{said}");
+        let after = standing(&shop.bench, &shop.alice);
+        assert_eq!(
+            (after.tier.as_str(), after.until.as_deref()),
+            ("basic", Some("2027-02-15T08:00:00.000Z")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn the_poller_finds_what_was_never_pushed_and_stops_where_nothing_is_new() {
     let shop = Shop::open();
     for number in 0..120 {
@@ -558,9 +576,44 @@ fn the_order_link_says_whose_the_order_is_and_what_it_costs() {
     assert_eq!((basic.url, basic.amount), (expected, 1500));
     assert!(shop.account.len() <= 40 && shop.account.bytes().all(|b| b.is_ascii_alphanumeric()));
     assert_eq!(link("pro", 12).unwrap().amount, 15_000);
+    // Goods: pieces of three months, under their plan.
+    let goods = link("pro", 6).unwrap();
+    let sku = format!("%5B%7B%22sku_id%22%3A%22{SKU}%22%2C%22count%22%3A2%7D%5D");
+    let expected = format!(
+        "{}/order/create?plan_id={YEAR}&product_type=1&sku={sku}&custom_order_id={}",
+        shop.server.origin(),
+        shop.account
+    );
+    assert_eq!((goods.url, goods.amount), (expected, 8000));
     assert_eq!(link("pro", 5).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(link("gold", 1).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(link("basic", 0).unwrap_err().kind(), Kind::InvalidInput);
+}
+
+#[test]
+fn goods_without_a_plan_are_matched_and_nobody_is_sent_to_buy_them() {
+    let server = AfdianServer::start(1_800_000_000);
+    let clock = ManualClock::at(1_800_000_000_000);
+    let mut settings = settings(afdian(setup(&server.origin(), TEST_PUBLIC), clock).unwrap());
+    settings.products.retain(|product| product.id != YEAR);
+    let sold_by = |bench: &Bench| -> Vec<Vec<String>> {
+        let tiers = bench.call(BillingTiers {}).unwrap().tiers;
+        tiers.into_iter().map(|tier| tier.sold_by).collect()
+    };
+    let none = Vec::<String>::new;
+    let at = || vec!["afdian".to_owned()];
+    settings.products[1].plan = None;
+    let bench = selling(settings);
+    assert_eq!(sold_by(&bench), [none(), at(), none()]);
+    let link = BillingOrderLink {
+        tier: "pro".into(),
+        months: Some(3),
+        provider: None,
+    };
+    let alice = hosted(&bench, "alice");
+    assert_eq!(kind(bench.call_as(alice, link)), Kind::NotFound);
+    // The control: with their plan they are.
+    assert_eq!(sold_by(&Shop::open().bench), [none(), at(), at()]);
 }
 
 #[test]

@@ -14,8 +14,9 @@ mod support;
 use akm_core::Kind;
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AccountRemove, AdminGrant, AdminLog, AdminRemove, AuditVerify, BillingCodesCreate,
-    BillingContact, BillingRedeem, KeyGet, KeyList, KeyRotate, OrderState, ProviderAdd, Role,
+    AccountRemove, AdminAccount, AdminGrant, AdminLog, AdminRemove, AuditVerify,
+    BillingCodesCreate, BillingContact, BillingRedeem, KeyGet, KeyList, KeyRotate, OrderState,
+    ProviderAdd, Role,
 };
 use akm_core::{Result, Secret};
 use shop::{body, custom, hosted, orders, push, selling, settings, sign_in, standing};
@@ -250,6 +251,47 @@ fn an_administrator_removes_users_with_the_own_passphrase_and_no_administrator()
     // The owner on the host reaches everybody.
     assert_eq!(ask(&me(), "other", None), DONE);
     assert_eq!(kind(bench.call_as(other, KeyList::default())), Kind::Locked);
+}
+
+#[test]
+fn an_administrator_disables_others_and_never_the_own_account_but_on_the_host() {
+    let bench = selling(settings());
+    let root = hosted(&bench, "root");
+    let other = hosted(&bench, "other");
+    for account in ["root", "other"] {
+        let account = account.to_owned();
+        let role = Role::Admin;
+        bench.call(AdminGrant { account, role }).unwrap();
+    }
+    let change = |account: &str, disabled, key_limit| AdminAccount {
+        account: account.to_owned(),
+        disabled,
+        key_limit,
+        no_key_limit: None,
+    };
+    for request in [
+        change("root", Some(true), None),
+        change("root", Some(true), Some(5)),
+    ] {
+        let refused = bench.call_as(root.clone(), request).unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.field()),
+            (Kind::Denied, Some("account"))
+        );
+    }
+    // Nothing of it was done, and everything else of the own account can be.
+    bench.call_as(root.clone(), KeyList::default()).unwrap();
+    let own = bench
+        .call_as(root.clone(), change("root", Some(false), Some(7)))
+        .unwrap();
+    assert_eq!((own.disabled, own.key_limit), (false, Some(7)));
+    let disabled = bench
+        .call_as(root.clone(), change("other", Some(true), None))
+        .unwrap();
+    assert!(disabled.disabled);
+    assert_eq!(kind(bench.call_as(other, KeyList::default())), Kind::Locked);
+    let host = bench.call(change("root", Some(true), None)).unwrap();
+    assert!(host.disabled, "the host does");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `akm billing`: tiers, orders and reminders of an account; and for `akm admin` the orders of everybody.
 
 use akm_core::Secret;
+use akm_core::billing::money;
 use akm_core::protocol::{
     AdminOrders, BillingCodesCreate, BillingContact, BillingNotices, BillingOrderLink,
     BillingOrderResolve, BillingOrders, BillingRedeem, BillingStanding, BillingStatus,
@@ -181,7 +182,7 @@ pub(crate) fn billing(args: Billing, json: bool) -> Result<()> {
             output::note(&text!(
                 "order-link",
                 provider = link.provider.as_str(),
-                amount = money(link.amount, &link.currency)
+                amount = money::shown(link.amount, &link.currency)
             ));
             output::line(&link.url)
         }
@@ -278,6 +279,10 @@ pub(crate) fn show_tiers(tiers: &Tiers, json: bool) -> Result<()> {
     if json {
         return output::json(tiers);
     }
+    if tiers.tiers.is_empty() {
+        output::note(&text!("no-tiers"));
+        return Ok(());
+    }
     let chinese = text::language() == text::Language::Chinese;
     let most =
         |limit: Option<u64>| limit.map_or_else(|| text!("no-limit"), |most| most.to_string());
@@ -289,7 +294,7 @@ pub(crate) fn show_tiers(tiers: &Tiers, json: bool) -> Result<()> {
             vec![
                 tier.tier.clone(),
                 name.clone(),
-                money(tier.price_fen, "CNY"),
+                money::shown(tier.price_fen, "CNY"),
                 most(tier.keys),
                 most(tier.providers.map(u64::from)),
                 most(tier.requests_per_minute.map(u64::from)),
@@ -424,7 +429,7 @@ fn row(order: &OrderInfo) -> Vec<String> {
         order.account.clone().unwrap_or_default(),
         order.tier.clone().unwrap_or_default(),
         order.months.to_string(),
-        money(order.amount, &order.currency),
+        money::shown(order.amount, &order.currency),
         day(Some(&order.paid_at)),
         order
             .note
@@ -443,36 +448,7 @@ fn state(state: OrderState) -> String {
     }
 }
 
-/// An amount in the smallest unit, for people.
-fn money(amount: i64, currency: &str) -> String {
-    let places = akm_core::billing::money::decimals(currency).unwrap_or(0) as usize;
-    let digits = format!("{amount:0>width$}", width = places + 1);
-    let (whole, part) = digits.split_at(digits.len() - places);
-    match part {
-        "" => format!("{whole} {currency}"),
-        part => format!("{whole}.{part} {currency}"),
-    }
-}
-
 /// The day of an RFC 3339 time.
 fn day(time: Option<&str>) -> String {
     time.unwrap_or_default().chars().take(10).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_written_in_their_own_units() {
-        for (amount, currency, shown) in [
-            (0, "CNY", "0.00 CNY"),
-            (5, "CNY", "0.05 CNY"),
-            (1500, "CNY", "15.00 CNY"),
-            (500, "JPY", "500 JPY"),
-            (1234, "KWD", "1.234 KWD"),
-        ] {
-            assert_eq!(money(amount, currency), shown);
-        }
-    }
 }

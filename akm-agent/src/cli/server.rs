@@ -174,6 +174,7 @@ fn counted(count: &OperationCount) -> Vec<String> {
 pub(crate) fn tier(args: Tier, json: bool) -> Result<()> {
     let mut client = connect()?;
     let before = client.call(&BillingTiers {})?.tiers;
+    let sells = !before.is_empty();
     let before = before.into_iter().find(|known| known.tier == args.tier);
     let price = match &args.price {
         Some(price) => Some(money::minor(price, 2).map_err(|error| error.with_field("price"))?),
@@ -193,12 +194,15 @@ pub(crate) fn tier(args: Tier, json: bool) -> Result<()> {
                 .map_or(known.requests_per_minute, |limit| limit.0),
         },
         None => {
-            let name = args.name.ok_or_else(|| missing("name"))?;
+            // Where nothing is sold nothing is missing either: the server says so.
+            let or = |given: Option<String>| given.or_else(|| (!sells).then(|| args.tier.clone()));
+            let name = or(args.name).ok_or_else(|| missing("name"))?;
+            let free = (!sells).then_some(0);
             AdminTier {
-                tier: args.tier,
                 name_zh: args.name_zh.unwrap_or_else(|| name.clone()),
                 name,
-                price_fen: price.ok_or_else(|| missing("price"))?,
+                price_fen: price.or(free).ok_or_else(|| missing("price"))?,
+                tier: args.tier,
                 keys: args.keys.and_then(|limit| limit.0),
                 providers: args.providers.and_then(|limit| limit.0),
                 requests_per_minute: args.requests.and_then(|limit| limit.0),

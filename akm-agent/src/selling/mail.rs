@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use akm_core::error::{Error, Kind, Result};
+use akm_core::host::Host;
 use akm_core::provider::Outbound;
 use akm_core::regular::{self, Links};
+use data_encoding::HEXLOWER;
 use lettre::message::{Mailbox, Message, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -98,9 +100,17 @@ impl Mail {
         })
     }
 
+    /// A name that no other message has. Of the sender's domain: that of this machine is nobody's business.
+    fn message_id(&self) -> String {
+        let mut bytes = [0; 16];
+        Host::real().random.fill(&mut bytes);
+        format!("<{}@{}>", HEXLOWER.encode(&bytes), self.from.email.domain())
+    }
+
     pub(super) fn send(&self, to: &str, subject: &str, text: &str) -> Sent {
         let message = to.parse().map_err(|_| ()).and_then(|to: Mailbox| {
             Message::builder()
+                .message_id(Some(self.message_id()))
                 .from(self.from.clone())
                 .to(to)
                 .subject(subject)

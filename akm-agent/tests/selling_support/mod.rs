@@ -60,7 +60,7 @@ class Handler:
         m = message_from_bytes(envelope.content, policy=policy.default)
         over_tls = server.transport.get_extra_info("ssl_object") is not None
         say({"to": envelope.rcpt_tos, "from": envelope.mail_from, "subject": m["subject"],
-             "text": m.get_content(), "tls": over_tls})
+             "text": m.get_content(), "id": m["message-id"], "date": m["date"], "tls": over_tls})
         return "250 OK"
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("later@"):

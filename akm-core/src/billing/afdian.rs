@@ -243,7 +243,7 @@ impl Listed {
     }
 }
 
-/// A number as afdian makes them; several at once are written with commas.
+/// A number, or an id of a plan or of goods, as afdian makes them; several at once are written with commas.
 fn is_number(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
@@ -306,13 +306,22 @@ impl PaymentProvider for Afdian {
     }
 
     fn link(&self, product: &Product, months: u32, custom: &str) -> Option<String> {
-        if product.goods || !product.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return None;
-        }
-        Some(format!(
-            "{}/order/create?plan_id={}&product_type=0&month={months}&custom_order_id={custom}",
-            self.origin, product.id
-        ))
+        let id = &product.id;
+        let what = if product.goods {
+            // [{"sku_id":"…","count":…}], and the plan that they stand under: without it there is no such page.
+            let plan = product.plan.as_deref().filter(|plan| is_number(plan))?;
+            format!(
+                "plan_id={plan}&product_type={GOODS}&sku=%5B%7B%22sku_id%22%3A%22{id}%22%2C%22count%22%3A{months}%7D%5D"
+            )
+        } else {
+            format!("plan_id={id}&product_type={PLAN}&month={months}")
+        };
+        is_number(id).then(|| {
+            format!(
+                "{}/order/create?{what}&custom_order_id={custom}",
+                self.origin
+            )
+        })
     }
 
     fn taken(&self) -> &'static [u8] {

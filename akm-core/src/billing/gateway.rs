@@ -132,10 +132,7 @@ impl PaymentProvider for Gateway {
                 Status::Paid => Payment::Done,
                 Status::Refunded => Payment::Returned,
             },
-            at: match body.paid_at {
-                Some(seconds) => Some(seconds.checked_mul(1000).ok_or(BAD)?),
-                None => None,
-            },
+            at: body.paid_at.and_then(|seconds| seconds.checked_mul(1000)),
         })))
     }
 

@@ -81,6 +81,15 @@ impl Settings {
         self.codes || !self.payments.is_empty()
     }
 
+    /// Where somebody buys so many months or pieces of a product, with `custom` carried along.
+    pub fn link(&self, product: &Product, count: u32, custom: &str) -> Option<String> {
+        let payment = self
+            .payments
+            .iter()
+            .find(|payment| payment.name() == product.provider)?;
+        payment.link(product, count, custom)
+    }
+
     /// A tier by its id, and its place from the least.
     pub fn tier(&self, id: &str) -> Option<(usize, &Tier)> {
         self.tiers

@@ -40,6 +40,18 @@ pub fn minor(text: &str, decimals: u32) -> Result<i64> {
         .ok_or(BAD)
 }
 
+/// An amount in the smallest unit of its currency, for people: 500 fen is `5.00 CNY`, 500 yen are `500 JPY`.
+pub fn shown(amount: i64, currency: &str) -> String {
+    let places = decimals(currency).unwrap_or(0) as usize;
+    let sign = if amount < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", amount.unsigned_abs(), width = places + 1);
+    let (whole, part) = digits.split_at(digits.len() - places);
+    match part {
+        "" => format!("{sign}{whole} {currency}"),
+        part => format!("{sign}{whole}.{part} {currency}"),
+    }
+}
+
 /// Shares an amount over months: the first ones get what does not divide, the sum stays.
 pub fn split(total: i64, parts: u32) -> Result<Vec<i64>> {
     if total < 0 || parts == 0 || parts > super::term::MAX_MONTHS {

@@ -11,6 +11,11 @@ use crate::store::Id;
 
 /// Most lines of a bill that are read.
 pub const MAX_LINES: usize = 32;
+/// The earliest time, Unix milliseconds, that an order for an account here can have been paid at: nothing was sold before
+/// there was akm. 2026-01-01.
+const FIRST_OF_OURS: i64 = 1_767_225_600_000;
+/// And one of nobody here, which may be of a shop that is older. 2015-01-01.
+const FIRST_OF_ANY: i64 = 1_420_070_400_000;
 
 /// Something that is sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct Product {
     pub id: String,
     /// Whether it is counted in pieces and not in months.
     pub goods: bool,
+    /// The plan that goods stand under, where the provider's order page asks for it.
+    pub plan: Option<String>,
     /// The tier it is of.
     pub tier: String,
     /// Months of one month or piece.
@@ -82,7 +89,7 @@ pub struct Bill {
     pub currency: String,
     /// Whether it is paid.
     pub payment: Payment,
-    /// When it was paid, Unix milliseconds, where that is said.
+    /// When it was paid, Unix milliseconds, where that is said; [`judge`] believes no absurd one.
     pub at: Option<i64>,
 }
 
@@ -117,7 +124,7 @@ pub trait PaymentProvider: Send + Sync {
     fn bill(&self, number: &str) -> Result<Option<Bill>>;
     /// A page of the newest bills, from 1; empty where there are no more, or nothing can be asked for.
     fn newest(&self, page: u32) -> Result<Vec<Bill>>;
-    /// Where somebody buys a product, with `custom` carried along.
+    /// Where somebody buys a product, with `custom` carried along; none where there is no such page.
     fn link(&self, product: &Product, months: u32, custom: &str) -> Option<String>;
     /// The body of the answer to a push that was taken.
     fn taken(&self) -> &'static [u8] {
@@ -151,8 +158,7 @@ pub fn judge(
         number: bill.number.clone(),
         account,
         state: State::Held,
-        // A time in the future would let what was bought begin later than it was paid for.
-        paid_at: bill.at.unwrap_or(now).min(now),
+        paid_at: paid_at(bill.at, account.is_some(), now),
         seen_at: now,
         bought: Bought {
             months: known.unwrap_or(0),
@@ -186,6 +192,13 @@ pub fn judge(
         }
     };
     order
+}
+
+/// When an order counts as paid. A time before anything was sold is none: what was bought would be over when it comes in. One
+/// in the future would let it begin later than it was paid for.
+fn paid_at(said: Option<i64>, ours: bool, now: i64) -> i64 {
+    let first = if ours { FIRST_OF_OURS } else { FIRST_OF_ANY };
+    said.filter(|at| (first..=now).contains(at)).unwrap_or(now)
 }
 
 fn months_within(months: i64) -> Option<u32> {

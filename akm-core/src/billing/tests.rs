@@ -184,6 +184,21 @@ fn at(text: &str) -> i64 {
 }
 
 #[test]
+fn amounts_are_shown_in_their_own_units() {
+    for (amount, currency, shown) in [
+        (0, "CNY", "0.00 CNY"),
+        (5, "CNY", "0.05 CNY"),
+        (1500, "CNY", "15.00 CNY"),
+        (-5, "CNY", "-0.05 CNY"),
+        (500, "JPY", "500 JPY"),
+        (1234, "KWD", "1.234 KWD"),
+        (i64::MIN, "JPY", "-9223372036854775808 JPY"),
+    ] {
+        assert_eq!(money::shown(amount, currency), shown);
+    }
+}
+
+#[test]
 fn a_lower_tier_waits_while_a_higher_one_holds() {
     let bought = [
         Purchase {

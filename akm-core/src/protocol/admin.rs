@@ -77,7 +77,7 @@ wire! {
         account: String,
         /// Its role.
         role: Role,
-        /// Its tier.
+        /// Its tier; `local` where none limits it.
         tier: String,
         /// Whether nobody may sign in to it over the network.
         disabled: bool,

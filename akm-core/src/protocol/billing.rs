@@ -15,7 +15,7 @@ wire! {
 wire! {
     /// What there is to have.
     result Tiers {
-        /// From the least.
+        /// From the least; none where nothing is sold: there nobody is limited by any.
         tiers: Vec<TierInfo>,
         /// Days for which a tier that ended still holds.
         grace_days: u32,
@@ -44,7 +44,7 @@ wire! {
         /// Most requests in a minute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         requests_per_minute: Option<u32>,
-        /// Who sells it here.
+        /// Who sells it here, on a page that `billing.order_link` names.
         sold_by: Vec<String>,
     }
 }

@@ -5,7 +5,9 @@
 //! network in the chain of that account too: the change commits only after both events are written.
 
 use crate::audit::{Caller, Filter, Via};
-use crate::error::{Error, Result};
+use crate::billing::tier;
+use crate::error::{Error, Kind, Result};
+use crate::name::AccountName;
 use crate::protocol::{
     AccountPage, AccountSummary, AdminAccount, AdminAccounts, AdminGrant, AdminInvite, AdminLog,
     AuditList, EventPage, Invitation, LockReason, MAX_PAGE, Op, Request, Response,
@@ -91,6 +93,9 @@ impl Service {
             (None, true) => Some(None),
             (None, false) => None,
         };
+        if request.disabled == Some(true) {
+            self.spares_itself(caller, &request.account)?;
+        }
         let change = StandingChange {
             disabled: request.disabled,
             key_limit,
@@ -108,6 +113,24 @@ impl Service {
             );
         }
         Ok(card)
+    }
+
+    /// Over the network nobody disables the own account: only the host could enable it again.
+    fn spares_itself(&self, caller: &Caller, account: &str) -> Result<()> {
+        if caller.via == Via::Host {
+            return Ok(());
+        }
+        let name = AccountName::parse(account, "account")?;
+        let table = self.sessions.read();
+        let session = table.live(caller, &*self.host.clock)?;
+        if session.account.name() == &name {
+            return Err(Error::new(
+                Kind::Denied,
+                "an administrator is disabled by another one, or on the host",
+            )
+            .with_field("account"));
+        }
+        Ok(())
     }
 
     fn change(
@@ -224,7 +247,11 @@ impl Service {
             sessions,
             account: card.name,
             role: card.standing.role,
-            tier: card.tier,
+            // What its row says is of a time when tiers held, or will hold.
+            tier: match self.billing.on {
+                true => card.tier,
+                false => tier::LOCAL.to_owned(),
+            },
             disabled: card.standing.disabled,
             totp: card.standing.totp_active,
             keys: card.keys,

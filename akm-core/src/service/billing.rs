@@ -60,8 +60,9 @@ pub(super) fn concerns(op: Op) -> bool {
     op.name().starts_with("billing.") && op.authority() == crate::protocol::Authority::Session
 }
 
+/// For good, as long as the server is configured as it is: nobody's fault, and nothing to try again.
 pub(super) fn not_sold() -> Error {
-    Error::new(Kind::Unavailable, "nothing is sold here")
+    Error::new(Kind::NotFound, "nothing is sold here")
         .with_hint("tiers are sold where the server has a billing.toml")
 }
 

@@ -101,14 +101,10 @@ impl Service {
             .iter()
             .filter(fits)
             .find_map(|product| {
-                let payment = settings
-                    .payments
-                    .iter()
-                    .find(|payment| payment.name() == product.provider)?;
                 let count = months / product.months;
                 Some(OrderLink {
                     provider: product.provider.clone(),
-                    url: payment.link(product, count, &custom)?,
+                    url: settings.link(product, count, &custom)?,
                     amount: product.price.checked_mul(i64::from(count))?,
                     currency: product.currency.clone(),
                 })

@@ -63,7 +63,7 @@ pub struct Reminder {
     pub channel: Channel,
     /// How its owner is reached.
     pub contact: Contact,
-    /// The tier that ends, or
+    /// The tier that ends, by its name in the language of the contact, or
     pub tier: Option<String>,
     /// the key that expires.
     pub key: Option<String>,
@@ -243,7 +243,11 @@ impl Service {
                 if standing.phase == Phase::Paid
                     && let Some(end) = standing.until
                 {
-                    let tier = Some(self.tier_of(&standing).id.clone());
+                    let tier = self.tier_of(&standing);
+                    let tier = Some(match contact.locale {
+                        Locale::En => tier.name,
+                        Locale::Zh => tier.name_zh,
+                    });
                     let about = (row.id, row.name.as_str(), TIER, end);
                     self.claim(about, (tier, None), &contact, channels, &mut claimed)?;
                 }

@@ -74,9 +74,16 @@ impl Service {
         table.get(standing.rank).cloned().unwrap_or_else(nothing)
     }
 
-    /// The tiers, for whoever asks.
+    /// The tiers, for whoever asks; none where they limit nobody.
     pub(super) fn tiers(&self) -> Tiers {
         let settings = &self.billing.settings;
+        if !self.billing.on {
+            return Tiers {
+                tiers: Vec::new(),
+                grace_days: 0,
+                codes: false,
+            };
+        }
         Tiers {
             tiers: self
                 .tier_table()
@@ -85,7 +92,10 @@ impl Service {
                     let mut sold_by: Vec<String> = settings
                         .products
                         .iter()
-                        .filter(|product| product.tier == tier.id)
+                        // What has no order page is sold elsewhere, and nobody is sent there.
+                        .filter(|product| {
+                            product.tier == tier.id && settings.link(product, 1, "").is_some()
+                        })
                         .map(|product| product.provider.clone())
                         .collect();
                     sold_by.sort();

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use akm_core::Kind;
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AuditVerify, BillingNotices, BillingStatus, BillingTiers, KeyGet, KeyList, KeyRemove,
-    NoticeKind, Request, Response, TierState,
+    AdminAccounts, AuditVerify, BillingNotices, BillingStatus, BillingTiers, KeyGet, KeyList,
+    KeyRemove, NoticeKind, Request, Response, TierState,
 };
 
 use super::selling::{DAY, body, custom, hosted, push, selling, settings, sign_in, standing};
-use super::support::{Bench, PASSPHRASE, kind, new_key, secret};
+use super::support::{Bench, PASSPHRASE, kind, me, new_key, secret};
 use super::{add, unlimited_requests};
 
 #[test]
@@ -87,6 +87,20 @@ fn a_server_that_sells_nothing_limits_nobody() {
         panic!("{answer:?}")
     };
     assert_eq!((status.state, status.most_keys), (TierState::Local, None));
+    // And nobody is told of limits that do not hold.
+    let answer = door.call(&Caller::network(from, None), Request::from(BillingTiers {}));
+    let Ok(Response::BillingTiers(tiers)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        (tiers.tiers.len(), tiers.grace_days, tiers.codes),
+        (0, 0, false)
+    );
+    let answer = door.call(&me(), Request::from(AdminAccounts::default()));
+    let Ok(Response::AdminAccounts(page)) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(page.accounts[0].tier, "local");
 }
 
 #[test]

@@ -239,6 +239,56 @@ fn what_cannot_be_matched_waits_for_a_human_who_decides_once() {
 }
 
 #[test]
+fn a_time_before_anything_was_sold_is_none_and_what_was_bought_begins_now() {
+    for (number, said) in [
+        0,
+        -1,
+        86_400,
+        1_262_304_000,
+        -1_000_000_000_000_000,
+        i64::MIN,
+        i64::MAX,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bench = selling(settings());
+        let alice = hosted(&bench, "alice");
+        let paid = |order: &str, account: &str| {
+            let order = body(order, account, "basic", 1, "5.00", "paid");
+            order.replace("\"order\"", &format!("\"paid_at\":{said},\"order\""))
+        };
+        let account = custom(&bench, &alice);
+        assert_eq!(push(&bench, &paid("1", &account)).status, 200, "{said}");
+        let until = "2027-02-15T08:00:00.000Z";
+        let after = standing(&bench, &alice);
+        assert_eq!(
+            (after.tier.as_str(), after.until.as_deref()),
+            ("basic", Some(until)),
+            "{number}: {said}"
+        );
+        // And of nobody: it begins now for whoever turns out to have paid.
+        assert_eq!(push(&bench, &paid("2", "nobody")).status, 200, "{said}");
+        let listed = orders(&bench).orders;
+        assert!(
+            listed
+                .iter()
+                .all(|order| order.paid_at.starts_with("2027-01-15T08:00")),
+            "{listed:?}"
+        );
+    }
+    // The control: a time that can be is kept.
+    let bench = selling(settings());
+    let alice = hosted(&bench, "alice");
+    let order = body("1", &custom(&bench, &alice), "basic", 1, "5.00", "paid");
+    push(
+        &bench,
+        &order.replace("\"order\"", "\"paid_at\":1799900000,\"order\""),
+    );
+    assert_eq!(orders(&bench).orders[0].paid_at, "2027-01-14T04:13:20.000Z");
+}
+
+#[test]
 fn without_configuration_nothing_of_it_is_reachable() {
     let bench = Bench::initialized();
     for provider in ["afdian", "gateway", "code", "", "../afdian"] {
@@ -252,10 +302,11 @@ fn without_configuration_nothing_of_it_is_reachable() {
         months: None,
         provider: None,
     };
-    assert_eq!(kind(bench.call(link)), Kind::Unavailable);
+    // For good: a kind that is the server's fault would raise the alert of errors.
+    assert_eq!(kind(bench.call(link)), Kind::NotFound);
     assert_eq!(
         kind(bench.call(BillingRedeem { code: secret("x") })),
-        Kind::Unavailable
+        Kind::NotFound
     );
     let codes = BillingCodesCreate {
         tier: "pro".into(),
@@ -263,7 +314,7 @@ fn without_configuration_nothing_of_it_is_reachable() {
         count: None,
         expires_at: None,
     };
-    assert_eq!(kind(bench.call(codes)), Kind::Unavailable);
+    assert_eq!(kind(bench.call(codes)), Kind::NotFound);
     bench.service().poll_payments().unwrap();
     // The control: with it, the same push is looked at.
     let selling = selling(settings());

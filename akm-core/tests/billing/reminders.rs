@@ -43,6 +43,7 @@ fn reminders_are_claimed_once_for_7_3_and_1_days_and_each_channel_and_survive_a_
                     (reminder.name.as_str(), reminder.contact.locale),
                     ("alice", Locale::Zh)
                 );
+                assert_eq!(reminder.tier.as_deref(), Some("基础版"), "in her language");
                 said.push((31 - day, reminder.days, reminder.channel == Channel::Mail));
             }
         }

@@ -33,6 +33,7 @@ pub fn product(provider: &str, id: &str, tier: &str, price: i64) -> Product {
         provider: provider.to_owned(),
         id: id.to_owned(),
         goods: false,
+        plan: None,
         tier: tier.to_owned(),
         months: 1,
         price,

@@ -162,14 +162,12 @@ fn kinds(op: Op) -> &'static [Kind] {
             &[Locked, InvalidInput]
         }
         // Nothing is sold without a configuration, which `akm-core/tests/billing/` has.
-        Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, Unavailable],
+        Op::BillingOrderLink | Op::BillingRedeem => &[Locked, InvalidInput, NotFound],
+        Op::BillingCodesCreate | Op::AdminTier | Op::AdminCodes | Op::AdminCodeRevoke => {
+            &[InvalidInput, NotFound]
+        }
         // An agent that serves no accounts has no business with them; `akm-core/tests/administration.rs` has one that does.
-        Op::BillingCodesCreate
-        | Op::AdminTier
-        | Op::AdminCodes
-        | Op::AdminCodeRevoke
-        | Op::AdminProviderPut
-        | Op::AdminRemove => &[InvalidInput, Unavailable],
+        Op::AdminProviderPut | Op::AdminRemove => &[InvalidInput, Unavailable],
         Op::AdminProviderRemove => &[InvalidInput, Denied, Unavailable],
         Op::AdminStatus => &[InvalidInput],
         Op::AccountRemove => &[Locked, InvalidInput, WrongCredentials],

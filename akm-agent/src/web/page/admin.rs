@@ -18,7 +18,6 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::super::answer::{self, Http};
-use super::super::form::Form;
 use super::super::routes::Ask;
 use super::super::view::{Section, badge, heading, time};
 use super::super::words::say;
@@ -83,12 +82,6 @@ fn tabbed(page: &Page<'_>, current: &str, fault: Option<&Error>, body: &Markup) 
         (body)
     };
     page.show(Section::Admin, &title, fault, &body)
-}
-
-/// A number of a form; an empty field is none.
-fn number<T: std::str::FromStr>(form: &Form, name: &'static str) -> Result<Option<T>> {
-    let parsed = form.get(name).map(str::parse).transpose();
-    parsed.map_err(|_| Error::invalid(name, "a field has the wrong type"))
 }
 
 async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
@@ -172,6 +165,8 @@ async fn draw(
 fn row(page: &Page<'_>, of: &AccountSummary) -> Markup {
     let words = page.words();
     let limit = of.key_limit.map(|limit| limit.to_string());
+    // Nobody disables the own account: it could not be undone here.
+    let own = page.status.account.as_deref() == Some(of.account.as_str());
     html! {
         tr {
             th scope="row" {
@@ -192,11 +187,13 @@ fn row(page: &Page<'_>, of: &AccountSummary) -> Markup {
                         aria-label=(format!("{}: {}", say!(words, "admin-limit"), of.account));
                     button type="submit" { (say!(words, "save")) }
                 }
-                form method="post" action=(page.path("admin/account")) {
-                    input type="hidden" name="account" value=(of.account);
-                    input type="hidden" name="disabled" value=(!of.disabled);
-                    button.link type="submit" {
-                        @if of.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                @if !own {
+                    form method="post" action=(page.path("admin/account")) {
+                        input type="hidden" name="account" value=(of.account);
+                        input type="hidden" name="disabled" value=(!of.disabled);
+                        button.link type="submit" {
+                            @if of.disabled { (say!(words, "admin-enable")) } @else { (say!(words, "admin-disable")) }
+                        }
                     }
                 }
                 @if of.role == Role::User {
@@ -244,10 +241,7 @@ async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
             no_key_limit: None,
         },
         None => {
-            let limit = form.get("key_limit").map(str::parse);
-            let limit = limit
-                .transpose()
-                .map_err(|_| Error::invalid("key_limit", "a field has the wrong type"))?;
+            let limit = form.number("key_limit")?;
             AdminAccount {
                 account,
                 disabled: None,
@@ -275,12 +269,17 @@ async fn remove(page: &Page<'_>, ask: &Ask) -> Result<Http> {
 }
 
 async fn invite(page: &Page<'_>, ask: &Ask) -> Result<Http> {
-    let number = |name: &str| ask.form.get(name).and_then(|text| text.parse().ok());
-    let request = AdminInvite {
-        uses: number("uses"),
-        days: number("days"),
+    let request = || {
+        Ok(AdminInvite {
+            uses: ask.form.number("uses")?,
+            days: ask.form.number("days")?,
+        })
     };
-    match page.ask(request).await {
+    let made = match request() {
+        Ok(request) => page.ask(request).await,
+        Err(error) => Err(error),
+    };
+    match made {
         Ok(made) => draw(page, None, Some(&made)).await,
         Err(error) => show(page, Some(&error)).await,
     }

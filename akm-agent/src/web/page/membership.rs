@@ -3,6 +3,7 @@
 //! Nothing is paid here: a seller's page is linked to, and the link says whose the order is.
 
 use akm_core::Secret;
+use akm_core::billing::money;
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{
     BillingOrderLink, BillingOrders, BillingRedeem, BillingStanding, BillingStatus, BillingTiers,
@@ -36,7 +37,7 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
         @if let Some(link) = link {
             section.panel {
                 h2 { (say!(words, "order-ready")) }
-                p { (say!(words, "order-price", price = price(link.amount, &link.currency))) }
+                p { (say!(words, "order-price", price = money::shown(link.amount, &link.currency))) }
                 // An address of a provider's, in our own words; it opens elsewhere.
                 @if link.url.starts_with("https://") {
                     p.buttons { a.button.primary href=(link.url) rel="noreferrer" target="_blank" { (say!(words, "order-go")) } }
@@ -44,7 +45,9 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
             }
         }
         section.panel { h2 { (say!(words, "membership-standing")) } (stands(page, &standing, &tiers.tiers)) }
-        ul.cards.tiers { @for tier in &tiers.tiers { (card(page, tier, &standing)) } }
+        @if !tiers.tiers.is_empty() {
+            ul.cards.tiers { @for tier in &tiers.tiers { (card(page, tier, &standing)) } }
+        }
         @if tiers.codes {
             section.panel {
                 h2 { (say!(words, "redeem-title")) }
@@ -75,11 +78,6 @@ async fn draw(page: &Page<'_>, fault: Option<&Error>, link: Option<&OrderLink>) 
         }
     };
     Ok(page.show(Section::Membership, &title, fault, &body))
-}
-
-/// `12.50 CNY` of 1250 fen.
-pub(super) fn price(amount: i64, currency: &str) -> String {
-    format!("{}.{:02} {currency}", amount / 100, (amount % 100).abs())
 }
 
 /// What people call a tier.
@@ -159,7 +157,7 @@ fn card(page: &Page<'_>, tier: &TierInfo, standing: &BillingStanding) -> Markup 
                 div { h2 { (name(page, tier)) } }
                 @if tier.tier == standing.tier { (badge("good", &say!(words, "tier-yours"))) }
             }
-            p.amount { b { (price(tier.price_fen, "CNY")) } span.faint { " " (say!(words, "tier-month")) } }
+            p.amount { b { (money::shown(tier.price_fen, "CNY")) } span.faint { " " (say!(words, "tier-month")) } }
             p {
                 @match tier.keys {
                     Some(keys) => (say!(words, "tier-keys", count = keys)),
@@ -201,22 +199,25 @@ fn order_row(page: &Page<'_>, order: &OrderInfo, tiers: &[TierInfo]) -> Markup {
             td { (time(&order.paid_at)) }
             td { (tier.unwrap_or("–")) }
             td.number { (order.months) }
-            td.number { (price(order.amount, &order.currency)) }
+            td.number { (money::shown(order.amount, &order.currency)) }
             td { (badge(tone, &state)) }
         }
     }
 }
 
 pub(super) async fn order(page: &Page<'_>, ask: &Ask) -> Result<Http> {
-    let request = BillingOrderLink {
-        tier: ask.form.text("tier").unwrap_or_default(),
-        months: ask
-            .form
-            .get("months")
-            .and_then(|months| months.parse().ok()),
-        provider: None,
+    let request = || {
+        Ok(BillingOrderLink {
+            tier: ask.form.text("tier").unwrap_or_default(),
+            months: ask.form.number("months")?,
+            provider: None,
+        })
     };
-    match page.ask(request).await {
+    let link = match request() {
+        Ok(request) => page.ask(request).await,
+        Err(error) => Err(error),
+    };
+    match link {
         Ok(link) => draw(page, None, Some(&link)).await,
         Err(error) => show(page, Some(&error)).await,
     }

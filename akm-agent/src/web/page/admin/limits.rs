@@ -43,23 +43,26 @@ pub(in super::super) async fn show(page: &Page<'_>) -> Result<Http> {
         }
         section.panel {
             h2 { (say!(words, "admin-tiers")) }
-            div.scroll tabindex="0" role="region" aria-label=(say!(words, "admin-tiers")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (say!(words, "col-tier")) }
-                        th.number scope="col" { (say!(words, "admin-limit")) }
-                        th.number scope="col" { (say!(words, "admin-most-providers")) }
-                        th.number scope="col" { (say!(words, "admin-most-requests")) }
-                    } }
-                    tbody { @for tier in &tiers { tr {
-                        th scope="row" { (tier.tier) }
-                        td.number { (most(tier.keys)) }
-                        td.number { (most(tier.providers.map(u64::from))) }
-                        td.number { (most(tier.requests_per_minute.map(u64::from))) }
-                    } } }
+            @if tiers.is_empty() { p.faint { (say!(words, "admin-tiers-off")) } }
+            @else {
+                div.scroll tabindex="0" role="region" aria-label=(say!(words, "admin-tiers")) {
+                    table {
+                        thead { tr {
+                            th scope="col" { (say!(words, "col-tier")) }
+                            th.number scope="col" { (say!(words, "admin-limit")) }
+                            th.number scope="col" { (say!(words, "admin-most-providers")) }
+                            th.number scope="col" { (say!(words, "admin-most-requests")) }
+                        } }
+                        tbody { @for tier in &tiers { tr {
+                            th scope="row" { (tier.tier) }
+                            td.number { (most(tier.keys)) }
+                            td.number { (most(tier.providers.map(u64::from))) }
+                            td.number { (most(tier.requests_per_minute.map(u64::from))) }
+                        } } }
+                    }
                 }
+                p.hint { a href=(page.path("admin/tiers")) { (say!(words, "admin-limits-change")) } }
             }
-            p.hint { a href=(page.path("admin/tiers")) { (say!(words, "admin-limits-change")) } }
         }
         section.panel {
             h2 { (say!(words, "admin-limits-accounts")) }

@@ -1,5 +1,6 @@
 //! Orders of everybody: those that wait for a human first, with a form to decide.
 
+use akm_core::billing::money;
 use akm_core::error::{Error, Result};
 use akm_core::protocol::{
     AdminOrders, BillingOrderResolve, OrderInfo, OrderPage, OrderState, Resolution,
@@ -12,8 +13,8 @@ use super::super::super::routes::Ask;
 use super::super::super::view::{badge, empty, time};
 use super::super::super::words::say;
 use super::super::Page;
-use super::super::membership::{order_state, price};
-use super::{number, tabbed};
+use super::super::membership::order_state;
+use super::tabbed;
 
 const ON_A_PAGE: u32 = 100;
 
@@ -55,7 +56,7 @@ fn panel(page: &Page<'_>, order: &OrderInfo) -> Markup {
         section.panel {
             h2 { bdi.breaks { (order.provider) " " (order.number) } " " (badge(tone, &state)) }
             dl.facts {
-                dt { (say!(words, "col-price")) } dd { (price(order.amount, &order.currency)) }
+                dt { (say!(words, "col-price")) } dd { (money::shown(order.amount, &order.currency)) }
                 dt { (say!(words, "col-time")) } dd { (time(&order.paid_at)) }
                 dt { (say!(words, "field-account")) } dd { bdi { (order.account.as_deref().unwrap_or("–")) } }
                 dt { (say!(words, "col-tier")) } dd { (order.tier.as_deref().unwrap_or("–")) }
@@ -120,7 +121,7 @@ pub(in super::super) async fn resolve(page: &Page<'_>, ask: &Ask) -> Result<Http
             },
             account: form.text("account"),
             tier: form.text("tier"),
-            months: number(form, "months")?,
+            months: form.number("months")?,
         })
     };
     let done = match request() {
