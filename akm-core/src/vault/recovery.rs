@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::store::AccountChange;
 
 use super::account::{Profile, Wiped};
-use super::limits::{Guess, Origin};
+use super::limits::{Guess, Origin, Who};
 use super::sign_in::Found;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
@@ -40,6 +40,16 @@ impl Vault {
         let recovered = self.recover_with(found, code, &passphrase, audit)?;
         // The code is used up and the answer holds what comes after it: a count that stays may cost a wait, no more.
         let _ = self.clear_attempts(&counted);
+        // What was guessed at before is replaced. Last: the uid that has recovered is familiar now.
+        let unlocked = &recovered.unlocked;
+        let who = Who {
+            name: unlocked.name().as_str(),
+            id: *unlocked.id(),
+            known: true,
+        };
+        for replaced in [Guess::SignIn(origin), Guess::Totp] {
+            let _ = self.forgive(replaced, &who);
+        }
         Ok(recovered)
     }
 
