@@ -613,6 +613,8 @@ rekey-done = the account has new keys; { $keys ->
  } sealed under them
 rekey-progress = under way: { $done } of { $total }
 field-rekey = rekey
+codes-undelivered = warning: the recovery codes you have are void, and the new ones were lost with the answer of akm vault rekey
+hint-codes-undelivered = run akm totp codes for new ones
 hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock
 
 ## Questions of the agent: may this program have a key?

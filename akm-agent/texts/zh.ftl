@@ -584,6 +584,8 @@ rekey-codes = 此前的恢复码已全部作废
 rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们重新加密
 rekey-progress = 进行中：{ $done } / { $total }
 field-rekey = 换钥
+codes-undelivered = 警告：您手中的恢复码已失效，而新的恢复码随 akm vault rekey 的应答一起丢失了
+hint-codes-undelivered = 请运行 akm totp codes 生成新的恢复码
 hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续
 
 ## agent 的询问：是否允许该程序取用密钥？

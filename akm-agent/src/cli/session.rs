@@ -82,7 +82,16 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
             VaultNotice::RollbackAccepted => text!("vault-rollback-accepted"),
         });
     }
+    if unlocked.codes_undelivered == Some(true) {
+        say_codes_undelivered();
+    }
     Ok(())
+}
+
+/// The owner believes in codes that open nothing any more.
+pub(super) fn say_codes_undelivered() {
+    output::note(&text!("codes-undelivered"));
+    output::hint(&text!("hint-codes-undelivered"));
 }
 
 pub(crate) fn lock(json: bool) -> Result<()> {
@@ -186,6 +195,9 @@ pub(crate) fn status(json: bool) -> Result<()> {
         output::hint(&text!("hint-vault-damaged"));
     } else if status.damaged == Some(true) {
         output::hint(&text!("hint-damaged"));
+    }
+    if status.codes_undelivered == Some(true) {
+        say_codes_undelivered();
     }
     if status.missing_accounts.is_some() {
         output::hint(&text!("hint-missing"));

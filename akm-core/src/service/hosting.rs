@@ -230,6 +230,9 @@ impl Service {
                 Some(session) => self.rekey_progress(&session.account)?,
                 None => None,
             },
+            codes_undelivered: session
+                .is_some_and(|session| session.account.codes_undelivered())
+                .then_some(true),
             opened_at: session.map(|session| shape::time(session.opened_at)),
             idle_lock_s: session
                 .and_then(|session| session.idle)

@@ -87,6 +87,7 @@ impl Salvage {
             pid: Some(nix::unistd::getpid().as_raw()),
             damaged: Some(true),
             rekey: None,
+            codes_undelivered: None,
             missing_accounts: None,
             vault: Some(self.options.vault.display().to_string()),
         }

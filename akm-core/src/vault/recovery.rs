@@ -102,6 +102,8 @@ impl Vault {
                 }
             })?;
         unlocked.profile_version = row.profile_version + 1;
+        // Whoever had one of the codes was given them.
+        unlocked.shared.set_codes_undelivered(false);
         let codes_left = slots
             .iter()
             .filter(|slot| slot.slot != PASSPHRASE && slot.slot != used)

@@ -80,6 +80,9 @@ impl Vault {
         let mut unlocked = self.open_account(&row, &root, device.clone())?;
         let profile = self.open_profile(&unlocked, &row)?;
         check_device(&profile, device.as_ref())?;
+        unlocked
+            .shared
+            .set_codes_undelivered(profile.codes_undelivered);
         if let Some(secret) = &profile.totp {
             let counted = self.check_code(&row, &secret.0, with.totp)?;
             self.clear_attempts(&counted)?;
