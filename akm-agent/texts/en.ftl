@@ -42,6 +42,10 @@ unlocked = { $account } is unlocked
 unlocked-until = { $account } is unlocked until { $time }
 locked = locked
 no-account-yet = no account yet
+init-elsewhere = { $known ->
+    [one] warning: this machine has seen an account of another vault; if that was here, akm backup list shows what can be restored
+   *[other] warning: this machine has seen { $known } accounts of another vault; if that was here, akm backup list shows what can be restored
+}
 vault-first-use = note: this machine sees the vault for the first time; an older copy of it would not have been noticed
 vault-restored = note: a backup was restored; it counts as the newest from now on
 vault-rollback-accepted = warning: an older or changed vault was accepted; rotated keys may have their old secrets, removed ones may be back

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
-use super::text::{of_token, text};
+use super::text::{of_token, text, translated};
 use super::{agent, connect, grant, keyfile};
 
 /// Unlocks.
@@ -41,6 +41,9 @@ pub(crate) struct Unlock {
     passphrase: PassphraseFlags,
 }
 
+/// Where an empty vault may lie in another one's place.
+pub(super) const ELSEWHERE: &str = "this machine has seen accounts of another vault: akm backup list shows what can be restored, akm init begins anew";
+
 pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
@@ -50,7 +53,12 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     // Where accounts are missing the agent says so.
     if !status.initialized && status.missing_accounts.is_none() {
         let none = Error::new(Kind::NotFound, "this vault has no account yet");
-        return Err(none.with_hint("run akm init").into());
+        return Err(none
+            .with_hint(match status.accounts_elsewhere {
+                Some(_) => ELSEWHERE,
+                None => "run akm init",
+            })
+            .into());
     }
     let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
     let totp = match &args.totp {
@@ -202,7 +210,10 @@ pub(crate) fn status(json: bool) -> Result<()> {
     if status.missing_accounts.is_some() {
         output::hint(&text!("hint-missing"));
     } else if !status.initialized {
-        output::hint(&text!("hint-init"));
+        output::hint(&match status.accounts_elsewhere {
+            Some(_) => translated(ELSEWHERE).into_owned(),
+            None => text!("hint-init"),
+        });
     } else if status.locked {
         output::hint(&text!("hint-unlock"));
     }

@@ -50,6 +50,10 @@ wire! {
         /// absent if none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missing_accounts: Option<u64>,
+        /// How many accounts of another vault this machine has seen, where this one has none: it may have taken the place of
+        /// theirs. Absent if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accounts_elsewhere: Option<u64>,
         /// How far new keys for the account have come, while a rekey is under way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rekey: Option<RekeyProgress>,

@@ -37,6 +37,10 @@ impl Service {
                 .is_some_and(|session| session.account.codes_undelivered())
                 .then_some(true),
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            accounts_elsewhere: match initialized {
+                true => None,
+                false => Some(self.vault.accounts_elsewhere()?).filter(|known| *known > 0),
+            },
             missing_accounts: Some(self.missing_accounts()?).filter(|missing| *missing > 0),
             opened_at: session.map(|session| shape::time(session.opened_at)),
             idle_lock_s: session

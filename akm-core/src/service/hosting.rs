@@ -239,6 +239,7 @@ impl Service {
                 .map(|idle| idle.as_secs()),
             // Why somebody else's session ended is not told, nor what process this is, nor how other accounts are.
             missing_accounts: None,
+            accounts_elsewhere: None,
             locked_because: None,
             pid: None,
             vault: None,

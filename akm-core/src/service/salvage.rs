@@ -89,6 +89,7 @@ impl Salvage {
             rekey: None,
             codes_undelivered: None,
             missing_accounts: None,
+            accounts_elsewhere: None,
             vault: Some(self.options.vault.display().to_string()),
         }
     }

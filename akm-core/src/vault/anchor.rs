@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crypto;
 use crate::error::{Error, Result};
+use crate::regular::{self, Links};
 use crate::store::{Id, Tag, open_private};
 
 const DIRECTORY: &str = "epoch";
@@ -240,6 +241,27 @@ impl Anchors {
                 && self.is_seen(&account)?
             {
                 found.push(account);
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many accounts of other vaults were seen and not let go: where a vault is empty, it may have taken the place of theirs.
+    pub fn seen_elsewhere(&self) -> Result<u64> {
+        let vault = data_encoding::HEXLOWER.encode(&self.vault);
+        let mut found = 0;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_none_or(|name| name.starts_with(&vault)) {
+                continue;
+            }
+            // What cannot be read says nothing.
+            if let Ok(Some(file)) = regular::open(&entry.path(), Links::Refuse)
+                && let Ok(Stored::Known(record)) = read(&file)
+                && record.awaited != GONE
+            {
+                found += 1;
             }
         }
         Ok(found)

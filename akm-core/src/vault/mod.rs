@@ -111,6 +111,11 @@ impl Vault {
         }
     }
 
+    /// How many accounts of other vaults this machine has seen.
+    pub fn accounts_elsewhere(&self) -> Result<u64> {
+        self.anchors.as_ref().map_or(Ok(0), Anchors::seen_elsewhere)
+    }
+
     fn is_gone(&self, account: &Id) -> Result<bool> {
         Ok(self.store.account(account)?.is_none())
     }
