@@ -264,3 +264,61 @@ fn a_vault_whose_first_page_is_gone_is_seen_by_the_doctor_and_restored_with_what
     assert_eq!(kept[4096..], whole[4096..], "the damaged one is kept");
     assert_eq!(doctor(&home).0, "ok");
 }
+
+#[test]
+fn a_vault_that_is_gone_is_told_from_a_new_machine_and_comes_back_without_an_agent() {
+    let fresh = Home::empty();
+    let said = refused(&fresh, &["unlock", "--passphrase-stdin"], &typed());
+    assert!(said.contains("run akm init"), "control: {said}");
+    assert!(!said.contains("akm backup list"), "control: {said}");
+
+    let (home, _) = with_a_backup_elsewhere();
+    let name = names(&home.file("backups")).remove(0);
+    let lose = || {
+        done(&home, &["agent", "stop"], "");
+        fs::remove_file(home.file("vault.db")).unwrap();
+    };
+    lose();
+    let output = akm(&home, &["ls"], "");
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("akm unlock"),
+        "{}",
+        stderr(&output)
+    );
+    let said = refused(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert!(said.contains("accounts of another vault"), "{said}");
+    assert!(said.contains("akm backup list"), "{said}");
+    let output = akm(&home, &["status"], "");
+    assert!(stderr(&output).contains("akm backup list"));
+    // Where the file was emptied it is the same.
+    done(&home, &["agent", "stop"], "");
+    fs::write(home.file("vault.db"), "").unwrap();
+    let said = refused(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert!(said.contains("akm backup list"), "{said}");
+
+    // None of these finds an agent.
+    lose();
+    assert!(done(&home, &["backup", "list"], "").contains(&name));
+    lose();
+    done(&home, &["backup", "verify", &name], "");
+    lose();
+    let restore = ["backup", "restore", &name, "--passphrase-stdin"];
+    done(&home, &restore, &typed());
+    done(&home, &["unlock", "--passphrase-stdin"], &typed());
+    assert_eq!(done(&home, &["get", "openai"], ""), "sk-old\n");
+}
+
+#[test]
+fn who_begins_anew_where_a_vault_was_is_warned() {
+    let (home, _) = with_a_backup_elsewhere();
+    done(&home, &["agent", "stop"], "");
+    fs::remove_file(home.file("vault.db")).unwrap();
+    let init = ["init", "--no-totp", "--passphrase-stdin"];
+    let output = akm(&home, &init, &typed());
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("akm backup list"));
+    // The control: a vault that is in use is nobody else's place.
+    let status = done(&home, &["status", "--json"], "");
+    assert!(!status.contains("accounts_elsewhere"), "{status}");
+}

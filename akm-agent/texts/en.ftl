@@ -42,6 +42,10 @@ unlocked = { $account } is unlocked
 unlocked-until = { $account } is unlocked until { $time }
 locked = locked
 no-account-yet = no account yet
+init-elsewhere = { $known ->
+    [one] warning: this machine has seen an account of another vault; if that was here, akm backup list shows what can be restored
+   *[other] warning: this machine has seen { $known } accounts of another vault; if that was here, akm backup list shows what can be restored
+}
 vault-first-use = note: this machine sees the vault for the first time; an older copy of it would not have been noticed
 vault-restored = note: a backup was restored; it counts as the newest from now on
 vault-rollback-accepted = warning: an older or changed vault was accepted; rotated keys may have their old secrets, removed ones may be back
@@ -627,6 +631,8 @@ rekey-done = the account has new keys; { $keys ->
  } sealed under them
 rekey-progress = under way: { $done } of { $total }
 field-rekey = rekey
+codes-undelivered = warning: the recovery codes you have are void, and the new ones were lost with the answer of akm vault rekey
+hint-codes-undelivered = run akm totp codes for new ones
 hint-rekey-goes-on = nothing is lost: it goes on with akm vault rekey, or by itself after the next unlock
 
 ## Questions of the agent: may this program have a key?

@@ -48,6 +48,7 @@ unlocked = { $account } 已解锁
 unlocked-until = { $account } 已解锁，{ $time } 前有效
 locked = 已锁定
 no-account-yet = 尚无账户
+init-elsewhere = 警告：本机曾见过另一个保险库的 { $known } 个账户；如果它原本就在这里，akm backup list 会列出可恢复的备份
 vault-first-use = 注意：本机第一次见到这个保险库；如果它是一份旧副本，此时无法察觉
 vault-restored = 注意：已恢复备份；从现在起以它为最新
 vault-rollback-accepted = 警告：已接受较旧或被改动过的保险库；轮换过的密钥可能是旧值，删除过的密钥可能重新出现
@@ -595,6 +596,8 @@ rekey-codes = 此前的恢复码已全部作废
 rekey-done = 账户已换用新的加密密钥；{ $keys } 个密钥已用它们重新加密
 rekey-progress = 进行中：{ $done } / { $total }
 field-rekey = 换钥
+codes-undelivered = 警告：您手中的恢复码已失效，而新的恢复码随 akm vault rekey 的应答一起丢失了
+hint-codes-undelivered = 请运行 akm totp codes 生成新的恢复码
 hint-rekey-goes-on = 没有丢失任何内容：运行 akm vault rekey 可继续，下次解锁后也会自动继续
 
 ## agent 的询问：是否允许该程序取用密钥？

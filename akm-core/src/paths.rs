@@ -159,7 +159,10 @@ impl Environment<'_> {
                 Err(Error::new(Kind::Denied, "AKM_HOME is a symbolic link")
                     .with_hint("set AKM_HOME to the directory itself"))
             }
-            Ok(_) => Err(denied("AKM_HOME is not a directory of this user alone")),
+            Ok(_) => {
+                Err(denied("AKM_HOME is not a directory of this user alone")
+                    .with_hint(alone(&home)))
+            }
             // It is made when it is needed, by `ensure_dir`, which checks the directories above it.
             Err(error) if is_absent(&error) => Ok(Some(home)),
             Err(error) => Err(Error::from_io(&error)),
@@ -188,7 +191,8 @@ impl Environment<'_> {
                 "AKM_VAULT" => "AKM_VAULT lies in a directory that is not of this user alone",
                 "AKM_CONFIG" => "AKM_CONFIG lies in a directory that is not of this user alone",
                 _ => "AKM_AGENT_SOCK lies in a directory that is not of this user alone",
-            })),
+            })
+            .with_hint(alone(dir))),
             Err(error) if is_absent(&error) => Ok(Some(path)),
             Err(error) => Err(Error::from_io(&error)),
         }
@@ -281,13 +285,14 @@ fn settle_dir(path: &Path, tighten: bool) -> Result<()> {
     let dir = open_dir(&path)?;
     let meta = dir.metadata().map_err(|error| Error::from_io(&error))?;
     if meta.uid() != euid {
-        return Err(denied("a directory of akm belongs to another user"));
+        return Err(denied("a directory of akm belongs to another user").with_hint(alone(&path)));
     }
     if meta.mode() & 0o022 != 0 {
         return Err(
-            denied("a directory of akm can be written by others").with_hint(
-                "others may have put files there: look, then remove it or take the right away with chmod go-w",
-            ),
+            denied("a directory of akm can be written by others").with_hint(format!(
+                "others may have put files there: look, then remove it or take the right away with chmod go-w {}",
+                path.display()
+            )),
         );
     }
     if tighten && meta.mode() & 0o7777 != 0o700 {
@@ -304,7 +309,12 @@ fn open_dir(path: &Path) -> Result<File> {
         .custom_flags(O_DIRECTORY | O_NOFOLLOW)
         .open(path)
         .map_err(|error| match error.raw_os_error() {
-            Some(ELOOP | ENOTDIR) => denied("a directory of akm is a symlink or a file"),
+            Some(ELOOP | ENOTDIR) => {
+                denied("a directory of akm is a symlink or a file").with_hint(format!(
+                    "see what it is with ls -ld {}, and move it away: akm makes the directory",
+                    path.display()
+                ))
+            }
             _ => Error::from_io(&error),
         })
 }
@@ -329,9 +339,10 @@ fn check_parents(parent: &Path, euid: u32) -> Result<()> {
     for part in parent.ancestors() {
         let meta = std::fs::symlink_metadata(part).map_err(|error| Error::from_io(&error))?;
         if meta.is_symlink() && !trusted(&meta) {
-            return Err(denied(
-                "a link on the way to a directory of akm belongs to another user",
-            ));
+            return Err(
+                denied("a link on the way to a directory of akm belongs to another user")
+                    .with_hint(format!("see whose it is with ls -ld {}", part.display())),
+            );
         }
     }
     let real = parent
@@ -347,9 +358,10 @@ fn check_parents(parent: &Path, euid: u32) -> Result<()> {
         };
         let sticky = meta.mode() & 0o1000 != 0;
         if !trusted(&meta) || (meta.mode() & loose != 0 && !sticky) {
-            return Err(denied(
-                "a directory above one of akm's can be changed by others",
-            ));
+            return Err(
+                denied("a directory above one of akm's can be changed by others")
+                    .with_hint(alone(part)),
+            );
         }
     }
     Ok(())
@@ -381,6 +393,14 @@ fn is_absent(error: &io::Error) -> bool {
 
 const fn denied(message: &'static str) -> Error {
     Error::new(Kind::Denied, message)
+}
+
+/// How a directory is made one of this user alone.
+fn alone(dir: &Path) -> String {
+    format!(
+        "see it with ls -ld {}: a directory, your own, that no one else may write (chmod go-w)",
+        dir.display()
+    )
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): names a file, protects nothing.

@@ -17,6 +17,7 @@ use akm_core::paths::{self, Places};
 use akm_core::protocol::{Cost, LockReason, Op, Request};
 use akm_core::provider::Outbound;
 use akm_core::service::{Door, Options};
+use akm_core::store::SqliteStore;
 use akm_core::{Error, Kind, Result};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -220,6 +221,7 @@ fn places(vault: Option<&Path>) -> Result<Homes> {
     if vault.is_dir() {
         return Err(Error::invalid("vault", "the path names a directory"));
     }
+    SqliteStore::look_first(&vault)?;
     // A directory that the program chose and that exists is its own business: it may hold more than a vault.
     if !dir.exists() {
         paths::ensure_dir(dir)?;
@@ -241,6 +243,7 @@ fn places(vault: Option<&Path>) -> Result<Homes> {
 }
 
 fn default_places(places: Places) -> Result<Homes> {
+    SqliteStore::look_first(&places.vault)?;
     let named = std::env::var_os("AKM_VAULT").is_some_and(|path| !path.is_empty());
     match places.vault.parent() {
         // As in the agent: the directory of a vault that the user named may serve other purposes, and keeps its mode.

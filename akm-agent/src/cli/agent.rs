@@ -87,11 +87,18 @@ fn stop() -> Result<Which> {
     Ok(Which { pid, socket })
 }
 
+/// A vault that is gone and can come back is none to begin anew.
+fn has_backups(places: &Places) -> bool {
+    std::fs::read_dir(&places.backups).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// On a machine without a vault there is nothing to unlock yet.
 pub(super) fn where_to_begin(error: Error) -> Error {
     let is_new = error.kind() == Kind::NoAgent
         && !names_an_agent()
-        && Places::from_env().is_ok_and(|places| places.vault.try_exists().is_ok_and(|is| !is));
+        && Places::from_env().is_ok_and(|places| {
+            places.vault.try_exists().is_ok_and(|is| !is) && !has_backups(&places)
+        });
     match is_new {
         true => error.with_hint("run akm init"),
         false => error,

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 
 mod bring;
 
+use super::agent::connect_or_start;
 use super::connect;
 use super::keyfile;
 use super::output::{self, Result};
@@ -117,7 +118,7 @@ fn create(keep: &Keep, json: bool) -> Result<()> {
         keep: keep.keep,
         max_age_days: keep.max_age_days,
     };
-    let created = with_bar(request, json)?;
+    let created = with_bar(&connect()?, request, json)?;
     if json {
         return output::json(&created);
     }
@@ -135,7 +136,8 @@ fn create(keep: &Keep, json: bool) -> Result<()> {
 }
 
 fn list(json: bool) -> Result<()> {
-    let page = connect()?.call(&BackupList {})?;
+    // What is left where the vault is gone: an agent that is not there yet is no reason to say less.
+    let page = connect_or_start()?.call(&BackupList {})?;
     if json {
         return output::json(&page);
     }
@@ -165,7 +167,7 @@ fn row(backup: &Made) -> Vec<String> {
 }
 
 fn verify(name: String, json: bool) -> Result<()> {
-    let verified = with_bar(BackupVerify { name }, json)?;
+    let verified = with_bar(&connect_or_start()?, BackupVerify { name }, json)?;
     if json {
         return output::json(&verified);
     }
@@ -197,9 +199,10 @@ fn restore(args: Restore, json: bool) -> Result<()> {
         true => Some(Elsewhere::open(Path::new(&args.name))?),
         false => None,
     };
+    let mut client = connect_or_start()?;
     let passphrase = asker.passphrase(&text!("ask-backup-passphrase"))?;
     let guest = elsewhere
-        .map(|elsewhere| bring(elsewhere, json))
+        .map(|elsewhere| bring(&mut client, elsewhere, json))
         .transpose()?;
     let request = BackupRestore {
         name: guest
@@ -210,7 +213,7 @@ fn restore(args: Restore, json: bool) -> Result<()> {
         keyfile,
         replace: Some(args.replace),
     };
-    let restored = with_bar(request, json);
+    let restored = with_bar(&client, request, json);
     drop(guest);
     let restored = restored?;
     if json {
@@ -229,8 +232,8 @@ fn restore(args: Restore, json: bool) -> Result<()> {
 }
 
 /// Copies a file from elsewhere to where the agent finds it.
-fn bring(elsewhere: Elsewhere, json: bool) -> Result<Guest> {
-    let directory = PathBuf::from(connect()?.call(&BackupList {})?.directory);
+fn bring(client: &mut Client, elsewhere: Elsewhere, json: bool) -> Result<Guest> {
+    let directory = PathBuf::from(client.call(&BackupList {})?.directory);
     let bar = Progress::percent(elsewhere.length(), json);
     elsewhere.bring(directory, &bar)
 }
@@ -261,12 +264,12 @@ fn described(schedule: Option<&Schedule>) -> String {
 }
 
 /// Carries out something long and shows how far it is: the list of backups says so, to anybody who asks meanwhile.
-fn with_bar<T>(request: T, json: bool) -> Result<T::Result>
+fn with_bar<T>(agent: &Client, request: T, json: bool) -> Result<T::Result>
 where
     T: Operation + Into<Request> + Send,
     T::Result: Send,
 {
-    let socket = connect()?.socket().to_owned();
+    let socket = agent.socket().to_owned();
     let bar = Progress::percent(0, json);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::progress::Progress;
-use super::session::is_unopened;
+use super::session::{ELSEWHERE, is_unopened};
 use super::text::{of_token, text, translated};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -331,6 +331,11 @@ fn reached(status: &Status, took: Duration, places: &Places) -> Vec<Check> {
         (_, false) if status.missing_accounts.is_some() => {
             Check::ok("session", text!("no-account-yet"))
         }
+        (_, false) if status.accounts_elsewhere.is_some() => Check::note(
+            "session",
+            text!("no-account-yet"),
+            translated(ELSEWHERE).into_owned(),
+        ),
         (_, false) => Check::note("session", text!("no-account-yet"), text!("hint-init")),
         (None, true) => Check::note("session", text!("locked"), text!("hint-unlock")),
         (Some(account), true) => match &status.expires_at {

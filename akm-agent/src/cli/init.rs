@@ -30,12 +30,16 @@ pub(crate) fn init(args: &Init, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
     let mut client = agent::connect_or_start()?;
-    if client.call(&AgentStatus {})?.initialized {
+    let status = client.call(&AgentStatus {})?;
+    if status.initialized {
         return Err(
             Error::new(Kind::Conflict, "this vault has an account already")
                 .with_hint("run akm unlock, or akm account register NAME for another account")
                 .into(),
         );
+    }
+    if let Some(known) = status.accounts_elsewhere {
+        output::note(&text!("init-elsewhere", known = known));
     }
     register(&mut client, &asker, &args.account, !args.no_totp, json)
 }

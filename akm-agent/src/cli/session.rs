@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::output::{self, Fail, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
-use super::text::{of_token, text};
+use super::text::{of_token, text, translated};
 use super::{agent, connect, grant, keyfile};
 
 /// Unlocks.
@@ -41,6 +41,9 @@ pub(crate) struct Unlock {
     passphrase: PassphraseFlags,
 }
 
+/// Where an empty vault may lie in another one's place.
+pub(super) const ELSEWHERE: &str = "this machine has seen accounts of another vault: akm backup list shows what can be restored, akm init begins anew";
+
 pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
@@ -50,7 +53,12 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
     // Where accounts are missing the agent says so.
     if !status.initialized && status.missing_accounts.is_none() {
         let none = Error::new(Kind::NotFound, "this vault has no account yet");
-        return Err(none.with_hint("run akm init").into());
+        return Err(none
+            .with_hint(match status.accounts_elsewhere {
+                Some(_) => ELSEWHERE,
+                None => "run akm init",
+            })
+            .into());
     }
     let passphrase = asker.passphrase(&text!("ask-passphrase"))?;
     let totp = match &args.totp {
@@ -82,7 +90,16 @@ pub(crate) fn unlock(args: &Unlock, json: bool) -> Result<()> {
             VaultNotice::RollbackAccepted => text!("vault-rollback-accepted"),
         });
     }
+    if unlocked.codes_undelivered == Some(true) {
+        say_codes_undelivered();
+    }
     Ok(())
+}
+
+/// The owner believes in codes that open nothing any more.
+pub(super) fn say_codes_undelivered() {
+    output::note(&text!("codes-undelivered"));
+    output::hint(&text!("hint-codes-undelivered"));
 }
 
 pub(crate) fn lock(json: bool) -> Result<()> {
@@ -187,10 +204,16 @@ pub(crate) fn status(json: bool) -> Result<()> {
     } else if status.damaged == Some(true) {
         output::hint(&text!("hint-damaged"));
     }
+    if status.codes_undelivered == Some(true) {
+        say_codes_undelivered();
+    }
     if status.missing_accounts.is_some() {
         output::hint(&text!("hint-missing"));
     } else if !status.initialized {
-        output::hint(&text!("hint-init"));
+        output::hint(&match status.accounts_elsewhere {
+            Some(_) => translated(ELSEWHERE).into_owned(),
+            None => text!("hint-init"),
+        });
     } else if status.locked {
         output::hint(&text!("hint-unlock"));
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use akm_core::client::Client;
-use akm_core::protocol::{AgentStatus, VaultRekey, VaultRekeyed};
+use akm_core::protocol::{AgentStatus, Status, VaultRekey, VaultRekeyed};
 use akm_core::{Kind, Secret};
 use clap::{Args, Subcommand};
 
@@ -14,6 +14,7 @@ use super::connect;
 use super::output::{self, Fail, Result};
 use super::progress::Progress;
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
+use super::session;
 use super::text::text;
 use super::totp;
 
@@ -90,6 +91,11 @@ fn rekey(code: Option<String>, flags: &PassphraseFlags, json: bool) -> Result<()
         output::json(&rekeyed)?;
     } else if went_on.is_ok() {
         output::note(&text!("rekey-done", keys = rekeyed.total));
+        // One that only went on here may have begun in a call that nobody had an answer to.
+        let undelivered = |status: Status| status.codes_undelivered == Some(true);
+        if client.call(&AgentStatus {}).is_ok_and(undelivered) {
+            session::say_codes_undelivered();
+        }
     } else {
         output::hint(&text!("hint-rekey-goes-on"));
     }

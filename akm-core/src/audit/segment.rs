@@ -92,14 +92,14 @@ impl Segment {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
-                return Err(Error::new(
-                    Kind::Denied,
-                    "the audit journal is a symbolic link",
-                ));
+                return Err(
+                    Error::new(Kind::Denied, "the audit journal is a symbolic link")
+                        .with_hint(moved_away(path)),
+                );
             }
             Err(error) => return Err(error.into()),
         };
-        let len = check(&file)?;
+        let len = check(&file, path)?;
         let mut header = [0; HEADER];
         let number = match file.read_exact_at(&mut header, 0) {
             Ok(()) => record::decode_header(&header)?,
@@ -196,9 +196,9 @@ impl Segment {
 }
 
 /// What a journal file must be, whoever made it: ours alone, and a file.
-fn check(file: &File) -> Result<u64> {
+fn check(file: &File, path: &Path) -> Result<u64> {
     let facts = file.metadata()?;
-    let refuse = |message| Err(Error::new(Kind::Denied, message));
+    let refuse = |message| Err(Error::new(Kind::Denied, message).with_hint(moved_away(path)));
     if !facts.is_file() {
         return refuse("the audit journal is not a regular file");
     }
@@ -209,12 +209,26 @@ fn check(file: &File) -> Result<u64> {
         return refuse("the audit journal has a second name");
     }
     if facts.mode() & 0o022 != 0 {
-        return refuse("the audit journal can be written by others");
+        return Err(
+            Error::new(Kind::Denied, "the audit journal can be written by others").with_hint(
+                format!(
+                    "if its content can be trusted, take that right away with chmod 600 {}",
+                    path.display()
+                ),
+            ),
+        );
     }
     if facts.mode() & 0o077 != 0 {
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
     Ok(facts.len())
+}
+
+fn moved_away(path: &Path) -> String {
+    format!(
+        "see what it is with ls -l {}, and move it away: akm begins a new one",
+        path.display()
+    )
 }
 
 /// What stands next in a segment.

@@ -135,7 +135,10 @@ fn akm_variables_that_others_may_write_are_refused() {
         own.vars.remove(name);
     }
     own.set("AKM_HOME", &open);
-    assert_eq!(own.places().unwrap_err().kind(), Kind::Denied);
+    let refused = own.places().unwrap_err();
+    assert_eq!(refused.kind(), Kind::Denied);
+    let shown = format!("ls -ld {}", open.display());
+    assert!(refused.hint().unwrap().contains(&shown), "{refused:?}");
     let link = home.join("link");
     symlink(&good, &link).unwrap();
     own.set("AKM_HOME", &link);

@@ -50,9 +50,17 @@ wire! {
         /// absent if none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missing_accounts: Option<u64>,
+        /// How many accounts of another vault this machine has seen, where this one has none: it may have taken the place of
+        /// theirs. Absent if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accounts_elsewhere: Option<u64>,
         /// How far new keys for the account have come, while a rekey is under way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rekey: Option<RekeyProgress>,
+        /// True where a rekey made the recovery codes void that the owner has, and ended before anybody was given the new ones:
+        /// `totp.codes` makes others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codes_undelivered: Option<bool>,
         /// Absolute path of the vault file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vault: Option<String>,
@@ -108,6 +116,9 @@ wire! {
         /// What there is to say about the vault, if anything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         notice: Option<VaultNotice>,
+        /// As in the state of the agent: nobody was given the recovery codes that stand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codes_undelivered: Option<bool>,
         /// Over the network: what this session is known by from now on. A bearer token, 256 random bits.
         #[serde(default, with = "option", skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]

@@ -33,7 +33,14 @@ impl Service {
                 Some(session) => self.rekey_progress(&session.account)?,
                 None => None,
             },
+            codes_undelivered: session
+                .is_some_and(|session| session.account.codes_undelivered())
+                .then_some(true),
             damaged: session.and_then(|session| self.checks.damaged(session.account.id())),
+            accounts_elsewhere: match initialized {
+                true => None,
+                false => Some(self.vault.accounts_elsewhere()?).filter(|known| *known > 0),
+            },
             missing_accounts: Some(self.missing_accounts()?).filter(|missing| *missing > 0),
             opened_at: session.map(|session| shape::time(session.opened_at)),
             idle_lock_s: session
@@ -75,6 +82,7 @@ impl Service {
             .audit
             .open_account(*account.id(), account.audit_key())?;
         let notice = self.take_up(&account, &chain, caller)?;
+        let codes_undelivered = account.codes_undelivered().then_some(true);
         let opening = Opening {
             account,
             chain,
@@ -90,6 +98,7 @@ impl Service {
         Ok(protocol::Unlocked {
             account: name,
             notice,
+            codes_undelivered,
             token,
             expires_at: expires_at.map(shape::time),
         })

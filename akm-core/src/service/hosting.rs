@@ -230,12 +230,16 @@ impl Service {
                 Some(session) => self.rekey_progress(&session.account)?,
                 None => None,
             },
+            codes_undelivered: session
+                .is_some_and(|session| session.account.codes_undelivered())
+                .then_some(true),
             opened_at: session.map(|session| shape::time(session.opened_at)),
             idle_lock_s: session
                 .and_then(|session| session.idle)
                 .map(|idle| idle.as_secs()),
             // Why somebody else's session ended is not told, nor what process this is, nor how other accounts are.
             missing_accounts: None,
+            accounts_elsewhere: None,
             locked_because: None,
             pid: None,
             vault: None,

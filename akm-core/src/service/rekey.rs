@@ -53,6 +53,13 @@ impl Service {
             }
             (Err(error), None) => return Err(error),
         };
+        if codes.is_some() {
+            // Last. An agent that ended before has told nobody, and says so at the next unlock; so does one that cannot note
+            // it now, to somebody who may have them.
+            let _ = self.open_session(caller, OP, |asked| {
+                self.vault.deliver_codes(&asked.session.account)
+            });
+        }
         Ok(VaultRekeyed {
             done,
             rekeyed: passed,
@@ -62,7 +69,7 @@ impl Service {
     }
 
     /// `None` where one is under way already: then it goes on.
-    fn begin_rekey(
+    pub(super) fn begin_rekey(
         &self,
         caller: &Caller,
         request: &VaultRekey,

@@ -87,7 +87,9 @@ impl Salvage {
             pid: Some(nix::unistd::getpid().as_raw()),
             damaged: Some(true),
             rekey: None,
+            codes_undelivered: None,
             missing_accounts: None,
+            accounts_elsewhere: None,
             vault: Some(self.options.vault.display().to_string()),
         }
     }

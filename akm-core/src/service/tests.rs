@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::restore::Staged;
 use super::*;
 use crate::crypto::KdfCost;
+use crate::protocol;
 use crate::protocol::{AccountRegister, BackupCreate, BackupRestore, BackupVerify};
 use crate::secret::Secret;
 
@@ -195,4 +196,63 @@ fn an_account_that_is_being_removed_is_not_missed_however_late_a_change_of_it_is
     assert_eq!((service.missing_accounts(), told()), (Ok(1), 1));
     state.let_go(&row.id).unwrap();
     assert_eq!(service.missing_accounts(), Ok(0));
+}
+
+/// An agent that ends after a rekey began and before anybody had its answer.
+#[test]
+fn recovery_codes_that_nobody_was_given_are_told_of_until_there_are_others() {
+    fn call<R: protocol::Operation + Into<Request>>(service: &Service, request: R) -> R::Result {
+        let answer = service.call(&this_process(), request.into()).unwrap();
+        R::result(answer).expect("the answer is of its operation")
+    }
+    let told = |service: &Service| {
+        let status = call(service, protocol::AgentStatus::default());
+        call(service, protocol::AgentLock::default());
+        let unlocked = call(
+            service,
+            protocol::AgentUnlock {
+                account: None,
+                passphrase: secret(PASSPHRASE),
+                totp: None,
+                keyfile: None,
+                lifetime_s: None,
+                accept_rollback: None,
+            },
+        );
+        assert_eq!(status.codes_undelivered, unlocked.codes_undelivered);
+        unlocked.codes_undelivered
+    };
+    let rekey = || protocol::VaultRekey {
+        passphrase: Some(secret(PASSPHRASE)),
+        ..Default::default()
+    };
+    let home = Home::new();
+    let service = home.open();
+    register(&service, DEFAULT_ACCOUNT);
+    assert_eq!(call(&service, rekey()).recovery_codes.len(), 8, "control");
+    assert_eq!(told(&service), None);
+
+    service.begin_rekey(&this_process(), &rekey()).unwrap();
+    drop(service);
+    let service = home.open();
+    let unlock = protocol::AgentUnlock {
+        account: None,
+        passphrase: secret(PASSPHRASE),
+        totp: None,
+        keyfile: None,
+        lifetime_s: None,
+        accept_rollback: None,
+    };
+    assert_eq!(call(&service, unlock).codes_undelivered, Some(true));
+    assert_eq!(told(&service), Some(true), "again and again");
+    let codes = protocol::TotpCodes {
+        passphrase: secret(PASSPHRASE),
+    };
+    call(&service, codes);
+    assert_eq!(told(&service), None);
+
+    service.begin_rekey(&this_process(), &rekey()).unwrap();
+    assert_eq!(told(&service), Some(true), "and taken up by the unlock");
+    call(&service, rekey());
+    assert_eq!(told(&service), None, "another rekey gave others");
 }

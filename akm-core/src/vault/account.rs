@@ -95,6 +95,11 @@ impl Unlocked {
         self.notice
     }
 
+    /// Whether the recovery codes are void that its owner has, and nobody was given the new ones.
+    pub fn codes_undelivered(&self) -> bool {
+        self.shared.codes_undelivered()
+    }
+
     /// The key of the account's audit chain.
     pub fn audit_key(&self) -> &LockedKey {
         &self.audit_key
@@ -147,6 +152,9 @@ pub(super) struct Profile {
     /// Whether the passphrase opens the account only together with the device secret. Beside the slot, which says so
     /// in clear, so that a slot from before the device secret does not open the account any more.
     pub(super) device: bool,
+    /// Whether nobody was given the recovery codes that stand: a rekey made them, and its answer may be lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) codes_undelivered: bool,
     /// Who may have its keys.
     pub(super) rules: Rules,
 }

@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crypto;
 use crate::error::{Error, Result};
+use crate::regular::{self, Links};
 use crate::store::{Id, Tag, open_private};
 
 const DIRECTORY: &str = "epoch";
@@ -139,6 +140,11 @@ impl Anchors {
         Ok(match now.order().cmp(&seen.position.order()) {
             std::cmp::Ordering::Greater => Standing::Current,
             std::cmp::Ordering::Equal if now.mark == seen.position.mark => Standing::Current,
+            // What a restore changed in the copy (its codes) may bring it just as far.
+            std::cmp::Ordering::Equal if now.mark == seen.awaited => Standing::Older {
+                awaited: true,
+                seen: seen.position,
+            },
             std::cmp::Ordering::Equal => Standing::Forked {
                 seen: seen.position,
             },
@@ -243,6 +249,42 @@ impl Anchors {
             }
         }
         Ok(found)
+    }
+
+    /// How many accounts of other vaults were seen and not let go: where a vault is empty, it may have taken the place of theirs.
+    pub fn seen_elsewhere(&self) -> Result<u64> {
+        let vault = data_encoding::HEXLOWER.encode(&self.vault);
+        let mut found = 0;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_none_or(|name| name.starts_with(&vault)) {
+                continue;
+            }
+            // What cannot be read says nothing.
+            if let Ok(Some(file)) = regular::open(&entry.path(), Links::Refuse)
+                && let Ok(Stored::Known(record)) = read(&file)
+                && record.awaited != GONE
+            {
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether an account was seen in another vault and not in this one.
+    pub fn is_seen_elsewhere(&self, account: &Id) -> Result<bool> {
+        if self.is_seen(account)? {
+            return Ok(false);
+        }
+        let account = data_encoding::HEXLOWER.encode(account);
+        for entry in std::fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(|name| name.ends_with(&account)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether an account was seen and not let go.

@@ -111,6 +111,19 @@ impl Vault {
         }
     }
 
+    /// How many accounts of other vaults this machine has seen.
+    pub fn accounts_elsewhere(&self) -> Result<u64> {
+        self.anchors.as_ref().map_or(Ok(0), Anchors::seen_elsewhere)
+    }
+
+    /// Whether this machine has seen an account in another vault and not in this one. Ids are drawn at random.
+    fn is_seen_elsewhere(&self, account: &Id) -> Result<bool> {
+        match &self.anchors {
+            Some(anchors) => anchors.is_seen_elsewhere(account),
+            None => Ok(false),
+        }
+    }
+
     fn is_gone(&self, account: &Id) -> Result<bool> {
         Ok(self.store.account(account)?.is_none())
     }

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::store::AccountChange;
 
 use super::account::{Profile, Wiped};
-use super::limits::{Guess, Origin};
+use super::limits::{Guess, Origin, Who};
 use super::sign_in::Found;
 use super::slot::{PASSPHRASE, Passphrase, RecoveryCode};
 use super::totp;
@@ -37,9 +37,19 @@ impl Vault {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let found = self.find_account(account)?;
         let counted = self.count_attempt(Guess::Recovery(origin), &found.who())?;
-        let recovered = self.recover_with(found, code, &passphrase, audit)?;
+        let recovered = self.recover_with(found, code, &passphrase, origin, audit)?;
         // The code is used up and the answer holds what comes after it: a count that stays may cost a wait, no more.
         let _ = self.clear_attempts(&counted);
+        // What was guessed at before is replaced. Last: the uid that has recovered is familiar now.
+        let unlocked = &recovered.unlocked;
+        let who = Who {
+            name: unlocked.name().as_str(),
+            id: *unlocked.id(),
+            known: true,
+        };
+        for replaced in [Guess::SignIn(origin), Guess::Totp] {
+            let _ = self.forgive(replaced, &who);
+        }
         Ok(recovered)
     }
 
@@ -49,13 +59,21 @@ impl Vault {
         found: Found,
         code: &Secret,
         passphrase: &Passphrase,
+        origin: Origin,
         audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
     ) -> Result<RecoveredAccount> {
         let id = found.id();
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
         let code = RecoveryCode::parse(code).unwrap_or_else(RecoveryCode::misfit);
-        let opened = self.open_recovery_slot(&id, &slots, &code)?;
+        let opened = match self.open_recovery_slot(&id, &slots, &code) {
+            Err(error) if error.kind() == Kind::WrongCredentials => {
+                // One whose codes are used up has its passphrase.
+                self.check_ways(&found, origin, !slots.is_empty())?;
+                return Err(error);
+            }
+            opened => opened?,
+        };
         // What opens a slot of somebody else opens nothing.
         let (Some(row), (used, root)) = (found.account(), opened) else {
             return Err(Error::wrong_credentials());
@@ -92,6 +110,8 @@ impl Vault {
                 }
             })?;
         unlocked.profile_version = row.profile_version + 1;
+        // Whoever had one of the codes was given them.
+        unlocked.shared.set_codes_undelivered(false);
         let codes_left = slots
             .iter()
             .filter(|slot| slot.slot != PASSPHRASE && slot.slot != used)

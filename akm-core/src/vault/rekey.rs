@@ -102,7 +102,7 @@ impl Vault {
         code: Option<&Secret>,
     ) -> Result<Option<NewKeys>> {
         let passphrase = Passphrase::parse(passphrase, "passphrase")?;
-        let (old, profile) = self.open_stepped_up(step_up)?;
+        let (old, mut profile) = self.open_stepped_up(step_up)?;
         self.confirm_code(&step_up.row, &profile, code)?;
         if old.shared.before().is_some() {
             return Ok(None);
@@ -115,6 +115,7 @@ impl Vault {
         let ad = self.before_ad(old.id());
         let key_before = crypto::wrap(random, &new.vault_key, &ad, &old.vault_key)?;
         let (mut slots, codes) = self.recovery_slots(old.id(), &root)?;
+        profile.codes_undelivered = true;
         let device = step_up.device.as_deref();
         slots.insert(
             0,
@@ -166,7 +167,22 @@ impl Vault {
         };
         self.commit_account_as(&new, edit, &change, before_commit)?;
         new.shared.set_before(Some(before));
+        new.shared.set_codes_undelivered(true);
         Ok((new, codes))
+    }
+
+    /// Notes that the codes of a rekey are on their way to their owner.
+    pub fn deliver_codes(&self, account: &Unlocked) -> Result<()> {
+        let (row, _) = self.stored_account(account.id())?;
+        let mut profile = self.open_profile(account, &row)?;
+        profile.codes_undelivered = false;
+        let change = AccountChange {
+            profile: Some(self.profile_change(account, &row, &profile, None)?),
+            ..AccountChange::default()
+        };
+        self.commit_account(account, &change, &mut || Ok(()))?;
+        account.shared.set_codes_undelivered(false);
+        Ok(())
     }
 
     /// How far the rekey of an account has come, if one is under way.

@@ -60,7 +60,7 @@ impl Vault {
         new: NewWay,
         before_commit: BeforeCommit<'_>,
     ) -> Result<Unlocked> {
-        self.change_slots(step_up, vec![new.slot], new.device, before_commit)
+        self.change_slots(step_up, vec![new.slot], new.device, true, before_commit)
     }
 
     /// Replaces every recovery code.
@@ -70,7 +70,9 @@ impl Vault {
         before_commit: BeforeCommit<'_>,
     ) -> Result<Vec<Secret>> {
         let (slots, codes) = self.recovery_slots(&step_up.row.id, &step_up.root)?;
-        self.change_slots(step_up, slots, step_up.device.clone(), before_commit)?;
+        let device = step_up.device.clone();
+        let unlocked = self.change_slots(step_up, slots, device, false, before_commit)?;
+        unlocked.shared.set_codes_undelivered(false);
         Ok(codes)
     }
 
@@ -89,7 +91,7 @@ impl Vault {
             &step_up.root,
         )?;
         let device = step_up.device.clone();
-        self.change_slots(step_up, vec![slot], device, &mut || Ok(()))
+        self.change_slots(step_up, vec![slot], device, true, &mut || Ok(()))
     }
 
     fn change_slots(
@@ -97,12 +99,14 @@ impl Vault {
         step_up: &StepUp,
         put_slots: Vec<SlotRow>,
         device: Option<Device>,
+        codes_stay: bool,
         before_commit: BeforeCommit<'_>,
     ) -> Result<Unlocked> {
         let (_, before) = self.open_stepped_up(step_up)?;
         let mut unlocked = self.open_account(&step_up.row, &step_up.root, device)?;
         let profile = Profile {
             device: unlocked.device().is_some(),
+            codes_undelivered: before.codes_undelivered && codes_stay,
             ..before
         };
         let change = AccountChange {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use akm_core::Kind;
+use akm_core::store::SqliteStore;
 
 use crate::children;
 use crate::support::*;
@@ -74,6 +75,62 @@ fn a_file_of_another_program_keeps_its_mode_and_its_content() {
         assert_eq!(mode(file), 0o644);
         assert_eq!(std::fs::read(file).unwrap(), before);
     }
+}
+
+#[test]
+fn a_file_that_is_no_vault_leaves_nothing_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes");
+    let names = || -> Vec<_> {
+        let entries = std::fs::read_dir(dir.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let refused = |kind: Kind| {
+        assert_eq!(refusal(&path), kind);
+        assert_eq!(names(), ["notes"]);
+        assert_eq!(SqliteStore::look_first(&path).unwrap_err().kind(), kind);
+        std::fs::remove_file(&path).unwrap();
+    };
+    for text in ["s", "somebody's", &"somebody's".repeat(1000)] {
+        std::fs::write(&path, text).unwrap();
+        refused(Kind::Corrupt);
+    }
+    // Databases of other programs, also one that is no longer than a vault before its first transaction.
+    for page in [512, 4096] {
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.pragma_update(None, "page_size", page).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        refused(Kind::UnsupportedVersion);
+    }
+    symlink("/etc/passwd", &path).unwrap();
+    refused(Kind::Denied);
+    // The control: an empty file is one that a vault may begin in.
+    File::create(&path).unwrap();
+    drop(open(&path).unwrap());
+    assert!(names().len() > 1);
+}
+
+#[test]
+fn what_is_refused_is_named_with_what_to_do() {
+    let (path, dir) = vault().close();
+    let hint = || match open(&path) {
+        Ok(_) => panic!("it is opened"),
+        Err(error) => error.hint().unwrap_or_default().to_owned(),
+    };
+    let shown = path.display().to_string();
+    chmod(&path, 0o666);
+    assert!(hint().contains(&format!("chmod 600 {shown}")));
+    chmod(&path, 0o600);
+    let second = dir.path().join("second");
+    std::fs::hard_link(&path, &second).unwrap();
+    assert!(hint().contains(&format!("cp {shown} {shown}.copy && mv")));
+    std::fs::remove_file(&path).unwrap();
+    symlink(&second, &path).unwrap();
+    assert!(hint().contains(&format!("ls -l {shown}")));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(hint().contains(&format!("ls -ld {shown}")));
 }
 
 /// A directory where everything but one name is as a new vault would find it.

@@ -342,3 +342,17 @@ fn a_directory_is_no_vault_and_nothing_is_made_beside_it() {
     assert_eq!(open(&home.path().join("vault.db")), (0, None));
     assert!(names().contains(&"state".into()));
 }
+
+#[test]
+fn a_file_that_is_no_vault_is_left_as_it_was_with_nothing_beside_it() {
+    let home = crate::agent::home();
+    let notes = home.path().join("notes.txt");
+    std::fs::write(&notes, "what to buy").unwrap();
+    assert_eq!(open(&notes).0, Kind::Corrupt.code());
+    let names: Vec<_> = std::fs::read_dir(home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["notes.txt"]);
+    assert_eq!(std::fs::read(&notes).unwrap(), b"what to buy");
+}

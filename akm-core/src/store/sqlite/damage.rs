@@ -34,6 +34,17 @@ impl SqliteStore {
         Ok(VaultLock { _file: file })
     }
 
+    /// Whether the vault at `path` can be opened or made, as far as that shows before anything is made: for whoever makes
+    /// directories for it.
+    ///
+    /// Errors: as [`SqliteStore::open`] for a file that is no vault of this user.
+    pub fn look_first(path: &Path) -> Result<()> {
+        match path.parent().is_some_and(Path::exists) {
+            true => files::look_first(&files::resolve(path)?.1),
+            false => Ok(()),
+        }
+    }
+
     /// Looks at the vault file at `path`; says whether all of it was read (`None` where there is none). The lock is
     /// tried only where its file is there, and given back before the pages are read.
     ///

@@ -11,15 +11,17 @@
 //! are what makes the time between this check and SQLite's `open` harmless.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::connection::immutable;
 use super::schema;
 use crate::error::{Error, Kind, Result};
+use crate::regular::{self, Links};
 
 /// SQLite's smallest page in bytes: no database is shorter.
 const MIN_DATABASE: u64 = 512;
@@ -51,6 +53,7 @@ const MAX_REPLACED: u32 = 1000;
 /// Takes the lock, checks every file of the vault, and creates the database empty if there is none.
 pub(super) fn claim(path: &Path) -> Result<Claim> {
     let (directory, path) = resolve(path)?;
+    look_first(&path)?;
     let lock = take_lock(&beside(&path, ".lock"))?;
     let replaced = complete_restore(&directory, &path)?;
 
@@ -61,7 +64,6 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
             (0, true)
         }
     };
-    // SQLite would take a file of one byte for an empty one, and write over it.
     if (1..MIN_DATABASE).contains(&length) {
         return Err(Error::corrupt("the file is not a vault"));
     }
@@ -96,6 +98,35 @@ pub(super) fn claim(path: &Path) -> Result<Claim> {
         replaced,
         logged,
     })
+}
+
+/// Whether what lies at `path`, if anything does, can be a vault of this user, before anything is made beside it: whoever
+/// names another program's file by mistake must find everything as it was.
+///
+/// Not asked where a lock lies beside it: akm was here before, and closing the file would drop the locks of a connection
+/// that this process may have. Nor where a restored vault waits: that takes the place of whatever this is.
+pub(super) fn look_first(path: &Path) -> Result<()> {
+    let is_there = |suffix| std::fs::symlink_metadata(beside(path, suffix)).is_ok();
+    if is_there(".lock") || is_there(RESTORED) {
+        return Ok(());
+    }
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        // Nothing there; or what refuses to be looked at, which the opening says.
+        return Ok(());
+    };
+    judge(&meta, path)?;
+    if meta.len() == 0 {
+        return Ok(());
+    }
+    let Some(file) = regular::open(path, Links::Refuse)? else {
+        return Ok(());
+    };
+    check_ours(&file)?;
+    // A database of one page has room for what is another program's and has no mark.
+    match meta.len() <= FIRST_PAGE && !is_there("-wal") && !is_there("-journal") {
+        true => schema::recognise(&immutable(path)?),
+        false => Ok(()),
+    }
 }
 
 /// Completes a restore: the vault goes aside with what belongs to it, the restored one takes its name. It can be cut off
@@ -194,12 +225,14 @@ pub(crate) fn open_private(path: &Path, create: bool) -> Result<Option<File>> {
 fn check_ours(file: &File) -> Result<()> {
     let mut header = [0; HEADER];
     let filled = file.read_at(&mut header, 0)?;
-    if filled > 0 && !header.starts_with(MAGIC) {
+    let length = file.metadata()?.len();
+    // SQLite would take a file of one byte for an empty one, and write over it.
+    if filled > 0 && !header.starts_with(MAGIC) || (1..MIN_DATABASE).contains(&length) {
         return Err(Error::corrupt("the file is not a vault"));
     }
     let marked = header[MARK..].starts_with(&schema::APPLICATION_ID.to_be_bytes());
     // The mark comes with the first transaction.
-    match marked || file.metadata()?.len() <= FIRST_PAGE {
+    match marked || length <= FIRST_PAGE {
         true => Ok(()),
         false => Err(schema::foreign()),
     }
@@ -226,34 +259,64 @@ fn open_if(
         Err(error) => {
             return match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOENT) if !create => Ok(None),
-                Some(Errno::ELOOP) => Err(refused("a file of the vault is a symbolic link")),
-                Some(Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => {
-                    Err(refused("a file of the vault is not a regular file"))
-                }
+                Some(Errno::ELOOP) => Err(is_link(path)),
+                Some(Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => Err(is_irregular(path)),
                 _ => Err(error.into()),
             };
         }
     };
     let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(refused("a file of the vault is not a regular file"));
-    }
-    if meta.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(refused("a file of the vault belongs to another user"));
-    }
-    if meta.nlink() != 1 {
-        return Err(refused("a file of the vault has a second hard link"));
-    }
+    judge(&meta, path)?;
     let mode = meta.mode() & 0o7777;
-    if mode & 0o022 != 0 {
-        return Err(refused("a file of the vault is writable by other users")
-            .with_hint("if its content can be trusted, take that right away with chmod 600"));
-    }
     if mode != 0o600 {
         check(&file)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(Some(file))
+}
+
+/// Whose a file is and who may write it, as far as that says whether it is touched at all.
+fn judge(meta: &Metadata, path: &Path) -> Result<()> {
+    if meta.is_symlink() {
+        return Err(is_link(path));
+    }
+    if !meta.is_file() {
+        return Err(is_irregular(path));
+    }
+    let shown = path.display();
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(refused("a file of the vault belongs to another user")
+            .with_hint(format!("see who it is with ls -l {shown}")));
+    }
+    if meta.nlink() != 1 {
+        return Err(
+            refused("a file of the vault has a second hard link").with_hint(format!(
+                "if its content can be trusted, put a copy of it in its place: cp {shown} {shown}.copy && mv {shown}.copy {shown}"
+            )),
+        );
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(
+            refused("a file of the vault is writable by other users").with_hint(format!(
+                "if its content can be trusted, take that right away with chmod 600 {shown}"
+            )),
+        );
+    }
+    Ok(())
+}
+
+fn is_link(path: &Path) -> Error {
+    refused("a file of the vault is a symbolic link").with_hint(format!(
+        "see where it leads with ls -l {}, and name that file or move it here",
+        path.display()
+    ))
+}
+
+fn is_irregular(path: &Path) -> Error {
+    refused("a file of the vault is not a regular file").with_hint(format!(
+        "see what it is with ls -ld {}, and move it away",
+        path.display()
+    ))
 }
 
 fn refused(message: &'static str) -> Error {

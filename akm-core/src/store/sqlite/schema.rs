@@ -220,6 +220,11 @@ pub(super) fn check(conn: &Connection) -> Result<()> {
     }
 }
 
+/// Whether it is akm's, or nobody's yet.
+pub(super) fn recognise(conn: &Connection) -> Result<()> {
+    inspect(conn, STEPS).map(drop)
+}
+
 /// The id of the vault.
 pub(super) fn vault_id(conn: &Connection) -> Result<Id> {
     conn.prepare("SELECT id FROM vault")

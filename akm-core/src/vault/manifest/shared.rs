@@ -1,6 +1,7 @@
 //! What the sessions of one account share in this process, and who may change it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{Manifest, account_mark};
@@ -19,6 +20,8 @@ pub(in crate::vault) struct Shared {
     before: Mutex<Option<Arc<Before>>>,
     /// Policy and grants, once they were asked for.
     rules: Mutex<Option<Arc<Rules>>>,
+    /// As in the sealed state: nobody was given the recovery codes that stand.
+    codes_undelivered: AtomicBool,
 }
 
 pub(in crate::vault) struct State {
@@ -59,6 +62,14 @@ impl Shared {
 
     pub(in crate::vault) fn rules(&self) -> MutexGuard<'_, Option<Arc<Rules>>> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::vault) fn codes_undelivered(&self) -> bool {
+        self.codes_undelivered.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::vault) fn set_codes_undelivered(&self, are: bool) {
+        self.codes_undelivered.store(are, Ordering::Relaxed);
     }
 
     pub(super) fn begin(&self, manifest: Manifest) {

@@ -77,6 +77,72 @@ fn a_success_takes_back_what_its_account_added_to_a_bucket_and_no_more() {
 }
 
 #[test]
+fn a_recovery_takes_back_what_its_account_failed_to_sign_in_with_and_no_more() {
+    let (room, codes) = Room::with_codes();
+    let recover = |code: &Secret, origin| {
+        room.vault
+            .recover(NAME, code, &passphrase(), origin, &mut |_| Ok(()))
+    };
+    let wrong = text("AAAA-AAAA-AAAA-AAAA-AAAA-AAAA");
+    for (number, origin) in [Origin::Owner, Origin::Network, UID]
+        .into_iter()
+        .enumerate()
+    {
+        let guess = || room.guess(NAME, "not this one at all", origin);
+        for _ in 0..5 {
+            assert_eq!(kind(guess()), Kind::WrongCredentials);
+        }
+        assert_eq!(kind(guess()), Kind::RateLimited, "control");
+        // A code that fails helps nobody.
+        assert_eq!(kind(recover(&wrong, origin)), Kind::WrongCredentials);
+        assert_eq!(kind(guess()), Kind::RateLimited);
+        recover(&codes[number], origin).unwrap();
+        room.guess(NAME, PASSPHRASE, origin).unwrap();
+        let left = room.tags(Guess::SignIn(origin), NAME);
+        assert!(
+            left.iter()
+                .all(|tag| room.attempts(tag) == Attempts::default())
+        );
+    }
+}
+
+#[test]
+fn a_recovery_leaves_the_failures_of_others_in_the_bucket_of_sign_ins() {
+    let (room, codes) = Room::with_codes();
+    let guess = Guess::SignIn(Origin::Network);
+    let tag = room.tags(guess, NAME)[0];
+    let now = 1_800_000_000_000;
+    let theirs = |failures| Attempts {
+        failures,
+        blocked_until: now + 60_000,
+    };
+    let put = |row: Attempts| {
+        let put = &mut |rows: &mut [Attempts]| rows[0] = row;
+        room.store.change_attempts(&[tag], put).unwrap();
+    };
+    let recover = |code: &Secret| {
+        room.vault
+            .recover(NAME, code, &passphrase(), Origin::Network, &mut |_| Ok(()))
+            .unwrap();
+    };
+    // Nothing of it is the account's own.
+    put(theirs(7));
+    recover(&codes[0]);
+    assert_eq!(room.attempts(&tag), theirs(7));
+    for (others, ends) in [(6, now + 60_000), (4, now)] {
+        put(Attempts::default());
+        room.vault.count_attempt(guess, &room.who(NAME)).unwrap();
+        put(theirs(others + 1));
+        recover(&codes[usize::try_from(others).unwrap()]);
+        let left = Attempts {
+            failures: others,
+            blocked_until: ends,
+        };
+        assert_eq!(room.attempts(&tag), left);
+    }
+}
+
+#[test]
 fn a_success_leaves_others_failures_the_end_of_their_wait_so_that_a_bucket_still_begins_anew() {
     let room = Room::new();
     let guess = Guess::SignIn(Origin::Network);
