@@ -36,7 +36,7 @@ impl Job for DailyBackup {
     fn run(&self) -> Result<()> {
         self.service.scheduled_backup()?;
         if let Some(offsite) = &self.offsite
-            && let Err(error) = offsite.copy_newest(&self.service)
+            && let Err(error) = offsite.copy_new(&self.service)
         {
             // The backup stands; its copy is tried again by a job of its own.
             log::failed(&error);
