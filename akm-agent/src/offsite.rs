@@ -28,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::jobs::Job;
 use crate::{confirm, harden};
 
+/// The name of the job, also where the copy is made right behind the backup.
+pub(crate) const JOB: &str = "offsite";
 const FILE: &str = "offsite.json";
 const VERSION: u32 = 1;
 /// Largest file that is read: the longest names of as many backups as are looked at.
@@ -217,7 +219,7 @@ pub(crate) struct Copies {
 
 impl Job for Copies {
     fn name(&self) -> &'static str {
-        "offsite"
+        JOB
     }
 
     fn every(&self) -> Option<Duration> {
