@@ -138,11 +138,10 @@ fn remove_stale(path: &Path) -> Result<()> {
         ));
     }
     if is_live(path)? {
-        return Err(Error::new(
-            Kind::Conflict,
-            "an agent listens on this socket already",
-        )
-        .with_hint("run akm agent stop"));
+        return Err(
+            Error::new(Kind::Conflict, "an agent listens on this socket already")
+                .with_hint("run akm agent stop"),
+        );
     }
     std::fs::remove_file(path).map_err(io)
 }

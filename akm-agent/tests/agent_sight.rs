@@ -162,9 +162,11 @@ fn the_format_is_one_that_prometheus_client_of_python_reads() {
 fn health_is_told_to_whoever_asks() {
     let home = Home::new();
     let agent = home.start();
-    let (head, body) = fetch(&agent, "/healthz");
-    assert!(head.starts_with("HTTP/1.1 200"));
-    assert_eq!(body, r#"{"ok":true,"result":{}}"#);
+    for path in ["/healthz", "/readyz"] {
+        let (head, body) = fetch(&agent, path);
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert_eq!(body, r#"{"ok":true,"result":{}}"#);
+    }
 }
 
 #[test]

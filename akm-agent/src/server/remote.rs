@@ -230,7 +230,7 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
     }
     let document = match path {
         "/healthz" => Some(Ok(Bytes::new())),
-        "/readyz" => Some(ready(&visitor).await),
+        "/readyz" => Some(route::ready(&visitor.shared).await),
         "/v1/openapi.json" => {
             let document = route::document(&visitor.shared).await;
             Some(document.ok_or_else(|| Error::internal("the operation failed unexpectedly")))
@@ -244,15 +244,6 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         (None, Some(pages)) if !path.starts_with("/v1/") => pages.answer(visitor, request).await,
         _ => failure(&Error::new(Kind::NotFound, "there is no such operation")),
     }
-}
-
-/// Whether a request that needs the vault would be served now.
-async fn ready(visitor: &Visitor) -> akm_core::Result<Bytes> {
-    let asked = visitor.shared.blocking(|shared| shared.service.ready());
-    asked
-        .await
-        .unwrap_or_else(|| Err(Error::internal("the look at the vault failed unexpectedly")))?;
-    Ok(Bytes::from_static(br#"{"ok":true,"result":{}}"#))
 }
 
 async fn operation(visitor: Visitor, op: Op, request: Request<Bytes>) -> Http {
