@@ -137,6 +137,16 @@ impl Error {
         Error::new(Kind::WrongCredentials, "wrong account, passphrase or code")
     }
 
+    /// There is no account of a name, which is nobody's secret to whoever may see the accounts.
+    pub(crate) fn no_account() -> Self {
+        Error::new(Kind::NotFound, "there is no such account").with_hint("run akm admin accounts")
+    }
+
+    /// There is no redeem code of a number.
+    pub(crate) fn no_code() -> Self {
+        Error::new(Kind::NotFound, "there is no such code").with_hint("run akm admin code list")
+    }
+
     /// Stored data fails its authentication; `what` says which part.
     pub const fn corrupt(what: &'static str) -> Self {
         Error::new(Kind::Corrupt, what)

@@ -114,7 +114,8 @@ impl Service {
                         let old = self.vault.open_old_secret(account, &opened, version)?;
                         old.ok_or(
                             Error::new(Kind::NotFound, "the key has no such version")
-                                .with_field("version"),
+                                .with_field("version")
+                                .with_hint("run akm history NAME"),
                         )?
                     }
                     _ => self.vault.open_and_keep(account, &opened)?,
