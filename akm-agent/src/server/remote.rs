@@ -190,7 +190,7 @@ fn session_cookie(headers: &HeaderMap) -> Option<&str> {
 async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) -> Http {
     let path = request.uri().path();
     if !is_plain(path) {
-        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
+        return route::unknown();
     }
     if let Some(name) = path.strip_prefix("/v1/")
         && let Some(op) = Op::from_name(name)
@@ -216,7 +216,10 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
     if path == "/healthz" && *request.method() != Method::POST {
         return route::health(&visitor.shared);
     }
-    if path == "/metrics" && *request.method() != Method::POST {
+    if path == "/metrics" && *request.method() == Method::POST {
+        return wrong_method("GET");
+    }
+    if path == "/metrics" {
         let may = visitor
             .address
             .is_some_and(|from| network.may_read_metrics(from));
@@ -242,7 +245,7 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         (Some(Ok(document)), _) => http(StatusCode::OK, document),
         (Some(Err(error)), _) => refused(&error),
         (None, Some(pages)) if !path.starts_with("/v1/") => pages.answer(visitor, request).await,
-        _ => failure(&Error::new(Kind::NotFound, "there is no such operation")),
+        _ => route::unknown(),
     }
 }
 

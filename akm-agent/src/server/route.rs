@@ -54,7 +54,7 @@ pub(super) async fn answer(
     let _answering = seat.answering();
     let known = ["/healthz", "/readyz", "/metrics", "/v1/openapi.json"];
     let Some(path) = known.into_iter().find(|known| *known == path) else {
-        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
+        return unknown();
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return wrong_method("GET");
@@ -336,6 +336,11 @@ pub(super) fn failure(error: &Error) -> Http {
     // For the counts; an answer without an error takes no memory for this.
     http.extensions_mut().insert(error.kind());
     http
+}
+
+/// To whoever asks for a path that there is not.
+pub(crate) fn unknown() -> Http {
+    failure(&Error::new(Kind::NotFound, "there is no such operation"))
 }
 
 pub(super) fn wrong_method(allowed: &'static str) -> Http {

@@ -150,6 +150,59 @@ fn explained(words: Words<'_>, error: &Error) -> String {
     }
 }
 
+/// The paths of [`route`]. One that is missing here is not reached on a server.
+pub(super) const PATHS: &[&str] = &[
+    "",
+    "keys/new",
+    "keys/show",
+    "keys/edit",
+    "keys/rotate",
+    "keys/status",
+    "keys/remove",
+    "keys/secret",
+    "keys/test",
+    "providers",
+    "providers/new",
+    "providers/remove",
+    "models",
+    "activity",
+    "balance",
+    "log",
+    "log/verify",
+    "account",
+    "move",
+    "move/import",
+    "move/offer",
+    "move/piece",
+    "move/receive",
+    "move/send",
+    "setup",
+    "account/passphrase",
+    "account/totp",
+    "account/totp/confirm",
+    "account/totp/off",
+    "account/sessions",
+    "membership",
+    "membership/order",
+    "membership/redeem",
+    "membership/contact",
+    "account/remove",
+    "admin",
+    "account/codes",
+    "account/export",
+    "admin/account",
+    "admin/remove",
+    "admin/invite",
+    "admin/tiers",
+    "admin/orders",
+    "admin/codes",
+    "admin/codes/revoke",
+    "admin/providers",
+    "admin/providers/remove",
+    "admin/limits",
+    "admin/monitoring",
+];
+
 /// A page of an open account, by its path.
 pub(super) async fn route(
     page: &Page<'_>,
@@ -301,4 +354,37 @@ pub(super) fn failed(visit: &Visit<'_>, ask: &Ask, error: &Error) -> Http {
     };
     let page = frame(visit, &ask.here).card(&title, "app.js", true, &body);
     answer::html(answer::status(error), page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATHS, session};
+
+    /// The second half of the arms of a table of paths.
+    fn arms(source: &str) -> Vec<&str> {
+        let arms = source.lines().map(str::trim_start).filter_map(|line| {
+            let arm = line.strip_prefix("(true, \"");
+            let arm = arm.or_else(|| line.strip_prefix("(false, \""));
+            let arm = arm.or_else(|| line.strip_prefix("(posts, \""))?;
+            arm.split_once('"').map(|(path, _)| path)
+        });
+        arms.collect()
+    }
+
+    #[test]
+    fn every_path_of_the_tables_is_known() {
+        let pages = arms(include_str!("mod.rs"));
+        assert!(pages.len() > 30, "{pages:?}");
+        for path in pages {
+            assert!(PATHS.contains(&path), "{path}");
+        }
+        let rooms = arms(include_str!("admin.rs"));
+        assert!(rooms.len() > 10, "{rooms:?}");
+        for path in rooms.into_iter().filter(|path| !path.is_empty()) {
+            assert!(PATHS.contains(&format!("admin/{path}").as_str()), "{path}");
+        }
+        for path in arms(include_str!("session.rs")) {
+            assert!(session::PATHS.contains(&path), "{path}");
+        }
+    }
 }

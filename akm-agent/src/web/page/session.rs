@@ -21,6 +21,9 @@ use super::{explained, frame};
 /// Paths that somebody gets to who has to set up TOTP before anything else.
 pub(crate) const SETTING_UP: &[&str] = &["setup", "account/totp", "account/totp/confirm"];
 
+/// The paths of [`route`].
+pub(crate) const PATHS: &[&str] = &["lock", "unlock", "register", "register/confirm", "recover"];
+
 /// One of these pages, by its path.
 pub(crate) async fn route(
     visit: &Visit<'_>,
