@@ -171,6 +171,14 @@ impl Error {
         self
     }
 
+    /// The same for somebody whom the command line does not serve: a hint that names a command of akm's is left out.
+    #[must_use]
+    pub fn without_command(mut self) -> Self {
+        // No key's name has a blank, so what is behind one is a command.
+        self.hint = self.hint.filter(|hint| !hint.contains("akm "));
+        self
+    }
+
     /// Says how long to wait, in seconds.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
@@ -235,6 +243,23 @@ impl From<std::io::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_that_names_a_command_is_left_out_and_any_other_stays() {
+        for (hint, left) in [
+            ("run akm unlock", None),
+            ("make one: akm account receive", None),
+            ("did you mean openai? akm providers lists all", None),
+            ("there is akm/work", Some("there is akm/work")),
+            (
+                "give your own passphrase once more",
+                Some("give your own passphrase once more"),
+            ),
+        ] {
+            let error = Error::new(Kind::NotFound, "no").with_hint(hint);
+            assert_eq!(error.without_command().hint(), left, "{hint}");
+        }
+    }
 
     #[test]
     fn tokens_and_codes_are_unique_and_stable() {

@@ -356,9 +356,10 @@ fn forbidden() -> Http {
     ))
 }
 
-/// As every error, with the header that says how long to wait.
+/// As every error, with the header that says how long to wait. The command line does not reach through the network: what it
+/// would do is nobody's next step here.
 fn refused(error: &Error) -> Http {
-    let mut http = failure(error);
+    let mut http = failure(&error.clone().without_command());
     if let Some(wait) = error.retry_after_s() {
         http.headers_mut().insert(RETRY_AFTER, wait.into());
     }

@@ -119,6 +119,38 @@ fn a_path_that_nothing_has_is_404_to_a_program_and_a_page_to_a_browser() {
 }
 
 #[test]
+fn no_answer_over_the_network_names_a_command() {
+    let site = Site::start(OPEN);
+    let token = site.register("alice");
+    for (token, op, body, kind) in [
+        (None, "key.list", json!({}), "locked"),
+        (
+            Some(&token),
+            "key.get",
+            json!({"name": "openai/none"}),
+            "not_found",
+        ),
+        (
+            Some(&token),
+            "provider.show",
+            json!({"name": "none"}),
+            "not_found",
+        ),
+    ] {
+        let answer = site.op(token.map(String::as_str), op, &body);
+        assert_eq!(answer.kind(), kind, "{op}");
+        assert_eq!(answer.json()["error"].get("hint"), None, "{op}");
+    }
+    // Controls: on the host the command is there, and a hint that names none is said.
+    let here = site.agent.http(&super::support::request("key.list", "{}"));
+    assert!(here.contains("run akm unlock"), "{here}");
+    let body = json!({"name": "openai/work", "secret": "sk-1234567890"});
+    assert_eq!(site.op(Some(&token), "key.add", &body).status, 200);
+    let near = site.op(Some(&token), "key.get", &json!({"name": "openai/none"}));
+    assert_eq!(near.json()["error"]["hint"], "there is openai/work");
+}
+
+#[test]
 fn e04_what_follows_a_refused_request_is_not_read_as_another() {
     let site = Site::start(OPEN);
     for front in [

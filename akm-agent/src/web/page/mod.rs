@@ -100,6 +100,22 @@ impl<'a> Page<'a> {
         self.visit.ask(request).await
     }
 
+    /// How the first keys come in: the command line is for a machine of one's own.
+    fn no_keys(&self) -> String {
+        match self.visit.is_hosted() {
+            true => say!(self.words(), "keys-none-hosted"),
+            false => say!(self.words(), "keys-none"),
+        }
+    }
+
+    /// What is said of a vault that was changed behind akm's back, to whom it is of use.
+    fn damage(&self) -> String {
+        match self.visit.is_hosted() {
+            true => say!(self.words(), "damaged-hosted"),
+            false => say!(self.words(), "damaged"),
+        }
+    }
+
     /// The page, with what was just done and what went wrong above it.
     fn show(&self, section: Section, title: &str, fault: Option<&Error>, body: &Markup) -> Http {
         let words = self.words();
@@ -109,7 +125,7 @@ impl<'a> Page<'a> {
             } @else if let Some(done) = self.done {
                 (notice("good", &words.token("done", done)))
             }
-            @if self.status.damaged == Some(true) { (notice("bad", &say!(words, "damaged"))) }
+            @if self.status.damaged == Some(true) { (notice("bad", &self.damage())) }
             (body)
         };
         let status = fault.map_or(StatusCode::OK, answer::status);
@@ -202,6 +218,13 @@ pub(super) const PATHS: &[&str] = &[
     "admin/limits",
     "admin/monitoring",
 ];
+
+/// What an error says to do, to whom it is of use.
+fn next_step(visit: &Visit<'_>, error: &Error) -> Markup {
+    let elsewhere = visit.is_hosted().then(|| error.clone().without_command());
+    let hint = elsewhere.as_ref().unwrap_or(error).hint();
+    html! { @if let Some(hint) = hint { p.hint { (visit.words.sentence(hint)) } } }
+}
 
 /// A page of an open account, by its path.
 pub(super) async fn route(
@@ -348,7 +371,7 @@ pub(super) fn failed(visit: &Visit<'_>, ask: &Ask, error: &Error) -> Http {
             div.empty-picture { (icon("alert")) }
             h1 { (title) }
             p role="alert" { (explained(words, error)) }
-            @if let Some(hint) = error.hint() { p.hint { (words.sentence(hint)) } }
+            (next_step(visit, error))
             p { a.button href=(visit.path("")) { (say!(words, "back-to-keys")) } }
         }
     };
