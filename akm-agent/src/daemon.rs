@@ -193,7 +193,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
         memory::scrub_stack();
         if let Err(error) = service.fold() {
             // The journal keeps them; the next start folds them.
-            log::failed(&error);
+            log::failed("journal", &error);
         }
         // A provider test may still wait for its answer; the process does not wait for it.
         runtime.shutdown_background();

@@ -68,6 +68,8 @@ pub enum Entry {
     },
     /// Something that nobody waits for failed.
     Failed {
+        /// What was to be done: the name of a job, or of what the agent sees to besides.
+        job: &'static str,
         /// Its kind.
         kind: Kind,
         /// What: a literal.
@@ -129,12 +131,17 @@ pub(crate) fn request(op: Op, outcome: Option<Kind>, took: Duration, pid: i32) {
     });
 }
 
-/// Tells of an error that nobody waits for.
-pub(crate) fn failed(error: &Error) {
-    write(&Entry::Failed {
+/// Tells of an error in a job that nobody waits for.
+pub(crate) fn failed(job: &'static str, error: &Error) {
+    write(&failure(job, error));
+}
+
+fn failure(job: &'static str, error: &Error) -> Entry {
+    Entry::Failed {
+        job,
         kind: error.kind(),
         message: literal(error),
-    });
+    }
 }
 
 /// The message of an error as a literal of this program. One that came over a wire is not repeated.
@@ -199,11 +206,12 @@ mod tests {
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"debug\",\"event\":\"request\",\
              \"op\":\"key.get\",\"outcome\":\"ok\",\"us\":12,\"pid\":7}\n"
         );
-        let failed = Entry::Failed {
-            kind: Kind::Io,
-            message: "no",
-        };
-        assert!(text(&failed, now, true).starts_with("<3>{\"time\""));
+        let failed = failure("backup", &Error::new(Kind::Io, "no"));
+        assert_eq!(
+            text(&failed, now, true),
+            "<3>{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"error\",\"event\":\"failed\",\
+             \"job\":\"backup\",\"kind\":\"io\",\"message\":\"no\"}\n"
+        );
         assert!(text(&Entry::Stopping, now, true).contains("\"event\":\"stopping\"}"));
     }
 }

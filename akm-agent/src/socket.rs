@@ -146,10 +146,10 @@ fn remove_stale(path: &Path) -> Result<bool> {
         ));
     }
     if is_live(path)? {
-        return Err(Error::new(
-            Kind::Conflict,
-            "an agent listens on this socket already",
-        ));
+        return Err(
+            Error::new(Kind::Conflict, "an agent listens on this socket already")
+                .with_hint("run akm agent stop"),
+        );
     }
     std::fs::remove_file(path).map_err(io)?;
     Ok(true)
@@ -247,10 +247,9 @@ mod tests {
         let (_dir, path) = place();
         let (listener, _first) = bind(&path, Directory::Own).unwrap();
         let before = identity(&path).unwrap();
-        assert_eq!(
-            bind(&path, Directory::Own).err().unwrap().kind(),
-            Kind::Conflict
-        );
+        let refused = bind(&path, Directory::Own).err().unwrap();
+        assert_eq!(refused.kind(), Kind::Conflict);
+        assert_eq!(refused.hint(), Some("run akm agent stop"));
         assert_eq!(identity(&path).unwrap(), before);
         assert!(UnixStream::connect(&path).is_ok());
         // As after kill -9: the path is there, nobody listens.

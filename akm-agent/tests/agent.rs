@@ -62,9 +62,11 @@ fn plain_curl_works_and_every_answer_is_an_envelope() {
     let empty = "Host: akm\r\nConnection: close\r\n\r\n";
     for (line, status, kind) in [
         ("GET /healthz", "200", None),
+        ("GET /readyz", "200", None),
         ("GET /v1/openapi.json", "200", None),
         ("GET /v1/agent.status", "405", Some("invalid_input")),
         ("POST /healthz", "405", Some("invalid_input")),
+        ("POST /readyz", "405", Some("invalid_input")),
         ("POST /v1/key.steal", "404", Some("not_found")),
         ("GET /", "404", Some("not_found")),
         ("POST /v1/../v1/agent.status", "404", Some("not_found")),

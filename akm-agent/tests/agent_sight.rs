@@ -7,7 +7,7 @@ mod support;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use akm_core::protocol::{AgentStatus, BackupCreate, LockReason, Op};
+use akm_core::protocol::{AgentStatus, BackupCreate, BackupSchedule, LockReason, Op};
 use nix::sys::signal::Signal;
 use support::{Home, PASSPHRASE, eventually};
 
@@ -162,9 +162,11 @@ fn the_format_is_one_that_prometheus_client_of_python_reads() {
 fn health_is_told_to_whoever_asks() {
     let home = Home::new();
     let agent = home.start();
-    let (head, body) = fetch(&agent, "/healthz");
-    assert!(head.starts_with("HTTP/1.1 200"));
-    assert_eq!(body, r#"{"ok":true,"result":{}}"#);
+    for path in ["/healthz", "/readyz"] {
+        let (head, body) = fetch(&agent, path);
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert_eq!(body, r#"{"ok":true,"result":{}}"#);
+    }
 }
 
 #[test]
@@ -207,6 +209,28 @@ fn the_log_is_lines_of_json_with_every_lock_and_without_a_value() {
     for secret in ["canary", PASSPHRASE, "openai"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+#[test]
+fn a_job_that_failed_is_named_in_the_log() {
+    let home = Home::new();
+    std::fs::create_dir(home.path()).unwrap();
+    let config = "[backup]\noffsite = [\"/nowhere/copy\"]\n";
+    std::fs::write(home.path().join("config.toml"), config).unwrap();
+    let (agent, log) = logged(&home, "-D", false);
+    agent.register();
+    let schedule = BackupSchedule {
+        daily: true,
+        keep: None,
+        max_age_days: None,
+    };
+    agent.client().call(&schedule).unwrap();
+    eventually("the failure", || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.contains(
+            r#""event":"failed","job":"offsite","kind":"io","message":"the command that copies"#,
+        )
+    });
 }
 
 #[test]

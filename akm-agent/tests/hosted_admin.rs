@@ -371,6 +371,40 @@ fn an_account_is_deleted_on_its_own_page_with_the_passphrase() {
 }
 
 #[test]
+fn what_is_not_there_is_refused_with_where_to_look() {
+    let site = shop(OPEN);
+    for (op, body, hint) in [
+        ("admin.remove", json!({"account": "nobody"}), "accounts"),
+        (
+            "admin.account",
+            json!({"account": "nobody", "disabled": true}),
+            "accounts",
+        ),
+        (
+            "admin.grant",
+            json!({"account": "nobody", "role": "admin"}),
+            "accounts",
+        ),
+        ("admin.code_revoke", json!({"id": "zz"}), "code list"),
+        (
+            "admin.code_revoke",
+            json!({"id": "0".repeat(64)}),
+            "code list",
+        ),
+        (
+            "billing.order_resolve",
+            json!({"provider": "gateway", "number": "7", "resolution": "grant"}),
+            "orders to see what there is",
+        ),
+    ] {
+        let answer = site.agent.http(&support::request(op, &body.to_string()));
+        assert!(answer.contains("not_found"), "{op}: {answer}");
+        let hint = format!("\"hint\":\"run akm admin {hint}\"");
+        assert!(answer.contains(&hint), "{op}: {answer}");
+    }
+}
+
+#[test]
 fn monitoring_counts_alerts_and_copies_backups_elsewhere() {
     let home = Home::new();
     let bin = tempfile::tempdir().unwrap();

@@ -20,7 +20,6 @@ hint-unlock = run akm unlock
 hint-init = run akm init
 hint-path = check the path, and the space on its disk
 hint-credentials = check the account, the passphrase and the code, and try again
-hint-list = run akm ls to see what there is
 hint-corrupt = run akm doctor; akm backup list shows what can be restored
 hint-vault-damaged = run akm backup list, then akm backup restore NAME --replace: the damaged file is kept beside the vault
 vault-damaged = the vault file is damaged and cannot be opened

@@ -30,6 +30,7 @@ pager = Pages
 page-of = Page { $page } of { $pages }
 more-options = More options
 damaged = Something in this vault was changed behind akm's back. Run akm doctor and look into your backups.
+damaged-hosted = Something in this vault was changed behind akm's back. Tell whoever runs this server.
 no-match-title = Nothing found
 no-match = Try another word.
 
@@ -240,6 +241,7 @@ keys-count =
     }
 keys-none-title = No keys yet
 keys-none = Store the first one here, or bring them in with akm import.
+keys-none-hosted = Store the first one here, or bring them in from a file or another server: Account, then “Import or move”.
 keys-no-match-title = No key fits
 keys-no-match = Search for less, or clear the filters.
 keys-too-many = Only the first { $count } keys are looked through here.

@@ -27,6 +27,7 @@ pager = 分页
 page-of = 第 { $page } 页，共 { $pages } 页
 more-options = 更多选项
 damaged = 有人绕过 akm 改动了密钥库。请运行 akm doctor 并检查备份。
+damaged-hosted = 有人绕过 akm 改动了密钥库。请告知服务器的运营者。
 no-match-title = 没有找到
 no-match = 换一个词试试。
 
@@ -225,6 +226,7 @@ keys-title = 密钥
 keys-count = 共 { $count } 个密钥
 keys-none-title = 还没有密钥
 keys-none = 在这里存入第一个，或用 akm import 导入。
+keys-none-hosted = 在这里存入第一个，或从文件、另一台服务器移入：打开“账户”，选择“导入或移交”。
 keys-no-match-title = 没有符合的密钥
 keys-no-match = 放宽搜索条件，或清除筛选。
 keys-too-many = 这里只查看前 { $count } 个密钥。

@@ -31,7 +31,6 @@ hint-unlock = 请运行 akm unlock
 hint-init = 请运行 akm init
 hint-path = 请检查路径及其所在磁盘的空间
 hint-credentials = 请检查账户、口令和验证码后重试
-hint-list = 运行 akm ls 查看已有内容
 hint-corrupt = 请运行 akm doctor；akm backup list 会列出可恢复的备份
 hint-vault-damaged = 请运行 akm backup list，再运行 akm backup restore NAME --replace：损坏的文件会保留在保险库旁边
 vault-damaged = 保险库文件已损坏，无法打开

@@ -137,6 +137,16 @@ impl Error {
         Error::new(Kind::WrongCredentials, "wrong account, passphrase or code")
     }
 
+    /// There is no account of a name, which is nobody's secret to whoever may see the accounts.
+    pub(crate) fn no_account() -> Self {
+        Error::new(Kind::NotFound, "there is no such account").with_hint("run akm admin accounts")
+    }
+
+    /// There is no redeem code of a number.
+    pub(crate) fn no_code() -> Self {
+        Error::new(Kind::NotFound, "there is no such code").with_hint("run akm admin code list")
+    }
+
     /// Stored data fails its authentication; `what` says which part.
     pub const fn corrupt(what: &'static str) -> Self {
         Error::new(Kind::Corrupt, what)
@@ -158,6 +168,14 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same for somebody whom the command line does not serve: a hint that names a command of akm's is left out.
+    #[must_use]
+    pub fn without_command(mut self) -> Self {
+        // No key's name has a blank, so what is behind one is a command.
+        self.hint = self.hint.filter(|hint| !hint.contains("akm "));
         self
     }
 
@@ -225,6 +243,23 @@ impl From<std::io::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_that_names_a_command_is_left_out_and_any_other_stays() {
+        for (hint, left) in [
+            ("run akm unlock", None),
+            ("make one: akm account receive", None),
+            ("did you mean openai? akm providers lists all", None),
+            ("there is akm/work", Some("there is akm/work")),
+            (
+                "give your own passphrase once more",
+                Some("give your own passphrase once more"),
+            ),
+        ] {
+            let error = Error::new(Kind::NotFound, "no").with_hint(hint);
+            assert_eq!(error.without_command().hint(), left, "{hint}");
+        }
+    }
 
     #[test]
     fn tokens_and_codes_are_unique_and_stable() {

@@ -280,14 +280,15 @@ fn next_step(error: &Error) -> Option<String> {
         Kind::NoAgent => text!("hint-no-agent"),
         Kind::Locked => text!("hint-unlock"),
         Kind::WrongCredentials => text!("hint-credentials"),
-        Kind::NotFound => text!("hint-list"),
         Kind::Corrupt | Kind::RolledBack => text!("hint-corrupt"),
         Kind::UnsupportedVersion => text!("hint-version"),
         Kind::Timeout | Kind::Unavailable => text!("hint-again"),
         // A field is a path that was given; akm's own files have none.
         Kind::Io if error.field().is_some() => text!("hint-path"),
         Kind::Io => text!("hint-doctor"),
-        Kind::Conflict
+        // What there is instead, only whoever looked for it can say.
+        Kind::NotFound
+        | Kind::Conflict
         | Kind::Denied
         | Kind::LimitReached
         | Kind::RateLimited

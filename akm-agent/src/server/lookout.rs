@@ -156,7 +156,7 @@ impl Watch {
             };
             let text = serde_json::to_vec(&stored).unwrap_or_default();
             if let Err(error) = replace(&self.state, FILE, &text) {
-                log::failed(&error);
+                log::failed("alerts", &error);
             }
         }
         raised

@@ -190,7 +190,7 @@ fn session_cookie(headers: &HeaderMap) -> Option<&str> {
 async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) -> Http {
     let path = request.uri().path();
     if !is_plain(path) {
-        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
+        return route::unknown();
     }
     if let Some(name) = path.strip_prefix("/v1/")
         && let Some(op) = Op::from_name(name)
@@ -216,7 +216,10 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
     if path == "/healthz" && *request.method() != Method::POST {
         return route::health(&visitor.shared);
     }
-    if path == "/metrics" && *request.method() != Method::POST {
+    if path == "/metrics" && *request.method() == Method::POST {
+        return wrong_method("GET");
+    }
+    if path == "/metrics" {
         let may = visitor
             .address
             .is_some_and(|from| network.may_read_metrics(from));
@@ -230,7 +233,7 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
     }
     let document = match path {
         "/healthz" => Some(Ok(Bytes::new())),
-        "/readyz" => Some(ready(&visitor).await),
+        "/readyz" => Some(route::ready(&visitor.shared).await),
         "/v1/openapi.json" => {
             let document = route::document(&visitor.shared).await;
             Some(document.ok_or_else(|| Error::internal("the operation failed unexpectedly")))
@@ -242,17 +245,8 @@ async fn routed(network: &Network, visitor: Visitor, request: Request<Bytes>) ->
         (Some(Ok(document)), _) => http(StatusCode::OK, document),
         (Some(Err(error)), _) => refused(&error),
         (None, Some(pages)) if !path.starts_with("/v1/") => pages.answer(visitor, request).await,
-        _ => failure(&Error::new(Kind::NotFound, "there is no such operation")),
+        _ => route::unknown(),
     }
-}
-
-/// Whether a request that needs the vault would be served now.
-async fn ready(visitor: &Visitor) -> akm_core::Result<Bytes> {
-    let asked = visitor.shared.blocking(|shared| shared.service.ready());
-    asked
-        .await
-        .unwrap_or_else(|| Err(Error::internal("the look at the vault failed unexpectedly")))?;
-    Ok(Bytes::from_static(br#"{"ok":true,"result":{}}"#))
 }
 
 async fn operation(visitor: Visitor, op: Op, request: Request<Bytes>) -> Http {
@@ -362,9 +356,10 @@ fn forbidden() -> Http {
     ))
 }
 
-/// As every error, with the header that says how long to wait.
+/// As every error, with the header that says how long to wait. The command line does not reach through the network: what it
+/// would do is nobody's next step here.
 fn refused(error: &Error) -> Http {
-    let mut http = failure(error);
+    let mut http = failure(&error.clone().without_command());
     if let Some(wait) = error.retry_after_s() {
         http.headers_mut().insert(RETRY_AFTER, wait.into());
     }

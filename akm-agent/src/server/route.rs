@@ -23,6 +23,9 @@ use super::{BODY_TIMEOUT, Shared, metrics};
 use crate::caller::Process;
 use crate::log;
 
+/// What a monitor reads where all is well.
+const YES: Bytes = Bytes::from_static(br#"{"ok":true,"result":{}}"#);
+
 /// An answer.
 pub type Http = hyper::Response<Full<Bytes>>;
 
@@ -49,15 +52,19 @@ pub(super) async fn answer(
         return answer;
     }
     let _answering = seat.answering();
-    let known = ["/healthz", "/metrics", "/v1/openapi.json"];
+    let known = ["/healthz", "/readyz", "/metrics", "/v1/openapi.json"];
     let Some(path) = known.into_iter().find(|known| *known == path) else {
-        return failure(&Error::new(Kind::NotFound, "there is no such operation"));
+        return unknown();
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return wrong_method("GET");
     }
     match path {
         "/healthz" => health(shared),
+        "/readyz" => match ready(shared).await {
+            Ok(body) => http(StatusCode::OK, body),
+            Err(error) => failure(&error),
+        },
         "/metrics" => figures(shared).await,
         _ => match document(shared).await {
             Some(document) => http(StatusCode::OK, document),
@@ -69,9 +76,18 @@ pub(super) async fn answer(
 /// Whether operations can be served: not while it ends, nor without a vault.
 pub(super) fn health(shared: &Shared) -> Http {
     match shared.service.is_open() && !shared.phase.borrow().stopping {
-        true => http(StatusCode::OK, br#"{"ok":true,"result":{}}"#.to_vec()),
+        true => http(StatusCode::OK, YES),
         false => failure(&Error::new(Kind::Unavailable, "the agent is not serving")),
     }
+}
+
+/// Whether a request that needs the vault would be served now.
+pub(super) async fn ready(shared: &Arc<Shared>) -> akm_core::Result<Bytes> {
+    let asked = shared.blocking(|shared| shared.service.ready());
+    asked
+        .await
+        .unwrap_or_else(|| Err(Error::internal("the look at the vault failed unexpectedly")))?;
+    Ok(YES)
 }
 
 pub(super) async fn figures(shared: &Arc<Shared>) -> Http {
@@ -320,6 +336,11 @@ pub(super) fn failure(error: &Error) -> Http {
     // For the counts; an answer without an error takes no memory for this.
     http.extensions_mut().insert(error.kind());
     http
+}
+
+/// To whoever asks for a path that there is not.
+pub(crate) fn unknown() -> Http {
+    failure(&Error::new(Kind::NotFound, "there is no such operation"))
 }
 
 pub(super) fn wrong_method(allowed: &'static str) -> Http {

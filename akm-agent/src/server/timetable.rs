@@ -12,7 +12,7 @@ use akm_core::service::Door;
 use super::Shared;
 use crate::jobs::{Job, Scheduler};
 use crate::log;
-use crate::offsite::Offsite;
+use crate::offsite::{self, Offsite};
 
 /// Longest sleep towards a job; after a suspend it may run this late.
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -36,10 +36,10 @@ impl Job for DailyBackup {
     fn run(&self) -> Result<()> {
         self.service.scheduled_backup()?;
         if let Some(offsite) = &self.offsite
-            && let Err(error) = offsite.copy_newest(&self.service)
+            && let Err(error) = offsite.copy_new(&self.service)
         {
             // The backup stands; its copy is tried again by a job of its own.
-            log::failed(&error);
+            log::failed(offsite::JOB, &error);
         }
         Ok(())
     }
@@ -53,9 +53,9 @@ pub(super) async fn run(shared: Arc<Shared>, scheduler: Arc<Mutex<Scheduler>>) {
                 let due = Arc::clone(&scheduler);
                 shared
                     .blocking(move |shared| {
-                        for (_, done) in hold(&due).run_due() {
+                        for (job, done) in hold(&due).run_due() {
                             if let Err(error) = done {
-                                log::failed(&error);
+                                log::failed(job, &error);
                             }
                         }
                         shared.touched();

@@ -88,7 +88,7 @@ impl Certificate {
                 state.stamp = now;
             }
             // Perhaps only one of two is written yet: looked at again.
-            Err(error) => crate::log::failed(&error),
+            Err(error) => crate::log::failed("certificate", &error),
         }
     }
 

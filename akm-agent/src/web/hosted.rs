@@ -1,7 +1,8 @@
 //! The dashboard of a server with accounts: the same pages, on its network listeners.
 //!
 //! Host, Origin, rates and bodies are the listener's business (`server::remote`), cookies and sessions the visitor's; what this adds is
-//! that a `POST` which was not shown to come from our own pages is refused whatever it asks for.
+//! that a `POST` which was not shown to come from our own pages is refused whichever of the pages it asks for, and that a path
+//! which no page has is answered to a program as everywhere on this listener.
 
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use hyper::{Method, StatusCode};
 use super::form::Form;
 use super::theme::Site;
 use super::{Edition, Visit, answer, assets, guard, routes};
+use crate::server::route;
 use crate::server::visitor::{Answer, Pages, Visitor};
 
 /// The pages of a server.
@@ -36,10 +38,7 @@ impl Hosted {
         let posts = parts.method == Method::POST;
         if let Some(name) = path.strip_prefix("assets/") {
             let asset = assets::find(&self.site, name).filter(|_| !posts);
-            return asset.unwrap_or_else(|| answer::bare(StatusCode::NOT_FOUND));
-        }
-        if posts && !visitor.may_change() {
-            return answer::bare(StatusCode::FORBIDDEN);
+            return asset.unwrap_or_else(route::unknown);
         }
         let visit = Visit {
             visitor: &visitor,
@@ -49,6 +48,13 @@ impl Hosted {
             base: "",
             words: routes::words(&self.site, &parts.headers),
         };
+        // Known before it is asked who may: there is nothing behind such a path, for anybody.
+        if !routes::is_known(path) {
+            return routes::unknown(&visit, &parts);
+        }
+        if posts && !visitor.may_change() {
+            return answer::bare(StatusCode::FORBIDDEN);
+        }
         routes::pages(&visit, &parts, path, Form::parse(&body)).await
     }
 }

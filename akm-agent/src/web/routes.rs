@@ -18,10 +18,13 @@ use super::theme::Site;
 use super::words::{self, Words};
 use super::{Edition, Visit, assets, page};
 use crate::server::desk::{self, Desk};
+use crate::server::route;
 
 /// The cookie of a browser that may come in, and the one of the language it was told.
 const GUEST: &str = "akm_guest";
 const LANGUAGE: &str = "akm_lang";
+/// Where a page sends which language is wanted.
+const LANGUAGE_PATH: &str = "language";
 
 /// Who lets browsers in.
 pub(crate) trait Doorkeeper: Sync {
@@ -52,6 +55,22 @@ pub(crate) struct Ask {
     pub(crate) script: bool,
     /// Path and query, for coming back.
     pub(crate) here: String,
+}
+
+impl Ask {
+    fn new(parts: &hyper::http::request::Parts, form: Form) -> Ask {
+        let query = parts.uri.query().unwrap_or("");
+        let accept = parts.headers.get(ACCEPT);
+        Ask {
+            query: Form::parse(query.as_bytes()),
+            form,
+            script: accept == Some(&HeaderValue::from_static("application/json")),
+            here: parts
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, |whole| whole.as_str().to_owned()),
+        }
+    }
 }
 
 /// Answers a request.
@@ -125,6 +144,28 @@ pub(super) fn words<'s>(site: &'s Site, headers: &HeaderMap) -> Words<'s> {
     Words::new(site.texts(), words::choose(chosen, accepted))
 }
 
+/// Whether there is a page at a path, to read or to send to, for somebody.
+pub(super) fn is_known(path: &str) -> bool {
+    path == LANGUAGE_PATH || page::PATHS.contains(&path) || page::session::PATHS.contains(&path)
+}
+
+/// To whoever asks a server for a path that no page has: a page to a browser, the envelope to a program.
+pub(super) fn unknown(visit: &Visit<'_>, parts: &hyper::http::request::Parts) -> Http {
+    let reads_pages = parts.headers.get_all(ACCEPT).iter().any(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.to_ascii_lowercase().contains("text/html")
+    });
+    if !reads_pages {
+        return route::unknown();
+    }
+    let ask = Ask::new(parts, Form::default());
+    page::failed(visit, &ask, &no_page())
+}
+
+fn no_page() -> Error {
+    Error::new(Kind::NotFound, "there is no such page")
+}
+
 /// A page for somebody who is known, or the page that says why there is none.
 pub(super) async fn pages(
     visit: &Visit<'_>,
@@ -133,16 +174,7 @@ pub(super) async fn pages(
     form: Form,
 ) -> Http {
     let posts = parts.method == Method::POST;
-    let query = parts.uri.query().unwrap_or("");
-    let ask = Ask {
-        query: Form::parse(query.as_bytes()),
-        form,
-        script: parts.headers.get(ACCEPT) == Some(&HeaderValue::from_static("application/json")),
-        here: parts
-            .uri
-            .path_and_query()
-            .map_or_else(String::new, |whole| whole.as_str().to_owned()),
-    };
+    let ask = Ask::new(parts, form);
     match visited(visit, posts, path, &ask).await {
         Ok(http) => http,
         Err(error) if ask.script => {
@@ -158,7 +190,7 @@ pub(super) async fn pages(
 
 /// Pages behind the door.
 async fn visited(visit: &Visit<'_>, posts: bool, path: &str, ask: &Ask) -> Result<Http> {
-    if posts && path == "language" {
+    if posts && path == LANGUAGE_PATH {
         return Ok(language(visit, ask));
     }
     let status = visit.ask(AgentStatus {}).await?;
@@ -180,7 +212,7 @@ async fn visited(visit: &Visit<'_>, posts: bool, path: &str, ask: &Ask) -> Resul
     if let Some(http) = page::route(&page, posts, path, ask).await? {
         return Ok(http);
     }
-    Err(Error::new(Kind::NotFound, "there is no such page"))
+    Err(no_page())
 }
 
 /// The way to a page that needs an open account, while there is none.

@@ -83,6 +83,74 @@ fn e01_e02_e04_e06_every_raw_request_of_the_file_is_answered_as_it_says() {
 }
 
 #[test]
+fn a_path_that_nothing_has_is_404_to_a_program_and_a_page_to_a_browser() {
+    let site = Site::start(OPEN);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let own = format!("Origin: http://{}", site.address);
+    for (method, path, headers) in [
+        ("POST", "/nope", &[JSON][..]),
+        ("POST", "//v1/key.list", &[JSON]),
+        ("POST", "/V1/agent.status", &[JSON]),
+        ("POST", "/v1/key.steal", &[JSON]),
+        ("POST", "/nope", &[]),
+        ("POST", "/nope", &[form]),
+        ("POST", "/nope", &[form, &own]),
+        ("GET", "/nope", &[]),
+        ("GET", "/nope", &["Accept: application/json"]),
+        ("GET", "/unlock/", &[]),
+        ("GET", "/admin/nope", &[]),
+        ("GET", "/assets/nope", &[]),
+    ] {
+        let answer = site.ask(method, path, headers, "");
+        assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+        assert_eq!(answer.kind(), "not_found", "{method} {path}");
+    }
+    let wrong = site.ask("POST", "/metrics", &[JSON], "{}");
+    assert_eq!((wrong.status, wrong.kind()), (405, "invalid_input".into()));
+    let browser = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+    let page = site.ask("GET", "/nope", &[browser], "");
+    assert_eq!(page.status, 404);
+    assert!(page.body.contains("</html>"), "{page:?}");
+    // Control: what there is keeps its door.
+    assert_eq!(site.ask("GET", "/activity", &[browser], "").status, 303);
+    for path in ["/unlock", "/keys/secret", "/admin/remove", "/language"] {
+        assert_eq!(site.ask("POST", path, &[form], "").status, 403, "{path}");
+    }
+}
+
+#[test]
+fn no_answer_over_the_network_names_a_command() {
+    let site = Site::start(OPEN);
+    let token = site.register("alice");
+    for (token, op, body, kind) in [
+        (None, "key.list", json!({}), "locked"),
+        (
+            Some(&token),
+            "key.get",
+            json!({"name": "openai/none"}),
+            "not_found",
+        ),
+        (
+            Some(&token),
+            "provider.show",
+            json!({"name": "none"}),
+            "not_found",
+        ),
+    ] {
+        let answer = site.op(token.map(String::as_str), op, &body);
+        assert_eq!(answer.kind(), kind, "{op}");
+        assert_eq!(answer.json()["error"].get("hint"), None, "{op}");
+    }
+    // Controls: on the host the command is there, and a hint that names none is said.
+    let here = site.agent.http(&super::support::request("key.list", "{}"));
+    assert!(here.contains("run akm unlock"), "{here}");
+    let body = json!({"name": "openai/work", "secret": "sk-1234567890"});
+    assert_eq!(site.op(Some(&token), "key.add", &body).status, 200);
+    let near = site.op(Some(&token), "key.get", &json!({"name": "openai/none"}));
+    assert_eq!(near.json()["error"]["hint"], "there is openai/work");
+}
+
+#[test]
 fn e04_what_follows_a_refused_request_is_not_read_as_another() {
     let site = Site::start(OPEN);
     for front in [

@@ -36,7 +36,18 @@ fn accounts_of_a_server_have_the_same_pages_behind_a_sign_in() {
         line.contains("HttpOnly") && line.contains("Secure") && line.contains("SameSite=Strict")
     );
     let cookie = line[12..].split(';').next().unwrap();
-    assert!(get("/", cookie).body.contains("No keys yet"));
+    // What is for a machine of one's own is not said here.
+    let empty = get("/", cookie).body;
+    assert!(empty.contains("No keys yet") && empty.contains("Import or move"));
+    let recover = get("/recover", "x=y").body;
+    assert!(recover.contains("name=\"account\""), "control: {recover}");
+    let missing = get("/keys/show?name=openai/none", cookie);
+    assert_eq!(missing.status, 404, "{missing:?}");
+    for page in [&empty, &recover, &missing.body] {
+        for local in ["akm import", "akm ls", "“default”"] {
+            assert!(!page.contains(local), "{local}: {page}");
+        }
+    }
     let added = post(
         "/keys/new",
         cookie,

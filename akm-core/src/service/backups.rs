@@ -178,17 +178,16 @@ impl Service {
         self.noted(&caller, Op::BackupCreate, made).map(drop)
     }
 
-    /// Name and path of the newest backup of this vault.
-    pub fn newest_backup(&self) -> Result<Option<(String, PathBuf)>> {
+    /// Name and path of this vault's backups, oldest first; of more than a schedule can keep, the newest.
+    pub fn own_backups(&self) -> Result<Vec<(String, PathBuf)>> {
         let directory = &self.backups.directory;
-        let newest = directory
-            .own()?
-            .into_iter()
-            .max_by_key(|found| found.created_at);
-        Ok(newest.map(|found| {
+        let mut own = directory.own()?;
+        own.truncate(MAX_KEEP as usize);
+        let named = own.into_iter().rev().map(|found| {
             let path = directory.path().join(&found.name);
             (found.name, path)
-        }))
+        });
+        Ok(named.collect())
     }
 
     /// The schedule of backups, if there is one.

@@ -220,9 +220,9 @@ impl Door {
         self.with(|service| service.claim_alert(alert, since, channels))
     }
 
-    /// As [`Service::newest_backup`]; none during a restore.
-    pub fn newest_backup(&self) -> Result<Option<(String, PathBuf)>> {
-        self.with(Service::newest_backup)
+    /// As [`Service::own_backups`]; none during a restore.
+    pub fn own_backups(&self) -> Result<Vec<(String, PathBuf)>> {
+        self.with(Service::own_backups)
     }
 
     /// As [`Service::release_reminder`].

@@ -354,7 +354,8 @@ impl Service {
                 if request.id.is_some() && !table.all().any(|(_, session)| named(session)) {
                     return Err(
                         Error::new(Kind::NotFound, "the account has no such session")
-                            .with_field("id"),
+                            .with_field("id")
+                            .with_hint("run akm account sessions"),
                     );
                 }
                 self.event(asked)

@@ -131,9 +131,8 @@ impl Service {
             Some(name) => {
                 let name = AccountName::parse(name, "account")?;
                 let row = self.file.account_by_name(name.as_str())?;
-                Some(row.map(|row| row.id).ok_or(
-                    Error::new(Kind::NotFound, "there is no such account").with_field("account"),
-                )?)
+                let none = || Error::no_account().with_field("account");
+                Some(row.map(|row| row.id).ok_or_else(none)?)
             }
             None => None,
         };

@@ -8,7 +8,7 @@
 
 use crate::audit::Caller;
 use crate::billing::Order;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::name::AccountName;
 use crate::protocol::{AccountRemove, AdminRemove, LockReason, Op, Removed};
 use crate::store::{BeforeCommit, Hosted, Id, OrderRow, Removal, Store};
@@ -43,9 +43,8 @@ impl Service {
         self.serves_accounts()?;
         let remote = caller.via != Via::Host;
         let erase = |event: BeforeCommit<'_>| {
-            let row = self.file.account_by_name(name.as_str())?.ok_or(
-                Error::new(Kind::NotFound, "there is no such account").with_field("account"),
-            )?;
+            let row = self.file.account_by_name(name.as_str())?;
+            let row = row.ok_or_else(|| Error::no_account().with_field("account"))?;
             self.erase(&row.id, &row.name, remote, event)
         };
         let (removed, leaving) = if remote {

@@ -124,11 +124,10 @@ impl Service {
         caller: &Caller,
         request: &AdminCodeRevoke,
     ) -> Result<CodeInfo> {
-        const NONE: Error = Error::new(Kind::NotFound, "there is no such code");
         let row = self
             .redeem_codes()?
             .by_number(&request.id)?
-            .ok_or(NONE.with_field("id"))?;
+            .ok_or_else(|| Error::no_code().with_field("id"))?;
         self.as_admin(caller, Op::AdminCodeRevoke, |event| {
             self.file.remove_code(&row.tag, event)
         })

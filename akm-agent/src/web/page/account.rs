@@ -211,13 +211,7 @@ pub(super) async fn totp(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let action = page.path("account/totp/confirm");
     Ok(step(
         page,
-        &totp_sheet(
-            page.words(),
-            &made.totp_secret,
-            &made.totp_uri,
-            &action,
-            None,
-        ),
+        &totp_sheet(page.visit, &made.totp_secret, &made.totp_uri, &action, None),
     ))
 }
 

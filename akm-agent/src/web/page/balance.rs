@@ -88,7 +88,7 @@ async fn draw(page: &Page<'_>, results: Option<Vec<Asked<'_>>>) -> Result<Http> 
         (activity::tabs(page, "balance"))
         @match &results {
             None if any => (empty("coin", &say!(words, "balance-none-title"), &say!(words, "balance-none"), &html! {})),
-            None => (empty("key", &say!(words, "keys-none-title"), &say!(words, "keys-none"), &html! {
+            None => (empty("key", &say!(words, "keys-none-title"), &page.no_keys(), &html! {
                 a.button.primary href=(page.path("keys/new")) { (icon("plus")) (say!(words, "add-key")) }
             })),
             Some(results) => {

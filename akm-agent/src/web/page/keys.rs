@@ -84,7 +84,7 @@ pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     if keys.is_empty() {
         let body = html! {
             (heading(&title, "", &html! {}))
-            (empty("key", &say!(words, "keys-none-title"), &say!(words, "keys-none"), &add))
+            (empty("key", &say!(words, "keys-none-title"), &page.no_keys(), &add))
         };
         return Ok(page.show(Section::Keys, &title, None, &body));
     }

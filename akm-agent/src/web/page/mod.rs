@@ -100,6 +100,22 @@ impl<'a> Page<'a> {
         self.visit.ask(request).await
     }
 
+    /// How the first keys come in: the command line is for a machine of one's own.
+    fn no_keys(&self) -> String {
+        match self.visit.is_hosted() {
+            true => say!(self.words(), "keys-none-hosted"),
+            false => say!(self.words(), "keys-none"),
+        }
+    }
+
+    /// What is said of a vault that was changed behind akm's back, to whom it is of use.
+    fn damage(&self) -> String {
+        match self.visit.is_hosted() {
+            true => say!(self.words(), "damaged-hosted"),
+            false => say!(self.words(), "damaged"),
+        }
+    }
+
     /// The page, with what was just done and what went wrong above it.
     fn show(&self, section: Section, title: &str, fault: Option<&Error>, body: &Markup) -> Http {
         let words = self.words();
@@ -109,7 +125,7 @@ impl<'a> Page<'a> {
             } @else if let Some(done) = self.done {
                 (notice("good", &words.token("done", done)))
             }
-            @if self.status.damaged == Some(true) { (notice("bad", &say!(words, "damaged"))) }
+            @if self.status.damaged == Some(true) { (notice("bad", &self.damage())) }
             (body)
         };
         let status = fault.map_or(StatusCode::OK, answer::status);
@@ -148,6 +164,66 @@ fn explained(words: Words<'_>, error: &Error) -> String {
         Some(seconds) => say!(words, "error-wait", message = sentence, seconds = seconds),
         None => sentence,
     }
+}
+
+/// The paths of [`route`]. One that is missing here is not reached on a server.
+pub(super) const PATHS: &[&str] = &[
+    "",
+    "keys/new",
+    "keys/show",
+    "keys/edit",
+    "keys/rotate",
+    "keys/status",
+    "keys/remove",
+    "keys/secret",
+    "keys/test",
+    "providers",
+    "providers/new",
+    "providers/remove",
+    "models",
+    "activity",
+    "balance",
+    "log",
+    "log/verify",
+    "account",
+    "move",
+    "move/import",
+    "move/offer",
+    "move/piece",
+    "move/receive",
+    "move/send",
+    "setup",
+    "account/passphrase",
+    "account/totp",
+    "account/totp/confirm",
+    "account/totp/off",
+    "account/sessions",
+    "membership",
+    "membership/order",
+    "membership/redeem",
+    "membership/contact",
+    "account/remove",
+    "admin",
+    "account/codes",
+    "account/export",
+    "admin/account",
+    "admin/remove",
+    "admin/invite",
+    "admin/tiers",
+    "admin/orders",
+    "admin/codes",
+    "admin/codes/revoke",
+    "admin/providers",
+    "admin/providers/remove",
+    "admin/limits",
+    "admin/monitoring",
+];
+
+/// What an error says to do, to whom it is of use.
+fn next_step(visit: &Visit<'_>, error: &Error) -> Markup {
+    let elsewhere = visit.is_hosted().then(|| error.clone().without_command());
+    let hint = elsewhere.as_ref().unwrap_or(error).hint();
+    html! { @if let Some(hint) = hint { p.hint { (visit.words.sentence(hint)) } } }
 }
 
 /// A page of an open account, by its path.
@@ -295,10 +371,43 @@ pub(super) fn failed(visit: &Visit<'_>, ask: &Ask, error: &Error) -> Http {
             div.empty-picture { (icon("alert")) }
             h1 { (title) }
             p role="alert" { (explained(words, error)) }
-            @if let Some(hint) = error.hint() { p.hint { (words.sentence(hint)) } }
+            (next_step(visit, error))
             p { a.button href=(visit.path("")) { (say!(words, "back-to-keys")) } }
         }
     };
     let page = frame(visit, &ask.here).card(&title, "app.js", true, &body);
     answer::html(answer::status(error), page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATHS, session};
+
+    /// The second half of the arms of a table of paths.
+    fn arms(source: &str) -> Vec<&str> {
+        let arms = source.lines().map(str::trim_start).filter_map(|line| {
+            let arm = line.strip_prefix("(true, \"");
+            let arm = arm.or_else(|| line.strip_prefix("(false, \""));
+            let arm = arm.or_else(|| line.strip_prefix("(posts, \""))?;
+            arm.split_once('"').map(|(path, _)| path)
+        });
+        arms.collect()
+    }
+
+    #[test]
+    fn every_path_of_the_tables_is_known() {
+        let pages = arms(include_str!("mod.rs"));
+        assert!(pages.len() > 30, "{pages:?}");
+        for path in pages {
+            assert!(PATHS.contains(&path), "{path}");
+        }
+        let rooms = arms(include_str!("admin.rs"));
+        assert!(rooms.len() > 10, "{rooms:?}");
+        for path in rooms.into_iter().filter(|path| !path.is_empty()) {
+            assert!(PATHS.contains(&format!("admin/{path}").as_str()), "{path}");
+        }
+        for path in arms(include_str!("session.rs")) {
+            assert!(session::PATHS.contains(&path), "{path}");
+        }
+    }
 }

@@ -16,10 +16,13 @@ use super::super::routes::Ask;
 use super::super::view::qr::qr;
 use super::super::view::{Field, notice, tick};
 use super::super::words::{Words, say};
-use super::{explained, frame};
+use super::{explained, frame, next_step};
 
 /// Paths that somebody gets to who has to set up TOTP before anything else.
 pub(crate) const SETTING_UP: &[&str] = &["setup", "account/totp", "account/totp/confirm"];
+
+/// The paths of [`route`].
+pub(crate) const PATHS: &[&str] = &["lock", "unlock", "register", "register/confirm", "recover"];
 
 /// One of these pages, by its path.
 pub(crate) async fn route(
@@ -107,7 +110,7 @@ fn unlock_page(visit: &Visit<'_>, ask: &Ask, status: &Status, fault: Option<&Err
         false => say!(words, "unlock-title"),
     };
     let body = html! {
-        (fault_line(words, fault))
+        (fault_line(visit, fault))
         @if !hosted { p.lead { (say!(words, "unlock-lead")) } }
         form method="post" action=(visit.path("unlock")) data-busy {
             @if hosted { (account) }
@@ -210,14 +213,14 @@ fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     };
     if registration(visit) == Registration::Closed {
         let body = html! {
-            (fault_line(words, fault))
+            (fault_line(visit, fault))
             p.lead { (say!(words, "join-closed")) }
             p.aside { a href=(visit.path("unlock")) { (say!(words, "have-account")) } }
         };
         return sheet(visit, ask, &title, fault, &body);
     }
     let body = html! {
-        (fault_line(words, fault))
+        (fault_line(visit, fault))
         p.lead { @if visit.is_hosted() { (say!(words, "join-lead")) } @else { (say!(words, "register-lead")) } }
         form method="post" action=(visit.path("register")) data-busy {
             (Field {
@@ -271,7 +274,7 @@ fn welcome(
         @if !codes.is_empty() { (codes_sheet(words, codes)) }
         @match totp {
             Some((secret, uri)) => {
-                (totp_sheet(words, secret, uri, &visit.path("register/confirm"), None))
+                (totp_sheet(visit, secret, uri, &visit.path("register/confirm"), None))
                 @if later { p.aside { a href=(visit.path("")) { (say!(words, "totp-later")) } } }
             }
             None => p { a.button.primary.wide href=(visit.path("")) { (say!(words, "go-on")) } },
@@ -302,19 +305,20 @@ pub(super) fn codes_sheet(words: Words<'_>, codes: &[Secret]) -> Markup {
 
 /// A TOTP secret, to be scanned and confirmed.
 pub(super) fn totp_sheet(
-    words: Words<'_>,
+    visit: &Visit<'_>,
     secret: &Secret,
     uri: &Secret,
     action: &str,
     fault: Option<&Error>,
 ) -> Markup {
+    let words = visit.words;
     html! {
         section.step {
             h2 { (say!(words, "totp-title")) }
             p { (say!(words, "totp-scan")) }
             div.qr-frame { (qr(uri, &say!(words, "qr-label"))) }
             p.hint { (say!(words, "totp-by-hand")) " " code.breaks { (secret.expose()) } }
-            (fault_line(words, fault))
+            (fault_line(visit, fault))
             form.inline method="post" action=(action) data-busy {
                 (Field {
                     name: "code", label: say!(words, "field-code"), autocomplete: "one-time-code",
@@ -341,7 +345,7 @@ async fn confirm(visit: &Visit<'_>, ask: &Ask) -> Http {
             let later = may_wait(visit);
             // The secret was shown once and is not shown again: only the code can be typed again.
             let body = html! {
-                (fault_line(words, Some(&error)))
+                (fault_line(visit, Some(&error)))
                 form.inline method="post" action=(visit.path("register/confirm")) data-busy {
                     (Field {
                         name: "code", label: say!(words, "field-code"), autocomplete: "one-time-code",
@@ -387,14 +391,16 @@ async fn recover(visit: &Visit<'_>, ask: &Ask) -> Http {
 
 fn recover_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     let words = visit.words;
+    let hosted = visit.is_hosted();
     let body = html! {
-        (fault_line(words, fault))
+        (fault_line(visit, fault))
         p.lead { (say!(words, "recover-lead")) }
         form method="post" action=(visit.path("recover")) data-busy {
             (Field {
                 name: "account", label: say!(words, "field-account"),
-                value: ask.form.get("account").unwrap_or(""), hint: say!(words, "account-hint"),
-                autocomplete: "username", ..Field::default()
+                value: ask.form.get("account").unwrap_or(""),
+                hint: if hosted { String::new() } else { say!(words, "account-hint") },
+                autocomplete: "username", required: hosted, ..Field::default()
             }.show())
             (Field {
                 name: "code", label: say!(words, "field-recovery-code"), required: true,
@@ -408,13 +414,11 @@ fn recover_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
     sheet(visit, ask, &say!(words, "recover-title"), fault, &body)
 }
 
-fn fault_line(words: Words<'_>, fault: Option<&Error>) -> Markup {
+fn fault_line(visit: &Visit<'_>, fault: Option<&Error>) -> Markup {
     html! {
         @if let Some(fault) = fault {
-            (notice("bad", &explained(words, fault)))
-            @if let (Some(hint), Kind::RolledBack) = (fault.hint(), fault.kind()) {
-                p.hint { (words.sentence(hint)) }
-            }
+            (notice("bad", &explained(visit.words, fault)))
+            @if fault.kind() == Kind::RolledBack { (next_step(visit, fault)) }
         }
     }
 }

@@ -292,11 +292,7 @@ fn require(tx: &Transaction<'_>, account: &Id) -> Result<()> {
         .and_then(|mut statement| statement.exists([account]))
         .map_err(sql)?;
     if !exists {
-        return Err(no_account());
+        return Err(Error::no_account());
     }
     Ok(())
-}
-
-pub(super) fn no_account() -> Error {
-    Error::new(Kind::NotFound, "no such account")
 }

@@ -6,7 +6,7 @@ use super::SqliteStore;
 use super::values::{
     array, blob, execute, number, optional_array, optional_time, sealed, short, sql, text, time,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::store::{BeforeCommit, CodeRow, Decide, Id, Ledger, OrderRow, Tag, TierRow, Weigh};
 
 const COLUMNS: &str = "
@@ -279,7 +279,7 @@ fn note(tx: &Transaction<'_>, account: &Id, weigh: Weigh<'_>) -> Result<bool> {
         (account, short(&settled.tier)?),
     )?;
     if known == 0 {
-        return Err(Error::new(Kind::NotFound, "there is no such account"));
+        return Err(Error::no_account());
     }
     let last: Option<Result<(i64, TierRow)>> = tx
         .prepare_cached(

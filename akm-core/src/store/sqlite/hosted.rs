@@ -3,7 +3,6 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::SqliteStore;
-use super::accounts::no_account;
 use super::billing::{MOST, code, of as orders_of};
 use super::values::{array, blob, execute, flag, number, sealed, short, sql, text};
 use crate::error::{Error, Kind, Result};
@@ -132,7 +131,7 @@ impl Hosted for SqliteStore {
                 return Err(Error::new(Kind::Conflict, "the code was redeemed already"));
             }
             match execute(tx, "DELETE FROM codes WHERE tag = ?1", [tag])? {
-                0 => Err(Error::new(Kind::NotFound, "there is no such code")),
+                0 => Err(Error::no_code()),
                 _ => Ok(()),
             }
         })
@@ -162,7 +161,7 @@ fn document(row: &Row<'_>) -> Result<DocumentRow> {
 
 fn remove(tx: &Transaction<'_>, removal: &Removal<'_>) -> Result<u64> {
     let account = removal.account;
-    let (role, keys) = who(tx, account)?.ok_or_else(no_account)??;
+    let (role, keys) = who(tx, account)?.ok_or_else(Error::no_account)??;
     if removal.spare_admins && role != Role::User.token() {
         return Err(Error::new(
             Kind::Denied,

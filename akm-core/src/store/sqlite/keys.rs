@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
-use super::accounts::no_account;
 use super::values::{array, blob, execute, int, number, optional_time, sealed, sql, unique};
 use crate::error::{Error, Kind, Result};
 use crate::store::{HistoryRow, Id, KeyHead, KeyRow, OVERTAKEN, Tag};
@@ -72,7 +71,7 @@ pub(super) fn insert(tx: &Transaction<'_>, rows: &[KeyRow], limit: Option<u64>) 
                 .optional()
         })
         .map_err(sql)?
-        .ok_or_else(no_account)??;
+        .ok_or_else(Error::no_account)??;
     if limit.is_some_and(|limit| count > limit) {
         return Err(Error::new(
             Kind::LimitReached,

@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, Row, Transaction};
 
-use super::accounts::no_account;
 use super::values::{array, blob, execute, number, sealed, sql};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Id, ProviderRow, Tag};
@@ -56,7 +55,7 @@ pub(super) fn insert(
         .and_then(|mut statement| statement.exists([account]))
         .map_err(sql)?;
     if !exists {
-        return Err(no_account());
+        return Err(Error::no_account());
     }
     let added = execute(
         tx,

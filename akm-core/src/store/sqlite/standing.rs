@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, Row, Transaction};
 
-use super::accounts::no_account;
 use super::values::{execute, flag, int, number, sql, text, time};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::Role;
@@ -16,7 +15,7 @@ pub(super) fn of(conn: &Connection, account: &Id) -> Result<Standing> {
         .prepare_cached("SELECT role, totp_active, disabled, key_limit FROM accounts WHERE id = ?1")
         .map_err(sql)?;
     let mut rows = statement.query([account]).map_err(sql)?;
-    let row = rows.next().map_err(sql)?.ok_or_else(no_account)?;
+    let row = rows.next().map_err(sql)?.ok_or_else(Error::no_account)?;
     standing(row)
 }
 
@@ -86,7 +85,7 @@ pub(super) fn change(
         )
         .map_err(sql)?;
     let mut rows = statement.query([name]).map_err(sql)?;
-    card(rows.next().map_err(sql)?.ok_or_else(no_account)?)
+    card(rows.next().map_err(sql)?.ok_or_else(Error::no_account)?)
 }
 
 pub(super) fn add_invitation(
