@@ -136,7 +136,7 @@ fn check_unlike(tx: &Transaction<'_>, name: &str) -> Result<()> {
     let outlined = LOOK_ALIKES
         .iter()
         .fold("name".to_owned(), |outlined, (from, to)| {
-            format!("replace({outlined}, '{from}', '{to}')")
+            ["replace(", &outlined, ", '", from, "', '", to, "')"].concat()
         });
     // Reads the index of names alone.
     let alike: Option<bool> = tx
