@@ -10,7 +10,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use akm_core::protocol::{AgentUnlock, KeyGet, Op, Request, Response};
+use akm_core::protocol::{AccountRecover, AgentUnlock, KeyGet, Op, Request, Response};
 use akm_core::{Kind, Result};
 use rusqlite::Connection;
 use support::{Bench, PASSPHRASE, kind, me, secret};
@@ -446,4 +446,54 @@ fn a13_changed_pages_never_panic_and_never_yield_a_wrong_secret() {
 #[ignore = "minutes: cargo test --release -p akm-core --test attacks_files -- --ignored a13"]
 fn a13_changed_pages_a_hundred_thousand() {
     fuzz_pages(100_000, 0x0bad_cafe_0bad_cafe);
+}
+
+/// No passphrase can be right there, so the owner is not told that theirs is wrong. Everybody else is.
+#[test]
+fn an_account_that_nothing_can_open_is_told_to_its_owner_and_to_nobody_else() {
+    for change in [
+        "DELETE FROM slots",
+        "UPDATE vault SET id = x'000102030405060708090a0b0c0d0e0f'",
+    ] {
+        let mut bench = Bench::initialized();
+        bench.lock();
+        // Else the journal would tell first that it is another vault's.
+        bench.service().fold().unwrap();
+        bench.close();
+        bench.hand().execute_batch(change).unwrap();
+        bench.reopen();
+        let recover = || {
+            bench.call(AccountRecover {
+                account: None,
+                code: secret("AAAA-AAAA-AAAA-AAAA-AAAA-AAAA"),
+                new_passphrase: secret("another one altogether"),
+            })
+        };
+        for refused in [bench.unlock().unwrap_err(), recover().unwrap_err()] {
+            assert_eq!(refused.kind(), Kind::Corrupt, "{change}");
+            assert!(refused.hint().unwrap().contains("akm backup list"));
+        }
+        let unknown = bench.sign_in(Some("nobody"), PASSPHRASE, None);
+        assert_eq!(kind(unknown), Kind::WrongCredentials, "{change}");
+        let unlock = AgentUnlock {
+            account: None,
+            passphrase: secret(PASSPHRASE),
+            totp: None,
+            keyfile: None,
+            lifetime_s: None,
+            accept_rollback: None,
+        };
+        let mut other = me();
+        other.uid += 1;
+        assert_eq!(
+            kind(bench.call_as(other, unlock)),
+            Kind::WrongCredentials,
+            "{change}"
+        );
+    }
+    // The control.
+    let bench = Bench::initialized();
+    bench.lock();
+    let wrong = bench.sign_in(None, "not this one at all", None);
+    assert_eq!(kind(wrong), Kind::WrongCredentials);
 }

@@ -267,6 +267,21 @@ impl Anchors {
         Ok(found)
     }
 
+    /// Whether an account was seen in another vault and not in this one.
+    pub fn is_seen_elsewhere(&self, account: &Id) -> Result<bool> {
+        if self.is_seen(account)? {
+            return Ok(false);
+        }
+        let account = data_encoding::HEXLOWER.encode(account);
+        for entry in std::fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(|name| name.ends_with(&account)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether an account was seen and not let go.
     pub fn is_seen(&self, account: &Id) -> Result<bool> {
         let mut open = self.hold();

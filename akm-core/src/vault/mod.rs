@@ -116,6 +116,14 @@ impl Vault {
         self.anchors.as_ref().map_or(Ok(0), Anchors::seen_elsewhere)
     }
 
+    /// Whether this machine has seen an account in another vault and not in this one. Ids are drawn at random.
+    fn is_seen_elsewhere(&self, account: &Id) -> Result<bool> {
+        match &self.anchors {
+            Some(anchors) => anchors.is_seen_elsewhere(account),
+            None => Ok(false),
+        }
+    }
+
     fn is_gone(&self, account: &Id) -> Result<bool> {
         Ok(self.store.account(account)?.is_none())
     }

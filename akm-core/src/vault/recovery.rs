@@ -37,7 +37,7 @@ impl Vault {
         let passphrase = Passphrase::parse(new, "new_passphrase")?;
         let found = self.find_account(account)?;
         let counted = self.count_attempt(Guess::Recovery(origin), &found.who())?;
-        let recovered = self.recover_with(found, code, &passphrase, audit)?;
+        let recovered = self.recover_with(found, code, &passphrase, origin, audit)?;
         // The code is used up and the answer holds what comes after it: a count that stays may cost a wait, no more.
         let _ = self.clear_attempts(&counted);
         // What was guessed at before is replaced. Last: the uid that has recovered is familiar now.
@@ -59,13 +59,21 @@ impl Vault {
         found: Found,
         code: &Secret,
         passphrase: &Passphrase,
+        origin: Origin,
         audit: &mut dyn FnMut(&Unlocked) -> Result<()>,
     ) -> Result<RecoveredAccount> {
         let id = found.id();
         let slots = self.store.slots(&id)?;
         // A text that is no code is tried as one that fits nothing: same work, same answer.
         let code = RecoveryCode::parse(code).unwrap_or_else(RecoveryCode::misfit);
-        let opened = self.open_recovery_slot(&id, &slots, &code)?;
+        let opened = match self.open_recovery_slot(&id, &slots, &code) {
+            Err(error) if error.kind() == Kind::WrongCredentials => {
+                // One whose codes are used up has its passphrase.
+                self.check_ways(&found, origin, !slots.is_empty())?;
+                return Err(error);
+            }
+            opened => opened?,
+        };
         // What opens a slot of somebody else opens nothing.
         let (Some(row), (used, root)) = (found.account(), opened) else {
             return Err(Error::wrong_credentials());

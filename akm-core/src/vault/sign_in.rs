@@ -222,6 +222,8 @@ impl Vault {
         let (root, slot) = match opened {
             Err(error) if error.kind() == Kind::WrongCredentials => {
                 self.count_nothing()?;
+                let has_way = slots.iter().any(|row| row.slot == PASSPHRASE);
+                self.check_ways(&found, origin, has_way)?;
                 return Err(error);
             }
             opened => opened?,
@@ -236,6 +238,23 @@ impl Vault {
             device: device.filter(|_| needs_device(slot)).cloned(),
             counted,
         })
+    }
+
+    /// Whether nothing that anybody types could open an account that is there: after all the work, and for the owner alone.
+    pub(super) fn check_ways(&self, found: &Found, origin: Origin, has_way: bool) -> Result<()> {
+        if origin != Origin::Owner || !found.known() {
+            return Ok(());
+        }
+        let what = if !has_way {
+            "the account has no way in: its slots are not in the vault"
+        } else if self.is_seen_elsewhere(&found.id())? {
+            "the vault's id is not the one that this machine has seen the account in"
+        } else {
+            return Ok(());
+        };
+        Err(Error::corrupt(what).with_hint(
+            "the file was changed behind akm's back: akm backup list shows what can be restored, akm doctor what else is wrong",
+        ))
     }
 
     /// The one place where a typed account name becomes a row. A name that nobody has, or that cannot exist, costs the

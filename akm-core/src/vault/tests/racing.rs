@@ -53,7 +53,7 @@ fn b13_of_a_hundred_that_bring_one_recovery_code_past_the_counter_one_is_let_in(
     let recover = |number: usize, code: &Secret| {
         let new = Passphrase::parse(&text(&format!("mine-{number}")), "new_passphrase").unwrap();
         room.vault
-            .recover_with(found(), code, &new, &mut |_| Ok(()))
+            .recover_with(found(), code, &new, Origin::Owner, &mut |_| Ok(()))
             .map(drop)
     };
     let winners = race(100, |number| {
