@@ -103,7 +103,14 @@ pub(crate) fn keyfile(args: Keyfile, json: bool) -> Result<()> {
 
 /// The bytes of a keyfile, as a request carries them.
 pub(crate) fn read(path: &Path) -> Result<Secret> {
-    match key_file::read(path)? {
+    let found = key_file::read(path).map_err(|error| match error.kind() {
+        // It says nothing about the vault.
+        Kind::Corrupt => error.with_field("keyfile").with_hint(
+            "a keyfile is the 32 bytes that akm keyfile enable wrote: is this the right file",
+        ),
+        _ => error,
+    });
+    match found? {
         Some(key) => Ok(key_file::to_hex(&key)),
         None => Err(
             Error::new(Kind::NotFound, "there is no keyfile at this path")
@@ -122,4 +129,28 @@ fn find_or_create(path: &Path) -> Result<Secret> {
     let key = LockedKey::generate(&*Host::real().random);
     key_file::create(path, &key)?;
     Ok(key_file::to_hex(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::cli::output::Fail;
+
+    #[test]
+    fn a_file_that_is_no_keyfile_is_not_said_to_be_a_damaged_vault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stick.key");
+        std::fs::write(&path, "too short").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        let Err(Fail::Akm(error)) = read(&path) else {
+            panic!("it is read");
+        };
+        assert_eq!(error.field(), Some("keyfile"));
+        assert!(
+            error.hint().unwrap().contains("the right file"),
+            "{error:?}"
+        );
+    }
 }

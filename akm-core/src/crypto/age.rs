@@ -204,7 +204,8 @@ impl<'a> Header<'a> {
             return Err(Error::new(
                 Kind::UnsupportedVersion,
                 "the age file has a version that this program does not know",
-            ));
+            )
+            .with_hint("open it with the program that wrote it, or with a newer akm"));
         }
         let mut stanzas = Vec::new();
         loop {
@@ -285,6 +286,7 @@ impl<'a> Header<'a> {
                 Kind::WrongCredentials,
                 "the passphrase does not open this file",
             )
+            .with_hint("type the passphrase that the file was sealed with, which need not be the account's")
         })?;
         Ok(file_key)
     }

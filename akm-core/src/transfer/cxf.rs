@@ -353,7 +353,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
             Kind::UnsupportedVersion,
             "the file has a version of Credential Exchange Format that this program does not know",
         )
-        .with_field("file"));
+        .with_field("file")
+        .with_hint("read it with a newer akm"));
     }
     let mut parsed = Parsed::default();
     for item in file.accounts.into_iter().flat_map(|account| account.items) {

@@ -67,7 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
             Kind::UnsupportedVersion,
             "the export has a version that this program does not know",
         )
-        .with_field("file"));
+        .with_field("file")
+        .with_hint("read it with a newer akm"));
     }
     let file: File = serde_json::from_str(text)
         .map_err(|error| misread(&error, "a key in the file does not have its form"))?;

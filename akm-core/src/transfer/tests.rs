@@ -246,6 +246,7 @@ fn another_version_field_or_format_is_refused_and_nothing_comes_back() {
     let json = |text: &str| parse(ExportFormat::Json, text.as_bytes()).unwrap_err();
     let newer = r#"{"format":"akm-export","version":2,"keys":{"canary":1}}"#;
     assert_eq!(json(newer).kind(), Kind::UnsupportedVersion);
+    assert_eq!(json(newer).hint(), Some("read it with a newer akm"));
     for text in [
         r#"{"format":"akm-export","version":1,"keys":[{"name":"a","secret":"b","canary":1}]}"#,
         r#"{"format":"akm-export","version":1,"keys":[{"name":"a","name":"canary","secret":"b"}]}"#,
@@ -271,6 +272,7 @@ fn another_version_field_or_format_is_refused_and_nothing_comes_back() {
     let newer = br#"{"version":{"major":2},"accounts":[]}"#;
     let error = parse(ExportFormat::Cxf, newer).unwrap_err();
     assert_eq!(error.kind(), Kind::UnsupportedVersion);
+    assert_eq!(error.hint(), Some("read it with a newer akm"));
 }
 
 #[test]
