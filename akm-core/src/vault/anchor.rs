@@ -140,6 +140,11 @@ impl Anchors {
         Ok(match now.order().cmp(&seen.position.order()) {
             std::cmp::Ordering::Greater => Standing::Current,
             std::cmp::Ordering::Equal if now.mark == seen.position.mark => Standing::Current,
+            // What a restore changed in the copy (its codes) may bring it just as far.
+            std::cmp::Ordering::Equal if now.mark == seen.awaited => Standing::Older {
+                awaited: true,
+                seen: seen.position,
+            },
             std::cmp::Ordering::Equal => Standing::Forked {
                 seen: seen.position,
             },

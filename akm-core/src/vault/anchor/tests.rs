@@ -53,6 +53,11 @@ fn a_position_only_rises_and_survives_reopening() {
     anchors.expect(&ACCOUNT, &at(1, 1, 1)).unwrap();
     assert_eq!(standing(at(1, 1, 1)), older(true));
     assert_eq!(standing(at(1, 2, 2)), older(false));
+    // Also one that is as far as what was seen, by another way.
+    assert_eq!(standing(at(1, 3, 7)), Standing::Forked { seen }, "control");
+    anchors.expect(&ACCOUNT, &at(1, 3, 7)).unwrap();
+    assert_eq!(standing(at(1, 3, 7)), older(true));
+    assert_eq!(standing(at(1, 3, 6)), Standing::Forked { seen });
     anchors.advance(&ACCOUNT, &at(2, 2, 8));
     assert_eq!(
         standing(at(1, 1, 1)),
@@ -61,6 +66,21 @@ fn a_position_only_rises_and_survives_reopening() {
             seen: at(2, 2, 8)
         }
     );
+}
+
+#[test]
+fn accounts_of_other_vaults_are_counted_until_they_are_let_go() {
+    let (anchors, dir) = anchors();
+    anchors.advance(&ACCOUNT, &at(1, 1, 1));
+    assert_eq!(anchors.seen_elsewhere(), Ok(0), "its own are none");
+    let other = Anchors::open(dir.path(), &[4; 16]).unwrap();
+    assert_eq!(other.seen_elsewhere(), Ok(1));
+    assert_eq!(other.is_seen_elsewhere(&ACCOUNT), Ok(true));
+    assert_eq!(other.is_seen_elsewhere(&[3; 16]), Ok(false));
+    other.advance(&ACCOUNT, &at(1, 1, 1));
+    assert_eq!(other.is_seen_elsewhere(&ACCOUNT), Ok(false), "and here");
+    anchors.let_go(&ACCOUNT).unwrap();
+    assert_eq!(other.seen_elsewhere(), Ok(0));
 }
 
 #[test]
