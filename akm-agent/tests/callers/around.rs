@@ -44,6 +44,44 @@ fn variables_that_load_code_make_a_grant_void() {
 }
 
 #[test]
+fn a_script_named_through_the_own_process_is_none_of_ours() {
+    let bench = Bench::new(Policy::Granted);
+    bench.grant_app();
+    gets(&bench.python(&["app.py"]));
+    // The agent works in another directory than the caller: this name is two files.
+    let agent = format!("/proc/{}", bench.agent.pid());
+    let there = std::fs::read_link(format!("{agent}/cwd")).unwrap();
+    let app = text(&bench.project.join("app.py"));
+    let below = app.strip_prefix(&text(&there)).unwrap_or(&app);
+    let evil = bench.project.join("evil");
+    let stolen = evil.join(below.trim_start_matches('/'));
+    std::fs::create_dir_all(stolen.parent().unwrap()).unwrap();
+    std::fs::write(&stolen, format!("{ASK}{GET}")).unwrap();
+    let path = format!("/proc/self/cwd/{}", below.trim_start_matches('/'));
+    let link = text(&evil.join("link.py"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let at_evil = |name: &str| {
+        bench.run_with(&python(), &[name], |command| {
+            command.current_dir(&evil);
+        })
+    };
+    for name in [&path, &link, "link.py", &format!("/proc/self/root{app}")] {
+        is_refused(&at_evil(name));
+    }
+    // Standard input under another name, and a descriptor.
+    let open = || std::fs::File::open(&app).unwrap();
+    for name in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        is_refused(&bench.run_with(&python(), &[name], |command| {
+            command.stdin(open());
+        }));
+    }
+    // Control: the same code under the granted name, by a link that leads there for everybody.
+    let honest = text(&evil.join("honest.py"));
+    std::os::unix::fs::symlink(&app, &honest).unwrap();
+    gets(&at_evil(&honest));
+}
+
+#[test]
 fn a_variable_that_the_process_hides_is_not_seen() {
     // Measured, not wished: the environment in /proc is memory of the process, and started again without the variable,
     // what it loaded is still there for whoever put it into a file that the interpreter reads by itself.
