@@ -218,8 +218,10 @@ impl Look {
             }
         }
         let list = known::list()?;
-        let loads = list.loads_code(Family::of(&subject.program), self.variables()?)
-            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)));
+        let loads = list.loads_code(Some(&subject.program), self.variables()?)
+            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)))
+            || Family::of(&subject.program) == Some(Family::Zsh)
+                && known::has_foreign_home(&subject.dir.environment()?);
         Some(loads.then_some(Hindrance::Environment))
     }
 }

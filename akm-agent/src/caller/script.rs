@@ -15,6 +15,8 @@ pub(super) enum Family {
     Python,
     Node,
     Shell,
+    /// A shell that always reads a file of the home directory.
+    Zsh,
     Perl,
     Ruby,
     /// Runs scripts in ways that are not read here.
@@ -37,7 +39,8 @@ impl Family {
         Some(match name {
             "python" | "pypy" => Family::Python,
             "node" | "nodejs" => Family::Node,
-            "sh" | "bash" | "dash" | "zsh" | "ksh" | "mksh" | "ash" | "rbash" => Family::Shell,
+            "zsh" => Family::Zsh,
+            "sh" | "bash" | "dash" | "ksh" | "mksh" | "ash" | "rbash" => Family::Shell,
             "perl" => Family::Perl,
             "ruby" => Family::Ruby,
             "php" | "deno" | "bun" | "lua" | "luajit" | "Rscript" | "R" | "java" | "pwsh"
@@ -72,6 +75,10 @@ pub(super) fn script(
 ) -> Script {
     let Some(family) = Family::of(program) else {
         return Script::NotOne;
+    };
+    let family = match family {
+        Family::Zsh => Family::Shell,
+        other => other,
     };
     let Some(own_name) = words.first() else {
         return Script::Unclear;
