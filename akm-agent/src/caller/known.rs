@@ -45,11 +45,36 @@ enum ClassName {
 #[serde(deny_unknown_fields)]
 struct Loaders {
     all: Vec<String>,
+    unknown: Vec<String>,
     python: Vec<String>,
     node: Vec<String>,
     shell: Vec<String>,
     perl: Vec<String>,
     ruby: Vec<String>,
+    other: Vec<String>,
+    programs: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Program {
+    names: Vec<String>,
+    variables: Vec<String>,
+}
+
+impl Loaders {
+    /// Those of every interpreter.
+    fn of_interpreters(&self) -> [&Vec<String>; 7] {
+        [
+            &self.unknown,
+            &self.python,
+            &self.node,
+            &self.shell,
+            &self.perl,
+            &self.ruby,
+            &self.other,
+        ]
+    }
 }
 
 /// What a person adds in `config.toml`.
@@ -68,6 +93,8 @@ pub(super) struct List {
     data: Data,
     /// Every variable that says something, here or in [`Loaders`].
     telling: HashSet<Vec<u8>>,
+    /// Beginnings of such names.
+    beginnings: Vec<Vec<u8>>,
 }
 
 static LIST: OnceLock<List> = OnceLock::new();
@@ -124,13 +151,26 @@ impl List {
         data.known.extend(own(&extra.sandboxes, ClassName::Sandbox));
         let loaders = &data.loaders;
         let own = data.known.iter().map(|entry| &entry.variables);
-        let telling = own
-            .chain([&loaders.all, &loaders.python, &loaders.node])
-            .chain([&loaders.shell, &loaders.perl, &loaders.ruby])
+        let programs = loaders.programs.iter().map(|program| &program.variables);
+        let (mut telling, mut beginnings) = (HashSet::new(), Vec::new());
+        for name in own
+            .chain([&loaders.all])
+            .chain(loaders.of_interpreters())
+            .chain(programs)
             .flatten()
-            .map(|name| name.clone().into_bytes())
-            .collect();
-        Ok(List { data, telling })
+        {
+            match name.strip_suffix('*') {
+                Some(beginning) => beginnings.push(beginning.as_bytes().to_vec()),
+                None => {
+                    telling.insert(name.clone().into_bytes());
+                }
+            }
+        }
+        Ok(List {
+            data,
+            telling,
+            beginnings,
+        })
     }
 
     /// Of an environment, the variables that say something. One that is set to nothing loads nothing.
@@ -140,8 +180,10 @@ impl List {
             .filter_map(|entry| {
                 let end = entry.iter().position(|byte| *byte == b'=')?;
                 let name = &entry[..end];
-                (end + 1 < entry.len() && self.telling.contains(name))
-                    .then(|| String::from_utf8_lossy(name).into_owned())
+                let tells = end + 1 < entry.len()
+                    && (self.telling.contains(name)
+                        || self.beginnings.iter().any(|part| name.starts_with(part)));
+                tells.then(|| String::from_utf8_lossy(name).into_owned())
             })
             .collect()
     }
@@ -209,21 +251,52 @@ impl List {
         }
     }
 
-    /// Whether one of these variables loads code into a program of this kind.
-    pub(super) fn loads_code(&self, family: Option<Family>, variables: &[String]) -> bool {
+    /// Whether one of these variables loads code into this program; into any, if none is named.
+    pub(super) fn loads_code(&self, program: Option<&str>, variables: &[String]) -> bool {
         let loaders = &self.data.loaders;
-        let own: &[String] = match family {
-            Some(Family::Python) => &loaders.python,
-            Some(Family::Node) => &loaders.node,
-            Some(Family::Shell) => &loaders.shell,
-            Some(Family::Perl) => &loaders.perl,
-            Some(Family::Ruby) => &loaders.ruby,
-            Some(Family::Other) | None => &[],
+        let mut lists = vec![&loaders.all];
+        if let Some(program) = program {
+            match Family::of(program) {
+                Some(Family::Python) => lists.push(&loaders.python),
+                Some(Family::Node) => lists.push(&loaders.node),
+                Some(Family::Shell | Family::Zsh) => lists.push(&loaders.shell),
+                Some(Family::Perl) => lists.push(&loaders.perl),
+                Some(Family::Ruby) => lists.push(&loaders.ruby),
+                Some(Family::Other) => lists.extend(loaders.of_interpreters()),
+                None => lists.push(&loaders.unknown),
+            }
+            let name = program.rsplit('/').next().unwrap_or_default();
+            let bare = name.split(['.', '-']).next().unwrap_or_default();
+            let own = |program: &&Program| program.names.iter().any(|name| name == bare);
+            lists.extend(
+                loaders
+                    .programs
+                    .iter()
+                    .filter(own)
+                    .map(|own| &own.variables),
+            );
+        }
+        let fits = |pattern: &String, name: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => pattern == name,
         };
         variables
             .iter()
-            .any(|name| loaders.all.contains(name) || own.contains(name))
+            .any(|name| lists.iter().copied().flatten().any(|own| fits(own, name)))
     }
+}
+
+/// Whether a variable names another home directory than the one of this user, whose start files a shell would read.
+pub(super) fn has_foreign_home(environment: &[u8]) -> bool {
+    static OWN: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok()??;
+        Some(user.dir.into_os_string().into_encoded_bytes())
+    });
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| entry.strip_prefix(b"HOME="))
+        .any(|home| own.as_deref() != Some(home))
 }
 
 #[cfg(test)]
@@ -301,12 +374,14 @@ mod tests {
         let list = List::read(&Extra::default()).unwrap();
         let environment = b"HOME=/root\0LD_PRELOAD=/x.so\0CLAUDECODE=1\0PYTHONPATH=\0NODE_OPTIONS\0\0=LD_AUDIT\0PATH=LD_AUDIT=1\0";
         assert_eq!(list.telling(environment), ["LD_PRELOAD", "CLAUDECODE"]);
-        for loaders in [&list.data.loaders.all, &list.data.loaders.ruby] {
-            assert!(!loaders.is_empty());
-            for name in loaders {
+        let loaders = &list.data.loaders;
+        for names in loaders.of_interpreters().into_iter().chain([&loaders.all]) {
+            assert!(!names.is_empty());
+            for name in names {
+                let name = name.replace('*', "X%%");
                 let environment = format!("A=1\0{name}=x");
                 let told = list.telling(environment.as_bytes());
-                assert_eq!(told, std::slice::from_ref(name));
+                assert_eq!(told, [name]);
             }
         }
         assert!(list.telling(b"").is_empty());
@@ -315,11 +390,66 @@ mod tests {
     #[test]
     fn variables_that_load_code_depend_on_who_reads_them() {
         let list = List::read(&Extra::default()).unwrap();
-        let loads = |family, name: &str| list.loads_code(family, &[name.to_owned()]);
-        assert!(loads(None, "LD_PRELOAD") && loads(Some(Family::Python), "LD_PRELOAD"));
-        assert!(loads(Some(Family::Python), "PYTHONPATH"));
-        assert!(!loads(Some(Family::Node), "PYTHONPATH") && !loads(None, "PYTHONPATH"));
-        assert!(loads(Some(Family::Node), "NODE_OPTIONS"));
-        assert!(!loads(Some(Family::Python), "PATH"));
+        let loads = |program: &str, name: &str| {
+            let program = Some(program).filter(|program| !program.is_empty());
+            let bare = program.map(|program| format!("/usr/bin/{program}"));
+            list.loads_code(bare.as_deref(), &[name.to_owned()])
+        };
+        for program in [
+            "",
+            "curl",
+            "python3.13",
+            "node",
+            "bash",
+            "perl",
+            "ruby",
+            "php",
+        ] {
+            for name in [
+                "LD_PRELOAD",
+                "GCONV_PATH",
+                "OPENSSL_CONF",
+                "OPENSSL_MODULES",
+            ] {
+                assert!(loads(program, name), "{program} {name}");
+            }
+            for name in ["PATH", "LANG", "TERM", "BASH_VERSION", "PYTHONUNBUFFERED"] {
+                assert!(!loads(program, name), "{program} {name}");
+            }
+        }
+        for (program, name, without) in [
+            ("python3", "PYTHONPATH", "node"),
+            ("python3", "PYTHONPYCACHEPREFIX", "curl"),
+            ("python3-dbg", "PYTHONPATH", "perl"),
+            ("node", "NODE_OPTIONS", "python3"),
+            ("node", "NODE_COMPILE_CACHE", "curl"),
+            ("electron-app", "NODE_OPTIONS", "ruby"),
+            ("some-app", "ELECTRON_RUN_AS_NODE", "python3"),
+            ("bash", "BASH_FUNC_ls%%", "python3"),
+            ("dash", "PS4", "python3"),
+            ("zsh", "FPATH", "python3"),
+            ("perl5.40", "PERL_USE_UNSAFE_INC", "python3"),
+            ("ruby3.3", "RUBYGEMS_GEMDEPS", "python3"),
+            ("php8.4", "PHPRC", "python3"),
+            ("lua5.4", "LUA_INIT_5_4", "python3"),
+            ("java", "JDK_JAVA_OPTIONS", "python3"),
+            ("bun", "BUN_INSPECT_PRELOAD", "python3"),
+            ("Rscript", "R_PROFILE_USER", "python3"),
+            ("git", "GIT_CONFIG_COUNT", "python3"),
+        ] {
+            assert!(loads(program, name), "{program} {name}");
+            assert!(!loads(without, name), "{without} {name}");
+        }
+    }
+
+    #[test]
+    fn a_home_of_somebody_else_is_noticed() {
+        let own = nix::unistd::User::from_uid(nix::unistd::geteuid());
+        let own = own.unwrap().unwrap().dir;
+        let own = format!("A=1\0HOME={}\0", own.to_str().unwrap());
+        assert!(!has_foreign_home(own.as_bytes()));
+        assert!(!has_foreign_home(b"XHOME=/tmp\0A=HOME=/tmp"));
+        assert!(has_foreign_home(b"HOME=/tmp/evil") && has_foreign_home(b"HOME="));
+        assert!(has_foreign_home(format!("{own}HOME=/tmp").as_bytes()));
     }
 }

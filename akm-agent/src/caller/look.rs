@@ -4,7 +4,7 @@
 //! it, because everybody can run `akm get`. What is read in several steps belongs together only if the executable is the
 //! same before and after; `is_unchanged` says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -204,14 +204,24 @@ impl Look {
                 return Some(Some(Hindrance::ForeignNamespace));
             }
         }
+        // With mounts or a root of its own another program has the name of the granted one. That of a file that was
+        // removed meanwhile says so.
+        let ours = FileId::of(Path::new(&subject.program));
+        if !ours.is_some_and(|ours| ours.is_same_file(&subject.id))
+            && !subject.program.ends_with(" (deleted)")
+        {
+            return None;
+        }
         for dir in &hands {
             if dir.is_traced()? {
                 return Some(Some(Hindrance::Traced));
             }
         }
         let list = known::list()?;
-        let loads = list.loads_code(Family::of(&subject.program), self.variables()?)
-            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)));
+        let loads = list.loads_code(Some(&subject.program), self.variables()?)
+            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)))
+            || Family::of(&subject.program) == Some(Family::Zsh)
+                && known::has_foreign_home(&subject.dir.environment()?);
         Some(loads.then_some(Hindrance::Environment))
     }
 }
@@ -258,13 +268,15 @@ impl akm_core::caller::Process for Look {
             None => Script::Unclear,
             Some(subject) => match subject.dir.arguments() {
                 None => Script::Unclear,
-                Some(words) => script::script(&subject.program, &words, self.directory()),
+                Some(words) => {
+                    script::script(&subject.program, &words, &subject.dir, self.directory())
+                }
             },
         })
     }
 
     fn directory(&self) -> Option<&str> {
-        self.fact(&self.seen().directory, || self.subject()?.dir.link("cwd"))
+        self.fact(&self.seen().directory, || self.subject()?.dir.directory())
             .as_deref()
     }
 

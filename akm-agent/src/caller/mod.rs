@@ -15,6 +15,7 @@
 mod digest;
 mod known;
 mod look;
+mod place;
 mod proc;
 mod script;
 

@@ -50,7 +50,11 @@ impl FileId {
 
     /// Whether it is the same file, whatever was written to it since.
     pub(super) fn is_same_file(&self, other: &FileId) -> bool {
-        (self.dev, self.inode) == (other.dev, other.inode)
+        self.is_at(other.dev, other.inode)
+    }
+
+    pub(super) fn is_at(&self, dev: u64, inode: u64) -> bool {
+        (self.dev, self.inode) == (dev, inode)
     }
 
     pub(super) fn changed_s(&self) -> i64 {
@@ -184,6 +188,20 @@ impl Dir {
     pub(super) fn link_id(&self, name: &str) -> Option<(u64, u64)> {
         let found = fstatat(&self.fd, name, AtFlags::empty()).ok()?;
         Some((found.st_dev, found.st_ino))
+    }
+
+    /// Where it works, if that is the same directory under the same name here.
+    pub(super) fn directory(&self) -> Option<String> {
+        let path = self.link("cwd")?;
+        let (dev, inode) = self.link_id("cwd")?;
+        let ours = FileId::of(std::path::Path::new(&path))?;
+        ours.is_at(dev, inode).then_some(path)
+    }
+
+    /// What `/` is for it.
+    pub(super) fn root(&self) -> Option<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(&self.fd, "root", flags, Mode::empty()).ok()
     }
 
     /// Its parent: the process that has that number, and had it before this one began and while it was looked at.

@@ -1,6 +1,6 @@
 //! Ways around a grant: variables that load code, hidden ones, a tracer, an inherited connection, another namespace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use akm_core::protocol::{Policy, PolicySet};
@@ -41,6 +41,125 @@ fn variables_that_load_code_make_a_grant_void() {
         answer.contains("stolen") && answer.contains(VALUE),
         "{answer}"
     );
+}
+
+#[test]
+fn a_script_named_through_the_own_process_is_none_of_ours() {
+    let bench = Bench::new(Policy::Granted);
+    bench.grant_app();
+    gets(&bench.python(&["app.py"]));
+    // The agent works in another directory than the caller: this name is two files.
+    let agent = format!("/proc/{}", bench.agent.pid());
+    let there = std::fs::read_link(format!("{agent}/cwd")).unwrap();
+    let app = text(&bench.project.join("app.py"));
+    let below = app.strip_prefix(&text(&there)).unwrap_or(&app);
+    let evil = bench.project.join("evil");
+    let stolen = evil.join(below.trim_start_matches('/'));
+    std::fs::create_dir_all(stolen.parent().unwrap()).unwrap();
+    std::fs::write(&stolen, format!("{ASK}{GET}")).unwrap();
+    let path = format!("/proc/self/cwd/{}", below.trim_start_matches('/'));
+    let link = text(&evil.join("link.py"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let at_evil = |name: &str| {
+        bench.run_with(&python(), &[name], |command| {
+            command.current_dir(&evil);
+        })
+    };
+    for name in [&path, &link, "link.py", &format!("/proc/self/root{app}")] {
+        is_refused(&at_evil(name));
+    }
+    // Standard input under another name, and a descriptor.
+    let open = || std::fs::File::open(&app).unwrap();
+    for name in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        is_refused(&bench.run_with(&python(), &[name], |command| {
+            command.stdin(open());
+        }));
+    }
+    // Control: the same code under the granted name, by a link that leads there for everybody.
+    let honest = text(&evil.join("honest.py"));
+    std::os::unix::fs::symlink(&app, &honest).unwrap();
+    gets(&at_evil(&honest));
+}
+
+#[test]
+fn what_loads_code_into_a_shell_makes_a_grant_void() {
+    let bench = Bench::new(Policy::Granted);
+    let akm = env!("CARGO_BIN_EXE_akm");
+    let get = format!("{akm} get openai/work\ntrue\n");
+    let app = bench.project.join("app.sh");
+    std::fs::write(&app, "ls\n").unwrap();
+    let home = bench.project.join("home");
+    std::fs::create_dir(&home).unwrap();
+    for name in [".zshenv", ".bash_profile", ".profile"] {
+        std::fs::write(home.join(name), &get).unwrap();
+    }
+    let granted = |shell: &str| {
+        let shell = text(&which(shell).canonicalize().unwrap());
+        bench.grant(|grant| {
+            grant.exe = Some(shell.clone());
+            grant.script = Some(text(&app));
+        });
+        shell
+    };
+    let bash = granted("bash");
+    let run = |shell: &str, words: &[&str], variables: &[(&str, &str)]| {
+        bench.run_with(shell, words, |command| {
+            command.envs(variables.iter().copied());
+        })
+    };
+    let refused = |answer: String| {
+        assert!(
+            answer.contains("no grant covers this program") && !answer.contains(VALUE),
+            "{answer}"
+        );
+    };
+    let function = format!("() {{ {}; }}", get.trim_end().replace('\n', "; "));
+    refused(run(&bash, &["app.sh"], &[("BASH_FUNC_ls%%", &function)]));
+    let home = text(&home);
+    refused(run(&bash, &["--login", "app.sh"], &[("HOME", &home)]));
+    refused(run(&bash, &["-l", "app.sh"], &[("HOME", &home)]));
+    // Control: what the script itself asks for; and the function, where the grant does not mind.
+    std::fs::write(&app, &get).unwrap();
+    gets(&run(&bash, &["-x", "app.sh"], &[]));
+    // Not every shell takes them from everybody, so that they are there is enough.
+    for (name, value) in [("PS4", "$(true)"), ("SHELLOPTS", "xtrace"), ("FPATH", "/x")] {
+        refused(run(&bash, &["app.sh"], &[(name, value)]));
+    }
+    std::fs::write(&app, "ls\n").unwrap();
+    bench.grant(|grant| {
+        grant.exe = Some(bash.clone());
+        grant.any_env = Some(true);
+    });
+    gets(&run(&bash, &["app.sh"], &[("BASH_FUNC_ls%%", &function)]));
+    let Some(zsh) = ["/usr/bin/zsh", "/bin/zsh"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+    else {
+        return;
+    };
+    let zsh = granted(zsh);
+    refused(run(&zsh, &["app.sh"], &[("HOME", &home)]));
+    refused(run(&zsh, &["app.sh"], &[("ZDOTDIR", &home)]));
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid());
+    let own = text(&own.unwrap().unwrap().dir);
+    std::fs::write(&app, &get).unwrap();
+    gets(&run(&zsh, &["app.sh"], &[("HOME", &own)]));
+}
+
+#[test]
+fn compiled_code_from_elsewhere_makes_a_grant_void() {
+    let bench = Bench::new(Policy::Granted);
+    bench.grant_app();
+    let evil = text(&bench.project.join("evil"));
+    for name in ["PYTHONPYCACHEPREFIX", "OPENSSL_CONF", "OPENSSL_MODULES"] {
+        is_refused(&bench.run_with(&python(), &["app.py"], |command| {
+            command.env(name, &evil);
+        }));
+    }
+    let option = format!("pycache_prefix={evil}");
+    is_refused(&bench.python(&["-X", &option, "app.py"]));
+    // Control.
+    gets(&bench.python(&["-X", "dev", "app.py"]));
 }
 
 #[test]
