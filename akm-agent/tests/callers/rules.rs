@@ -74,6 +74,29 @@ fn what_a_coding_agent_runs_has_a_policy_of_its_own() {
 }
 
 #[test]
+fn a_mark_that_only_akm_itself_carries_is_seen() {
+    let bench = Bench::new(Policy::Open);
+    bench.policy(PolicySet {
+        agents: Some(Policy::Granted),
+        ..PolicySet::default()
+    });
+    // The shell was started without it, so its own variables in /proc say nothing.
+    let akm = env!("CARGO_BIN_EXE_akm");
+    let bash = text(&which("bash").canonicalize().unwrap());
+    let marked = format!("CLAUDECODE=1 {akm} get openai/work; true");
+    let refused = bench.run(&bash, &["-c", &marked]);
+    assert!(
+        refused.contains("no grant covers this program") && !refused.contains(VALUE),
+        "{refused}"
+    );
+    let through = format!("CLAUDECODE=1 {akm} run -- {akm} get openai/work; true");
+    assert!(!bench.run(&bash, &["-c", &through]).contains(VALUE));
+    // Control.
+    let plain = format!("{akm} get openai/work; true");
+    gets(&bench.run(&bash, &["-c", &plain]));
+}
+
+#[test]
 fn a_use_only_grant_uses_and_an_expired_one_covers_nobody() {
     let bench = Bench::new(Policy::Open);
     let test = "print(ask(connect(), op='provider.balance'))\n";
