@@ -245,7 +245,7 @@ fn own_namespace() -> Option<(u64, u64)> {
 }
 
 /// Whether an executable is `akm` of this installation: what lies beside the agent's own.
-fn is_akm(id: &FileId) -> bool {
+pub(super) fn is_akm(id: &FileId) -> bool {
     static OWN: OnceLock<Vec<FileId>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
         let Ok(program) = std::env::current_exe() else {
