@@ -122,6 +122,12 @@ pub fn known_ids() -> Vec<String> {
     ids.map(|entry| entry.id.clone()).collect()
 }
 
+/// Whether an id stands in the list, as a configuration makes it.
+pub(super) fn has(id: &str, extra: &Extra) -> Result<bool> {
+    let list = List::read(extra)?;
+    Ok(list.data.known.iter().any(|entry| entry.id == id))
+}
+
 /// What a process shows of itself.
 pub(super) struct Shown<'a> {
     pub(super) program: Option<&'a str>,

@@ -52,8 +52,8 @@ struct Subject {
     dir: Arc<Dir>,
     program: String,
     id: FileId,
-    /// Whether `akm` stands between it and the agent.
-    by_hand: bool,
+    /// What is connected, where that is not the subject, and every other `akm` between the two.
+    hands: Vec<Arc<Dir>>,
 }
 
 impl Look {
@@ -70,7 +70,7 @@ impl Look {
             let read = seen.read.load(Relaxed);
             // Of whoever stands behind an `akm` the memory says nothing.
             let subject = seen.subject.get().and_then(Option::as_ref);
-            let holds = subject.is_some_and(|subject| !subject.by_hand)
+            let holds = subject.is_some_and(|subject| subject.hands.is_empty())
                 && now.saturating_duration_since(seen.since) < MOMENT
                 && seen.memory.as_ref().is_some_and(Memory::is_in_use);
             if holds {
@@ -118,7 +118,8 @@ impl Look {
 
     fn find_subject(&self) -> Option<Subject> {
         let mut dir = Arc::clone(self.dir.as_ref()?);
-        for hands in 0..=MAX_HANDS {
+        let mut hands = Vec::new();
+        for _ in 0..=MAX_HANDS {
             let id = dir.exe_id()?;
             let program = dir.link("exe")?;
             if !is_akm(&id) {
@@ -126,12 +127,23 @@ impl Look {
                     dir,
                     program,
                     id,
-                    by_hand: hands > 0,
+                    hands,
                 });
             }
-            dir = Arc::new(dir.parent()?);
+            let parent = Arc::new(dir.parent()?);
+            hands.push(std::mem::replace(&mut dir, parent));
         }
         None
+    }
+
+    /// Of every `akm` between the subject and here: a mark that the subject has not may stand there.
+    fn variables_of_hands(&self) -> Option<Vec<String>> {
+        let list = known::list()?;
+        let mut found = Vec::new();
+        for dir in &self.subject()?.hands {
+            found.extend(list.telling(&dir.environment()?));
+        }
+        Some(found)
     }
 
     fn variables(&self) -> Option<&[String]> {
@@ -146,9 +158,12 @@ impl Look {
         let (Some(subject), Some(list)) = (self.subject(), known::list()) else {
             return company;
         };
-        if let Some(variables) = self.variables() {
-            list.of_variables(variables, &mut company.known);
-        }
+        // What cannot be read may hold a mark.
+        let (Some(own), Some(of_hands)) = (self.variables(), self.variables_of_hands()) else {
+            return company;
+        };
+        list.of_variables(own, &mut company.known);
+        list.of_variables(&of_hands, &mut company.known);
         if let Some(cgroup) = subject.dir.small("cgroup")
             && list.of_cgroup(&cgroup, &mut company.known)
         {
@@ -192,14 +207,9 @@ impl Look {
 
     /// None where it cannot be said.
     fn find_hindrance(&self) -> Option<Option<Hindrance>> {
-        let own = self.dir.as_ref()?;
         let subject = self.subject()?;
-        let hands = if subject.by_hand {
-            vec![own, &subject.dir]
-        } else {
-            vec![own]
-        };
-        for dir in &hands {
+        let all = || subject.hands.iter().chain([&subject.dir]);
+        for dir in all() {
             if dir.link_id(USER_NAMESPACE)? != own_namespace()? {
                 return Some(Some(Hindrance::ForeignNamespace));
             }
@@ -212,14 +222,14 @@ impl Look {
         {
             return None;
         }
-        for dir in &hands {
+        for dir in all() {
             if dir.is_traced()? {
                 return Some(Some(Hindrance::Traced));
             }
         }
         let list = known::list()?;
         let loads = list.loads_code(Some(&subject.program), self.variables()?)
-            || (subject.by_hand && list.loads_code(None, &list.telling(&own.environment()?)))
+            || list.loads_code(None, &self.variables_of_hands()?)
             || Family::of(&subject.program) == Some(Family::Zsh)
                 && known::has_foreign_home(&subject.dir.environment()?);
         Some(loads.then_some(Hindrance::Environment))
@@ -235,7 +245,7 @@ fn own_namespace() -> Option<(u64, u64)> {
 }
 
 /// Whether an executable is `akm` of this installation: what lies beside the agent's own.
-fn is_akm(id: &FileId) -> bool {
+pub(super) fn is_akm(id: &FileId) -> bool {
     static OWN: OnceLock<Vec<FileId>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
         let Ok(program) = std::env::current_exe() else {

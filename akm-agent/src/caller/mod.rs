@@ -20,11 +20,13 @@ mod proc;
 mod script;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use akm_core::audit::Caller;
 use akm_core::caller::Witness;
+use akm_core::error::Result;
 use akm_core::peer::Peer;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,6 +40,26 @@ pub(crate) use proc::keep_open;
 /// Whether a program runs scripts: then a grant to it alone is one to every script.
 pub fn is_interpreter(program: &str) -> bool {
     script::Family::of(program).is_some()
+}
+
+/// Whether a grant can tell the scripts of a program apart.
+pub fn tells_scripts_apart(program: &str) -> bool {
+    !matches!(
+        script::Family::of(program),
+        None | Some(script::Family::Other)
+    )
+}
+
+/// Whether callers can be seen to come from a program of this id.
+///
+/// Errors: `internal` if the data of this program is broken.
+pub fn is_known(id: &str, extra: &Extra) -> Result<bool> {
+    known::has(id, extra)
+}
+
+/// Whether a program is `akm` of this installation, which asks for whoever started it.
+pub fn is_akm(program: &Path) -> bool {
+    proc::FileId::of(program).is_some_and(|id| look::is_akm(&id))
 }
 
 /// Most bytes of an executable's path that are kept.

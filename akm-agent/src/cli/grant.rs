@@ -7,6 +7,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use akm_core::name::KeyName;
+use akm_core::paths::Places;
 use akm_core::protocol::{
     GrantAdd, GrantInfo, GrantList, GrantRemove, Policy, PolicySet, PolicyShow, PolicyState,
 };
@@ -19,6 +20,8 @@ use super::output::{self, Result};
 use super::prompt::{Asker, PassphraseFlags, SecretFlags};
 use super::text::{of_token, text};
 use super::{agent, connect};
+use crate::caller;
+use crate::config::Config;
 
 /// Largest executable whose hash is taken: as the agent.
 const MAX_EXE: u64 = 1024 * 1024 * 1024;
@@ -117,6 +120,12 @@ fn add(args: Add, json: bool) -> Result<()> {
         .as_deref()
         .map(|path| whole(path, "under"))
         .transpose()?;
+    if let Some(exe) = &exe {
+        can_ask(exe, script.is_some())?;
+    }
+    if let Some(via) = &args.via {
+        can_be_seen(via)?;
+    }
     let asker = Asker::new(&args.passphrase, &SecretFlags::default())?;
     asker.require_passphrase()?;
     let mut client = connect()?;
@@ -146,7 +155,7 @@ fn add(args: Add, json: bool) -> Result<()> {
         .grant
         .exe
         .as_deref()
-        .is_some_and(crate::caller::is_interpreter);
+        .is_some_and(caller::is_interpreter);
     if for_all_scripts && is_interpreter {
         output::hint(&text!("hint-grant-any-script"));
     }
@@ -260,6 +269,39 @@ fn program(named: &Path) -> Result<String> {
         }
     }
     whole(named, "exe")
+}
+
+/// Refuses a program that no grant can fit.
+fn can_ask(exe: &str, has_script: bool) -> Result<()> {
+    if caller::is_akm(Path::new(exe)) {
+        return Err(Error::invalid(
+            "exe",
+            "akm asks for whoever starts it: it has no grant of its own",
+        )
+        .with_hint("name the program that starts akm: --exe /usr/bin/bash --script FILE")
+        .into());
+    }
+    if has_script && !caller::tells_scripts_apart(exe) {
+        return Err(
+            Error::invalid("script", "which script this program runs cannot be told")
+                .with_hint("that is told of python, node, perl, ruby and shells; leave --script out, and the grant is for all that this program runs")
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what nobody can be seen to come from.
+fn can_be_seen(via: &str) -> Result<()> {
+    let config = Config::load(&Places::from_env()?.config)?;
+    if caller::is_known(via, &config.callers)? {
+        return Ok(());
+    }
+    Err(
+        Error::invalid("via", "no coding agent or sandbox of this name is known")
+            .with_hint("callers.agents and callers.sandboxes in config.toml add names")
+            .into(),
+    )
 }
 
 /// A path as the kernel names it.

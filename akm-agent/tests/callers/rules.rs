@@ -74,6 +74,64 @@ fn what_a_coding_agent_runs_has_a_policy_of_its_own() {
 }
 
 #[test]
+fn a_mark_that_only_akm_itself_carries_is_seen() {
+    let bench = Bench::new(Policy::Open);
+    bench.policy(PolicySet {
+        agents: Some(Policy::Granted),
+        ..PolicySet::default()
+    });
+    // The shell was started without it, so its own variables in /proc say nothing.
+    let akm = env!("CARGO_BIN_EXE_akm");
+    let bash = text(&which("bash").canonicalize().unwrap());
+    let marked = format!("CLAUDECODE=1 {akm} get openai/work; true");
+    let refused = bench.run(&bash, &["-c", &marked]);
+    assert!(
+        refused.contains("no grant covers this program") && !refused.contains(VALUE),
+        "{refused}"
+    );
+    let through = format!("CLAUDECODE=1 {akm} run -- {akm} get openai/work; true");
+    assert!(!bench.run(&bash, &["-c", &through]).contains(VALUE));
+    // Control.
+    let plain = format!("{akm} get openai/work; true");
+    gets(&bench.run(&bash, &["-c", &plain]));
+}
+
+#[test]
+fn a_grant_that_can_never_fit_is_refused() {
+    let bench = Bench::new(Policy::Granted);
+    let akm = env!("CARGO_BIN_EXE_akm");
+    let (curl, app) = (text(&which("curl")), text(&bench.project.join("app.py")));
+    let python = python();
+    let add = |words: &[&str]| {
+        let fixed = ["grant", "openai/work", "--json"];
+        bench.run(akm, &[&fixed, words].concat())
+    };
+    for (words, field) in [
+        (vec!["--exe", akm], "exe"),
+        (vec!["--exe", &curl, "--script", &app], "script"),
+        (vec!["--via", "nosuch"], "via"),
+        (vec!["--exe", &python, "--via", "Claude"], "via"),
+    ] {
+        let refused = add(&words);
+        assert!(refused.contains(r#""kind":"invalid_input""#), "{refused}");
+        let named = format!(r#""field":"{field}""#);
+        assert!(refused.contains(&named), "{refused}");
+    }
+    // Control: nothing is wrong with these but the passphrase that is missing.
+    let config = bench.home.path().join("config.toml");
+    std::fs::write(&config, "[callers]\nagents = [\"my-bot\"]\n").unwrap();
+    for words in [
+        vec!["--exe", &curl],
+        vec!["--exe", &python, "--script", &app],
+        vec!["--via", "claude"],
+        vec!["--via", "my-bot"],
+    ] {
+        let asks = add(&words);
+        assert!(asks.contains("a passphrase is needed"), "{asks}");
+    }
+}
+
+#[test]
 fn a_use_only_grant_uses_and_an_expired_one_covers_nobody() {
     let bench = Bench::new(Policy::Open);
     let test = "print(ask(connect(), op='provider.balance'))\n";
