@@ -162,6 +162,7 @@ pub(super) fn accounts(json: bool) -> Result<()> {
         &[
             "col-account",
             "col-role",
+            "col-tier",
             "col-keys",
             "col-limit",
             "col-sessions",
@@ -177,6 +178,7 @@ fn row(account: &AccountSummary) -> Vec<String> {
     vec![
         account.account.clone(),
         account.role.token().to_owned(),
+        account.tier.clone(),
         account.keys.to_string(),
         account
             .key_limit
