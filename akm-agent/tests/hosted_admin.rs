@@ -185,6 +185,19 @@ fn an_administrator_does_everything_in_the_browser() {
     assert!(!row("root").contains("name=\"disabled\""));
     let own = root.post("/admin/account", "account=root&disabled=true");
     assert_eq!(own.status, 403, "{own:?}");
+    // What is no number is refused, not taken for one.
+    for (path, body) in [
+        ("/membership/order", "tier=basic&months=many"),
+        ("/admin/invite", "uses=many&days=1"),
+        ("/admin/invite", "uses=1&days=many"),
+        ("/admin/account", "account=alice&key_limit=many"),
+    ] {
+        let refused = root.post(path, body);
+        assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
+    }
+    let ordered = root.post("/membership/order", "tier=basic&months=2");
+    assert_eq!(ordered.status, 200, "control: {ordered:?}");
+    assert!(ordered.body.contains("10.00 CNY"));
     // A tier: alice may have one key from now on.
     let set = root.post(
         "/admin/tiers",

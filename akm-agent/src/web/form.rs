@@ -39,6 +39,12 @@ impl Form {
         self.get(name).map(str::to_owned)
     }
 
+    /// A number; an empty field is none, and one that is no number is refused.
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<Option<T>> {
+        let parsed = self.get(name).map(str::parse).transpose();
+        parsed.map_err(|_| Error::invalid(name, "a field has the wrong type"))
+    }
+
     /// What stands in a field of a text area: browsers end its lines with CR LF.
     pub(crate) fn lines(&self, name: &str) -> Option<String> {
         self.get(name).map(|text| text.replace("\r\n", "\n"))

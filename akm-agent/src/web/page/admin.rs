@@ -18,7 +18,6 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::super::answer::{self, Http};
-use super::super::form::Form;
 use super::super::routes::Ask;
 use super::super::view::{Section, badge, heading, time};
 use super::super::words::say;
@@ -83,12 +82,6 @@ fn tabbed(page: &Page<'_>, current: &str, fault: Option<&Error>, body: &Markup) 
         (body)
     };
     page.show(Section::Admin, &title, fault, &body)
-}
-
-/// A number of a form; an empty field is none.
-fn number<T: std::str::FromStr>(form: &Form, name: &'static str) -> Result<Option<T>> {
-    let parsed = form.get(name).map(str::parse).transpose();
-    parsed.map_err(|_| Error::invalid(name, "a field has the wrong type"))
 }
 
 async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
@@ -248,10 +241,7 @@ async fn change(page: &Page<'_>, ask: &Ask) -> Result<Http> {
             no_key_limit: None,
         },
         None => {
-            let limit = form.get("key_limit").map(str::parse);
-            let limit = limit
-                .transpose()
-                .map_err(|_| Error::invalid("key_limit", "a field has the wrong type"))?;
+            let limit = form.number("key_limit")?;
             AdminAccount {
                 account,
                 disabled: None,
@@ -279,12 +269,17 @@ async fn remove(page: &Page<'_>, ask: &Ask) -> Result<Http> {
 }
 
 async fn invite(page: &Page<'_>, ask: &Ask) -> Result<Http> {
-    let number = |name: &str| ask.form.get(name).and_then(|text| text.parse().ok());
-    let request = AdminInvite {
-        uses: number("uses"),
-        days: number("days"),
+    let request = || {
+        Ok(AdminInvite {
+            uses: ask.form.number("uses")?,
+            days: ask.form.number("days")?,
+        })
     };
-    match page.ask(request).await {
+    let made = match request() {
+        Ok(request) => page.ask(request).await,
+        Err(error) => Err(error),
+    };
+    match made {
         Ok(made) => draw(page, None, Some(&made)).await,
         Err(error) => show(page, Some(&error)).await,
     }

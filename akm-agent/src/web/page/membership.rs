@@ -206,15 +206,18 @@ fn order_row(page: &Page<'_>, order: &OrderInfo, tiers: &[TierInfo]) -> Markup {
 }
 
 pub(super) async fn order(page: &Page<'_>, ask: &Ask) -> Result<Http> {
-    let request = BillingOrderLink {
-        tier: ask.form.text("tier").unwrap_or_default(),
-        months: ask
-            .form
-            .get("months")
-            .and_then(|months| months.parse().ok()),
-        provider: None,
+    let request = || {
+        Ok(BillingOrderLink {
+            tier: ask.form.text("tier").unwrap_or_default(),
+            months: ask.form.number("months")?,
+            provider: None,
+        })
     };
-    match page.ask(request).await {
+    let link = match request() {
+        Ok(request) => page.ask(request).await,
+        Err(error) => Err(error),
+    };
+    match link {
         Ok(link) => draw(page, None, Some(&link)).await,
         Err(error) => show(page, Some(&error)).await,
     }

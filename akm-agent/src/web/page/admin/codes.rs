@@ -13,7 +13,7 @@ use super::super::super::routes::Ask;
 use super::super::super::view::{badge, empty, end_time, time};
 use super::super::super::words::say;
 use super::super::Page;
-use super::{number, tabbed};
+use super::tabbed;
 
 const ON_A_PAGE: u32 = 100;
 
@@ -121,8 +121,8 @@ pub(in super::super) async fn make(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let request = || {
         Ok(BillingCodesCreate {
             tier: form.text("tier").unwrap_or_default(),
-            months: number(form, "months")?.unwrap_or(1),
-            count: number(form, "count")?,
+            months: form.number("months")?.unwrap_or(1),
+            count: form.number("count")?,
             expires_at: form.text("expires_at"),
         })
     };

@@ -14,7 +14,7 @@ use super::super::super::view::{badge, empty, time};
 use super::super::super::words::say;
 use super::super::Page;
 use super::super::membership::order_state;
-use super::{number, tabbed};
+use super::tabbed;
 
 const ON_A_PAGE: u32 = 100;
 
@@ -121,7 +121,7 @@ pub(in super::super) async fn resolve(page: &Page<'_>, ask: &Ask) -> Result<Http
             },
             account: form.text("account"),
             tier: form.text("tier"),
-            months: number(form, "months")?,
+            months: form.number("months")?,
         })
     };
     let done = match request() {

@@ -10,7 +10,7 @@ use super::super::super::form::Form;
 use super::super::super::routes::Ask;
 use super::super::super::words::say;
 use super::super::Page;
-use super::{number, tabbed};
+use super::tabbed;
 
 pub(in super::super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http> {
     let words = page.words();
@@ -72,9 +72,9 @@ fn request(form: &Form) -> Result<AdminTier> {
         name: needed("name")?,
         name_zh: needed("name_zh")?,
         price_fen: money::minor(&needed("price")?, 2).map_err(|error| error.with_field("price"))?,
-        keys: number(form, "keys")?,
-        providers: number(form, "providers")?,
-        requests_per_minute: number(form, "requests_per_minute")?,
+        keys: form.number("keys")?,
+        providers: form.number("providers")?,
+        requests_per_minute: form.number("requests_per_minute")?,
     })
 }
 
