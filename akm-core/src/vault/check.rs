@@ -60,17 +60,12 @@ impl Check {
 
     /// Whether nothing is wrong so far.
     pub fn is_clean(&self) -> bool {
-        let Check {
-            missing,
-            foreign,
-            stale,
-            unreadable,
-            ..
-        } = self;
-        [missing, foreign, stale, unreadable]
-            .iter()
-            .all(|found| found.is_empty())
-            && !self.broken
+        self.unreadable.is_empty() && self.is_newest()
+    }
+
+    /// Whether the rows are those of the tree so far, whatever is in them.
+    pub(super) fn is_newest(&self) -> bool {
+        self.missing.is_empty() && self.foreign.is_empty() && self.stale.is_empty() && !self.broken
     }
 }
 

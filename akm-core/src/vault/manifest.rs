@@ -112,7 +112,8 @@ impl Vault {
                 while !check.done {
                     self.check_slice(account, &mut check)?;
                 }
-                Ok(if check.is_clean() {
+                // Nothing is gained by accepting what does not open.
+                Ok(if check.is_newest() {
                     notice
                 } else {
                     Notice::Accepted
