@@ -298,10 +298,10 @@ fn walk(way: &mut dyn Way, place: &Path) {
             | Op::BillingCodesCreate
             | Op::AdminTier
             | Op::AdminCodes
-            | Op::AdminCodeRevoke => Some("unavailable"),
+            | Op::AdminCodeRevoke
+            | Op::BillingOrderResolve => Some("not_found"),
             // Neither has it others' accounts.
             Op::AdminProviderPut | Op::AdminProviderRemove | Op::AdminRemove => Some("unavailable"),
-            Op::BillingOrderResolve => Some("not_found"),
             _ => None,
         };
         if refused.is_some() {
