@@ -80,6 +80,12 @@ impl Look {
         })
     }
 
+    /// When its first fact was read.
+    #[cfg(test)]
+    pub(super) fn since(&self) -> Instant {
+        self.seen().since
+    }
+
     /// The executable of the process that is connected, if facts that just were found to hold are there.
     pub(super) fn known(&self, read: impl FnOnce() -> Option<String>) -> Option<&str> {
         let seen = self.seen.get()?;
