@@ -5,13 +5,13 @@
 //! terminal: whoever started it there would read the question and type the answer.
 //!
 //! Invariants: what other processes wrote (paths, names) is shown with its control characters escaped; only a clear yes
-//! counts, and everything else, also silence, is a no; every wait ends.
+//! counts, and everything else, also silence, is a no; every wait ends, and with the session that it is for.
 
 mod program;
 mod terminal;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use akm_core::caller::{Answer, Class, Confirm, Hindrance, Question, Script, Why};
 use akm_core::error::{Error, Kind, Result};
@@ -23,6 +23,8 @@ use crate::lifetime::Lifetime;
 
 /// How long a person may take; a client waits a minute.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+/// How often a question looks whether its answer still matters.
+const GLANCE: Duration = Duration::from_millis(200);
 /// Most ancestors that a question names.
 const MAX_NAMED: usize = 6;
 /// Most characters of a path or name that a question shows.
@@ -38,6 +40,22 @@ impl People {
     /// Whoever sits at the display of this program, where one is named, or at the caller's terminal.
     pub fn new(askpass: Option<PathBuf>, patience: Duration) -> People {
         People { askpass, patience }
+    }
+}
+
+pub use program::end_all as end_programs;
+
+/// How long a question may stand, and whether anybody still wants its answer.
+struct Wait<'a> {
+    until: Instant,
+    is_wanted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Wait<'_> {
+    /// How long to wait before the next look; nothing once the time is over or the session is.
+    fn next(&self) -> Option<Duration> {
+        let left = self.until.checked_duration_since(Instant::now())?;
+        (self.is_wanted)().then(|| left.min(GLANCE))
     }
 }
 
@@ -74,13 +92,17 @@ pub fn askpass(named: &Path) -> Result<PathBuf> {
 
 impl Confirm for People {
     fn ask(&self, question: &Question<'_>) -> Answer {
+        let wait = Wait {
+            until: Instant::now() + self.patience,
+            is_wanted: question.is_wanted,
+        };
         if let Some(program) = &self.askpass {
             let text = format!(
                 "{}\n{}",
                 described(question),
                 text!("confirm-answer-askpass")
             );
-            return program::ask(program, &text, self.patience);
+            return program::ask(program, &text, &wait);
         }
         let Some(process) = &question.caller.process.0 else {
             return Answer::Nobody;
@@ -101,7 +123,7 @@ impl Confirm for People {
                     described(question),
                     text!("confirm-answer-terminal")
                 );
-                terminal::ask(&path, question.caller.uid, &text, self.patience)
+                terminal::ask(&path, question.caller.uid, &text, &wait)
             }
             None => Answer::Nobody,
         }

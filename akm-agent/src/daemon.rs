@@ -22,6 +22,7 @@ use akm_core::service::Door;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
+use crate::confirm;
 use crate::harden;
 use crate::lifetime::Lifetime;
 use crate::log::{self, Entry};
@@ -190,6 +191,7 @@ pub fn serve(launch: &Launch, ready: impl FnOnce(&Path) -> Result<()>) -> Result
             served
         });
         service.lock_all(LockReason::Stop);
+        confirm::end_programs();
         memory::scrub_stack();
         if let Err(error) = service.fold() {
             // The journal keeps them; the next start folds them.

@@ -205,6 +205,43 @@ fn silence_is_a_no_and_the_program_is_ended() {
     assert_eq!(bench.agent.get("openai/plain").unwrap(), "sk-plain");
 }
 
+/// Whether a process has ended, reaped or not.
+fn is_over(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn a_question_ends_with_the_session_and_with_the_agent_and_what_its_program_started_too() {
+    let bench = Bench::new("sleep 600 & echo $$ $! > \"$0.ids\"; wait");
+    let ids = bench.home.path().join("askpass.ids");
+    let asking = || {
+        let waiting = bench.curl().spawn().unwrap();
+        let mut pids = Vec::new();
+        eventually("the question", || {
+            let text = std::fs::read_to_string(&ids).unwrap_or_default();
+            if text.ends_with('\n') {
+                pids = text.split_whitespace().map(str::to_owned).collect();
+            }
+            pids.len() == 2
+        });
+        std::fs::remove_file(&ids).unwrap();
+        assert!(!pids.iter().any(|pid| is_over(pid)), "control: both run");
+        (waiting, pids)
+    };
+    let (waiting, pids) = asking();
+    bench.agent.lock();
+    let answer = String::from_utf8(waiting.wait_with_output().unwrap().stdout).unwrap();
+    assert!(answer.contains(r#""kind":"locked""#), "{answer}");
+    eventually("the end of both", || pids.iter().all(|pid| is_over(pid)));
+
+    bench.agent.unlock(None).unwrap();
+    let (mut waiting, pids) = asking();
+    let Bench { agent, home: _home } = bench;
+    assert!(agent.stop().success());
+    eventually("the end of both", || pids.iter().all(|pid| is_over(pid)));
+    waiting.wait().unwrap();
+}
+
 #[test]
 fn an_answer_is_kept_as_long_as_the_person_said_for_this_program_and_session() {
     let bench = Bench::new("echo yes 1h");

@@ -70,6 +70,7 @@ export-policy-asks = the policy is not open for this program: the account's pass
 export-left-use-only = left out, because they are use-only: { $names }
 export-left-confirm = left out, because they are handed out only after a question (--confirm): { $names }
 export-left-burned = left out, because they are burned: { $names }
+export-unreadable = left out, because they do not open: { $names }
 export-left-out = left out: { $names }
 hint-left-out = they leave with --use-only, sealed and with the account's passphrase
 imported = { $count ->
@@ -187,6 +188,10 @@ changed-disabled = { $name } ({ $preview }) is switched off
 changed-enabled = { $name } ({ $preview }) is switched on
 changed-rotated = { $name } ({ $preview }) has a new secret
 current = current
+list-unreadable = { $count ->
+    [one] 1 key does not open and is not in the list: { $ids }
+   *[other] { $count } keys do not open and are not in the list: { $ids }
+}
 no-keys = no keys
 no-events = no events
 use-only = use only
@@ -658,6 +663,7 @@ confirm-inline = code that is in no file
 confirm-answer-askpass = Answer yes, or yes and a time: yes 10m
 confirm-answer-terminal = yes, yes 10m (the same for ten minutes), or no:{" "}
 confirm-too-late = nobody answered in time: that is a no
+confirm-withdrawn = the vault was locked meanwhile: no answer is needed any more
 
 ## Grants and policies
 

@@ -244,6 +244,10 @@ keys-none = Store the first one here, or bring them in with akm import.
 keys-none-hosted = Store the first one here, or bring them in from a file or another server: Account, then “Import or move”.
 keys-no-match-title = No key fits
 keys-no-match = Search for less, or clear the filters.
+keys-unreadable = { $count ->
+    [one] 1 key does not open and is not shown here.
+   *[other] { $count } keys do not open and are not shown here.
+}
 keys-too-many = Only the first { $count } keys are looked through here.
 search-keys = Name, model, category, notes
 add-key = Add key

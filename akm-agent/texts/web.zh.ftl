@@ -229,6 +229,7 @@ keys-none = 在这里存入第一个，或用 akm import 导入。
 keys-none-hosted = 在这里存入第一个，或从文件、另一台服务器移入：打开“账户”，选择“导入或移交”。
 keys-no-match-title = 没有符合的密钥
 keys-no-match = 放宽搜索条件，或清除筛选。
+keys-unreadable = { $count } 个密钥无法打开，此处不显示。
 keys-too-many = 这里只查看前 { $count } 个密钥。
 search-keys = 名称、模型、分类、备注
 add-key = 添加密钥

@@ -67,6 +67,7 @@ export-policy-asks = 当前策略未对此程序开放：请先输入账户的�
 export-left-use-only = 未导出（仅供使用）：{ $names }
 export-left-confirm = 未导出（每次取用须经确认，--confirm）：{ $names }
 export-left-burned = 未导出（已泄露）：{ $names }
+export-unreadable = 无法打开，未导出：{ $names }
 export-left-out = 未导出：{ $names }
 hint-left-out = 可用 --use-only 加密导出，需要账户的口令
 imported = 已保存 { $count } 个密钥
@@ -162,6 +163,7 @@ changed-disabled = { $name }（{ $preview }）已停用
 changed-enabled = { $name }（{ $preview }）已启用
 changed-rotated = { $name }（{ $preview }）已换成新的密钥值
 current = 当前
+list-unreadable = { $count } 个密钥无法打开，未列出：{ $ids }
 no-keys = 没有密钥
 no-events = 没有事件
 use-only = 仅供使用
@@ -623,6 +625,7 @@ confirm-inline = 不在文件中的代码
 confirm-answer-askpass = 请回答 yes，或 yes 加时长：yes 10m
 confirm-answer-terminal = yes、yes 10m（十分钟内同样允许）或 no：{" "}
 confirm-too-late = 未及时得到回答，视为不允许
+confirm-withdrawn = 密钥库已在此期间锁定，无需再回答
 
 ## 授权与策略
 

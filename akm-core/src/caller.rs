@@ -135,6 +135,9 @@ pub struct Question<'a> {
     pub why: Why,
     /// Who asks.
     pub caller: &'a Caller,
+    /// Whether an answer still matters: no more once the session that it is for has ended. Asked now and then while the
+    /// question stands.
+    pub is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Why a person is asked.

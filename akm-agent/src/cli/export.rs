@@ -37,6 +37,9 @@ pub(crate) struct Export {
     /// Use-only keys too: sealed only, and asks for the account's passphrase
     #[arg(long, conflicts_with = "plaintext")]
     use_only: bool,
+    /// Pass over keys that do not open, and say which
+    #[arg(long)]
+    skip_unreadable: bool,
     /// The file, instead of stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -65,6 +68,8 @@ struct Written {
     sealed: bool,
     keys: u64,
     left_out: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
@@ -111,10 +116,11 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         seal,
         passphrase,
         use_only: args.use_only.then_some(true),
+        skip_unreadable: args.skip_unreadable.then_some(true),
         after: None,
     };
     let sealed = request.seal.is_some();
-    let mut left_out = Vec::new();
+    let (mut left_out, mut unreadable) = (Vec::new(), Vec::new());
     let mut bar = None;
     let keys = loop {
         let page = client.call(&request)?;
@@ -122,6 +128,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
         target.write(page.content.expose().as_bytes(), sealed)?;
         bar.at(page.keys, page.total);
         left_out.extend(page.left_out);
+        unreadable.extend(page.unreadable);
         match page.next {
             Some(next) => {
                 request = VaultExport {
@@ -140,12 +147,16 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<()> {
             sealed,
             keys,
             left_out,
+            unreadable,
         });
     }
     output::note(&match sealed {
         true => text!("exported-sealed", count = keys),
         false => text!("exported-in-clear", count = keys),
     });
+    if !unreadable.is_empty() {
+        output::note(&text!("export-unreadable", names = unreadable.join(", ")));
+    }
     if !left_out.is_empty() {
         left_out.sort();
         say_left_out(&mut client, left_out);

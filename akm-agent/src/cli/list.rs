@@ -41,20 +41,34 @@ pub(crate) struct Ls {
     /// Only keys with this status
     #[arg(long, value_name = "S")]
     status: Option<Status>,
+    /// Pass over keys that do not open, and say which
+    #[arg(long)]
+    skip_unreadable: bool,
 }
 
 pub(crate) fn ls(args: Ls, json: bool) -> Result<()> {
-    let keys = all(
+    let found = all(
         &mut connect()?,
         KeyList {
             provider: args.provider,
             category: args.category,
             status: args.status.map(KeyStatus::from),
+            skip_unreadable: args.skip_unreadable.then_some(true),
             ..KeyList::default()
         },
     )?;
     if json {
-        return output::json(&KeyPage { keys, next: None });
+        return output::json(&found);
+    }
+    let KeyPage {
+        keys, unreadable, ..
+    } = found;
+    if !unreadable.is_empty() {
+        output::note(&text!(
+            "list-unreadable",
+            count = unreadable.len(),
+            ids = unreadable.join(", ")
+        ));
     }
     if keys.is_empty() {
         output::note(&text!("no-keys"));
@@ -109,13 +123,14 @@ pub(super) fn tested(key: &Key) -> String {
     }
 }
 
-/// Every page of a list, sorted by name.
-pub(crate) fn all(client: &mut Client, mut request: KeyList) -> Result<Vec<Key>> {
-    let mut keys = Vec::new();
+/// Every page of a list as one, sorted by name.
+pub(crate) fn all(client: &mut Client, mut request: KeyList) -> Result<KeyPage> {
+    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
     request.limit = Some(MAX_PAGE);
     loop {
         let page = client.call(&request)?;
         keys.extend(page.keys);
+        unreadable.extend(page.unreadable);
         match page.next {
             // An agent that answers the same cursor for ever must not keep us for ever.
             Some(next) if request.after.as_ref() != Some(&next) => request.after = Some(next),
@@ -123,5 +138,9 @@ pub(crate) fn all(client: &mut Client, mut request: KeyList) -> Result<Vec<Key>>
         }
     }
     keys.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(keys)
+    Ok(KeyPage {
+        keys,
+        unreadable,
+        next: None,
+    })
 }

@@ -43,7 +43,7 @@ pub(super) fn active(client: &mut Client) -> Result<Vec<Key>> {
         status: Some(KeyStatus::Active),
         ..KeyList::default()
     };
-    list::all(client, active)
+    Ok(list::all(client, active)?.keys)
 }
 
 /// Asks about every name, with a progress bar where somebody looks.

@@ -2,26 +2,46 @@
 //! environment, and it ends with 0 for a yes. What it prints may say for how long: `yes 10m`. Printing nothing is
 //! what the programs made for ssh-agent do on a yes.
 //!
-//! The program is the user's own and is trusted with the answer, not with time: it is ended when that is over.
+//! The program is the user's own and is trusted with the answer, not with time: it and what it started are ended when that
+//! is over, with the session, and with the agent.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 
 use akm_core::caller::Answer;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::understood;
+use super::{Wait, understood};
 use crate::harden;
 
 /// Most bytes of an answer that are read.
 const MAX_ANSWER: u64 = 256;
 
-pub(super) fn ask(program: &Path, text: &str, patience: Duration) -> Answer {
+/// The groups of programs that ask. Their leaders are not reaped, so the numbers are their own.
+static ASKING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+/// Ends every program that still asks, for an agent that ends.
+pub fn end_all() {
+    for group in &*ASKING.lock().unwrap_or_else(PoisonError::into_inner) {
+        // One that has ended meanwhile needs no signal.
+        let _ = killpg(*group, Signal::SIGKILL);
+    }
+}
+
+fn end(group: Pid) {
+    if (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).contains(&group) {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+}
+
+pub(super) fn ask(program: &Path, text: &str, wait: &Wait<'_>) -> Answer {
     let mut command = Command::new(program);
     command
         .arg(text)
@@ -32,37 +52,40 @@ pub(super) fn ask(program: &Path, text: &str, patience: Duration) -> Answer {
         .stderr(Stdio::null())
         // A group of its own, so that what it starts ends with it.
         .process_group(0);
-    // It ends with this thread, which waits for it, and so with the agent.
+    // Where the agent is killed, too: it ends with this thread, which waits for it.
     harden::bind_child(&mut command);
-    let started = command.spawn();
-    let Ok(mut child) = started else {
+    let Ok(child) = command.spawn() else {
         return Answer::Nobody;
     };
-    let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
+    let group = Pid::from_raw(child.id().cast_signed());
+    (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).insert(group);
     let (done, ended) = mpsc::channel();
     // Waits for the end, however late it comes, so that nothing is left of the program.
     std::thread::spawn(move || {
-        let mut said = String::new();
-        let read = child
-            .stdout
-            .take()
-            .map(|out| out.take(MAX_ANSWER).read_to_string(&mut said));
-        let ok = child.wait().is_ok_and(|status| status.success());
         // Whoever waited may have gone.
-        let _ = done.send(match (ok, read) {
-            (true, Some(Ok(_))) if said.trim().is_empty() => Answer::Yes,
-            (true, Some(Ok(_))) => understood(&said),
-            _ => Answer::No,
-        });
+        let _ = done.send(answer_of(child, group));
     });
-    match ended.recv_timeout(patience) {
-        Ok(answer) => answer,
-        Err(_) => {
-            if let Some(group) = group {
-                // Not reaped yet as nothing was sent, so the number is still its own.
-                let _ = killpg(group, Signal::SIGKILL);
-            }
-            Answer::Nothing
+    while let Some(moment) = wait.next() {
+        match ended.recv_timeout(moment) {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
+    }
+    end(group);
+    Answer::Nothing
+}
+
+fn answer_of(mut child: Child, group: Pid) -> Answer {
+    let mut said = String::new();
+    let read = (child.stdout.take()).map(|out| out.take(MAX_ANSWER).read_to_string(&mut said));
+    // It stays in the list until it has ended, and leaves it before its number is free.
+    let _ = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).remove(&group);
+    let ok = child.wait().is_ok_and(|status| status.success());
+    match (ok, read) {
+        (true, Some(Ok(_))) if said.trim().is_empty() => Answer::Yes,
+        (true, Some(Ok(_))) => understood(&said),
+        _ => Answer::No,
     }
 }

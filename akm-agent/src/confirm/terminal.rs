@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use akm_core::caller::Answer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,7 +17,7 @@ use nix::sys::termios::{
     FlushArg, InputFlags, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr,
 };
 
-use super::understood;
+use super::{Wait, understood};
 use crate::cli::text::text;
 
 /// Longest line that is an answer.
@@ -30,16 +29,16 @@ static BUSY: (Mutex<Option<HashSet<PathBuf>>>, Condvar) = (Mutex::new(None), Con
 struct Place<'a>(&'a Path);
 
 impl<'a> Place<'a> {
-    fn take(path: &'a Path, until: Instant) -> Option<Place<'a>> {
+    fn take(path: &'a Path, wait: &Wait<'_>) -> Option<Place<'a>> {
         let mut busy = BUSY.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            let moment = wait.next()?;
             if busy.get_or_insert_default().insert(path.to_owned()) {
                 return Some(Place(path));
             }
-            let left = until.checked_duration_since(Instant::now())?;
             busy = BUSY
                 .1
-                .wait_timeout(busy, left)
+                .wait_timeout(busy, moment)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -64,9 +63,8 @@ impl Drop for Restore<'_> {
     }
 }
 
-pub(super) fn ask(path: &Path, uid: u32, question: &str, patience: Duration) -> Answer {
-    let until = Instant::now() + patience;
-    let Some(_place) = Place::take(path, until) else {
+pub(super) fn ask(path: &Path, uid: u32, question: &str, wait: &Wait<'_>) -> Answer {
+    let Some(_place) = Place::take(path, wait) else {
         return Answer::Nothing;
     };
     let opened = OpenOptions::new()
@@ -98,10 +96,14 @@ pub(super) fn ask(path: &Path, uid: u32, question: &str, patience: Duration) -> 
     if (&tty).write_all(question.as_bytes()).is_err() {
         return Answer::Nobody;
     }
-    let answer = match line(&tty, until) {
+    let answer = match line(&tty, wait) {
         Line::Is(line) => understood(&line),
         Line::Late => {
-            let _ = (&tty).write_all(format!("\n{}\n", text!("confirm-too-late")).as_bytes());
+            let why = match (wait.is_wanted)() {
+                true => text!("confirm-too-late"),
+                false => text!("confirm-withdrawn"),
+            };
+            let _ = (&tty).write_all(format!("\n{why}\n").as_bytes());
             Answer::Nothing
         }
         Line::None => Answer::No,
@@ -116,18 +118,17 @@ enum Line {
     None,
 }
 
-fn line(tty: &File, until: Instant) -> Line {
+fn line(tty: &File, wait: &Wait<'_>) -> Line {
     let mut line = Vec::new();
     let mut piece = [0; MAX_LINE];
     loop {
-        let Some(left) = until.checked_duration_since(Instant::now()) else {
+        let Some(moment) = wait.next() else {
             return Line::Late;
         };
         let mut fds = [PollFd::new(tty.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(moment).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
-            Ok(0) => return Line::Late,
-            Err(nix::errno::Errno::EINTR) => continue,
+            Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
             Err(_) => return Line::None,
             Ok(_) => {}
         }

@@ -1,5 +1,7 @@
 //! The same pages on a server, behind a sign-in.
 
+use serde_json::json;
+
 use super::hosted_support::{OPEN, Site};
 
 #[test]
@@ -90,4 +92,41 @@ fn a_server_that_asks_for_totp_shows_nothing_but_how_to_set_it_up() {
         );
     }
     assert_eq!(site.ask("GET", "/setup", &[&cookie], "").status, 200);
+}
+
+#[test]
+fn a_notice_calls_the_tier_what_people_call_it_in_their_language() {
+    let site = Site::selling();
+    let token = site.register("mei");
+    for number in 1..=2 {
+        let key = json!({"name": format!("openai/{number}"), "secret": "sk-hosted-1234567890"});
+        assert_eq!(site.op(Some(&token), "key.add", &key).status, 200);
+    }
+    let page = |language: &str| {
+        let cookie = format!("Cookie: __Host-akm={token}");
+        let language = format!("Accept-Language: {language}");
+        let page = site.ask("GET", "/", &[&cookie, &language], "");
+        assert_eq!(page.status, 200, "{page:?}");
+        page.body
+    };
+    assert!(
+        !page("en").contains("class=\"notices\""),
+        "control: nothing to tell"
+    );
+    // What everybody has without paying becomes less than this account has.
+    let less =
+        json!({"tier": "free", "name": "Guest", "name_zh": "访客版", "price_fen": 0, "keys": 1});
+    let client = || site.agent.client();
+    client()
+        .call_raw("admin.tier", less.to_string().as_bytes())
+        .unwrap();
+    for (language, name) in [("en", "Guest"), ("zh-CN", "访客版")] {
+        let page = page(language);
+        let (_, notices) = page.split_once("class=\"notices\"").unwrap();
+        let (notices, _) = notices.split_once("</ul>").unwrap();
+        assert!(
+            notices.contains(name) && !notices.contains("free"),
+            "{notices}"
+        );
+    }
 }

@@ -207,6 +207,9 @@ wire! {
         /// Only this status.
         #[serde(default, deserialize_with = "word::option", skip_serializing_if = "Option::is_none")]
         status: Option<KeyStatus>,
+        /// Whether a record that does not open is passed over; it fails the list otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skip_unreadable: Option<bool>,
         /// Most records in the answer, 1 to 1000; 100 if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
@@ -221,6 +224,9 @@ wire! {
     result KeyPage {
         /// The records.
         keys: Vec<Key>,
+        /// The ids of records that were passed over because they do not open, of whatever name and status.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreadable: Vec<String>,
         /// Where the next page starts, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,

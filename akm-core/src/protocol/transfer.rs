@@ -41,6 +41,9 @@ wire! {
         /// Whether use-only keys are among them: sealed only, and with the account's passphrase.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         use_only: Option<bool>,
+        /// Whether a key that does not open is passed over; it fails the export otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skip_unreadable: Option<bool>,
         /// `next` of the page before; then nothing else.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
@@ -60,6 +63,9 @@ wire! {
         total: u64,
         /// Keys of this page that were left out: use-only ones; without the passphrase, those that are confirmed; burned ones always.
         left_out: Vec<String>,
+        /// Keys of this page that were passed over because they do not open: the name where that can be read, or the record's id.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreadable: Vec<String>,
         /// What to ask for the next piece with; absent with the last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,

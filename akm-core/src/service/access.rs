@@ -323,6 +323,12 @@ impl Service {
                 said: Said::Answer(Answer::Nobody),
             };
         };
+        let is_wanted = || {
+            let table = self.sessions.read();
+            table
+                .live(caller, &*self.host.clock)
+                .is_ok_and(|session| session.generation() == pending.seen)
+        };
         let open = self.access.questions.fetch_add(1, Ordering::AcqRel);
         let said = match open < MAX_QUESTIONS {
             true => Said::Answer(confirm.ask(&Question {
@@ -330,6 +336,7 @@ impl Service {
                 op,
                 why: pending.why,
                 caller,
+                is_wanted: &is_wanted,
             })),
             false => Said::TooMany,
         };

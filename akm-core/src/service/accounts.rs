@@ -152,6 +152,7 @@ impl Service {
         let totp = request.totp.unwrap_or(true);
         let invitation = self.admit_registration(caller, totp, request.invitation.as_ref())?;
         self.refuse_to_begin_anew()?;
+        self.check_chosen(caller, &request.passphrase, "passphrase")?;
         let new = self.vault.register(
             &request.account,
             &request.passphrase,
@@ -195,6 +196,7 @@ impl Service {
 
     pub(super) fn recover(&self, caller: &Caller, request: &AccountRecover) -> Result<Recovered> {
         let account = request.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        self.check_chosen(caller, &request.new_passphrase, "new_passphrase")?;
         let since = self.sessions.locks(caller.into());
         let mut chain = None;
         let recovered = self.vault.recover(

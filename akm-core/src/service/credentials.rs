@@ -88,6 +88,7 @@ impl Service {
     }
 
     fn change_passphrase(&self, caller: &Caller, request: &AccountPassphrase) -> Result<()> {
+        self.check_chosen(caller, &request.new_passphrase, "new_passphrase")?;
         self.change_way(
             caller,
             Op::AccountPassphrase,

@@ -19,8 +19,9 @@ use crate::protocol::{ExportPage, KeyStatus, Op, VaultExport};
 use crate::secret::Secret;
 use crate::store::Id;
 use crate::transfer::{Origin, Writer};
-use crate::vault::Record;
+use crate::vault::{Record, Unlocked, is_damage};
 
+use super::keys::with_a_way_on;
 use super::transfer::{PAGE_KEYS, key_row, lock, needs, over, parse_id, same};
 use super::{Asked, Service};
 
@@ -33,6 +34,7 @@ pub(super) struct Export {
     writer: Writer,
     sealer: Option<Sealer>,
     use_only: bool,
+    skips_unreadable: bool,
     /// Whether the passphrase came with it, which is a person's word for every key.
     confirmed: bool,
     pass: Pass,
@@ -159,6 +161,7 @@ impl Service {
             writer,
             sealer,
             use_only,
+            skips_unreadable: request.skip_unreadable.unwrap_or(false),
             confirmed: request.passphrase.is_some(),
             after: None,
         };
@@ -175,6 +178,7 @@ impl Service {
             || request.seal.is_some()
             || request.passphrase.is_some()
             || request.use_only.is_some()
+            || request.skip_unreadable.is_some()
         {
             return Err(Error::invalid(
                 "after",
@@ -206,12 +210,8 @@ impl Service {
         let account = &asked.session.account;
         let total = self.vault.count_keys(account)?;
         let mut left_out = Vec::new();
-        let pass = export.pass;
-        let (records, next) =
-            self.vault
-                .list_keys(account, None, export.after, PAGE_KEYS, &|record| {
-                    pass.takes(record)
-                })?;
+        let (records, mut lost, next) = self.listed_for(account, &export)?;
+        let mut unreadable = Vec::new();
         let mut ended = next.is_none();
         export.after = next;
         let mut records = records.into_iter().peekable();
@@ -220,12 +220,22 @@ impl Service {
                 left_out.push(record.name.to_string());
                 continue;
             }
-            self.export_key(asked, &record, &mut export, &mut plain)?;
+            match self.export_key(asked, &record, &mut export, &mut plain) {
+                Err(error) if export.skips_unreadable && is_damage(error.kind()) => {
+                    unreadable.push(record.name.to_string());
+                }
+                exported => exported.map_err(with_a_way_on)?,
+            }
             if plain.len() > PAGE_BYTES && records.peek().is_some() {
                 export.after = Some(record.id);
+                lost.retain(|id| *id <= record.id);
                 ended = false;
                 break;
             }
+        }
+        // They are met again on each way through the account.
+        if export.pass != Pass::Others {
+            unreadable.extend(lost.iter().map(|id| HEXLOWER.encode(id)));
         }
         if ended && export.pass == Pass::Defaults {
             export.pass = Pass::Others;
@@ -237,6 +247,7 @@ impl Service {
             keys: export.writer.rows(),
             total,
             left_out,
+            unreadable,
             next: (!ended).then(|| HEXLOWER.encode(&export.id)),
         };
         if ended {
@@ -257,6 +268,26 @@ impl Service {
         };
         *lock(&asked.session.transfers.export) = Some(export);
         Ok(page)
+    }
+
+    /// The next keys of an export, and the ids of those that do not open and are passed over.
+    fn listed_for(
+        &self,
+        account: &Unlocked,
+        export: &Export,
+    ) -> Result<(Vec<Record>, Vec<Id>, Option<Id>)> {
+        let mut lost = Vec::new();
+        let takes = |record: &Record| export.pass.takes(record);
+        let after = export.after;
+        let (records, next) = match export.skips_unreadable {
+            true => {
+                let (vault, lost) = (&self.vault, &mut lost);
+                vault.list_readable_keys(account, None, after, PAGE_KEYS, &takes, lost)
+            }
+            false => (self.vault).list_keys(account, None, after, PAGE_KEYS, &takes),
+        }
+        .map_err(with_a_way_on)?;
+        Ok((records, lost, next))
     }
 
     fn export_key(

@@ -25,6 +25,9 @@ use super::{Asked, Service, origin, shape};
 
 /// What a token starts with, so that a search for secrets finds one.
 const TOKEN: &str = "akms_";
+/// Fewest characters of a passphrase that is chosen over the network, as NIST SP 800-63B has it: whoever has the server's disk
+/// guesses for as long as they like.
+const MIN_PASSPHRASE: usize = 8;
 
 /// Who may create an account over the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,6 +206,23 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Checks a passphrase that somebody chooses over the network. On the host a person's own vault takes any.
+    pub(super) fn check_chosen(
+        &self,
+        caller: &Caller,
+        typed: &Secret,
+        field: &'static str,
+    ) -> Result<()> {
+        if caller.via == Via::Host || typed.expose().chars().count() >= MIN_PASSPHRASE {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            field,
+            "on this server a passphrase has eight characters or more",
+        )
+        .with_hint("four or five words are easy to remember and hard to guess"))
     }
 
     /// What is told to a client that has no session: nothing that depends on a name, or on whether there is any account.

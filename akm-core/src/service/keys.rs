@@ -1,5 +1,7 @@
 //! The arms for keys: add, get, show, list, rotate, remove, history. Changing what stands in their fields is `fields`' job.
 
+use data_encoding::HEXLOWER;
+
 use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, ProviderId, check_secret};
 use crate::protocol::{
@@ -7,7 +9,8 @@ use crate::protocol::{
     KeySecret, KeyShow, KeyStatus, PAGE_BYTES,
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
-use crate::vault::{LastTest, NewKey, OpenedKey, Record, Terms, Use};
+use crate::store::Id;
+use crate::vault::{LastTest, NewKey, OpenedKey, Record, Terms, Use, is_damage};
 
 use super::access::{self, Gate, pass};
 use super::custom::Known;
@@ -172,6 +175,13 @@ impl Service {
                     .as_ref()
                     .is_none_or(|category| record.categories.contains(category))
         };
+        let skips = request.skip_unreadable.unwrap_or(false);
+        let mut unreadable = Vec::new();
+        let seen = |unreadable: Vec<Id>| {
+            let may_see = |id: &Id| is_open || self.may_see(asked, id).unwrap_or(false);
+            let seen = unreadable.iter().filter(|id| may_see(id));
+            seen.map(|id| HEXLOWER.encode(id)).collect()
+        };
         let mut own = None;
         let mut keys = Vec::new();
         let mut bytes = 0;
@@ -179,13 +189,21 @@ impl Service {
         let next = loop {
             let left = limit - u32::try_from(keys.len()).unwrap_or(limit);
             let wanted = left.min(PIECE);
-            let (records, next) = self.vault.list_keys(
-                &asked.session.account,
-                provider.as_ref(),
-                after,
-                wanted,
-                &keep,
-            )?;
+            let account = &asked.session.account;
+            let (records, next) = match skips {
+                true => self.vault.list_readable_keys(
+                    account,
+                    provider.as_ref(),
+                    after,
+                    wanted,
+                    &keep,
+                    &mut unreadable,
+                ),
+                false => self
+                    .vault
+                    .list_keys(account, provider.as_ref(), after, wanted, &keep),
+            }
+            .map_err(with_a_way_on)?;
             if own.is_none() && records.iter().any(|record| !is_builtin(record)) {
                 own = Some(self.own_variables(&asked.session.account)?);
             }
@@ -197,7 +215,9 @@ impl Service {
                 bytes += protocol::encoded_length(&key)?;
                 keys.push(key);
                 if bytes > PAGE_BYTES && (index + 1 < count || next.is_some()) {
-                    return Ok(page(keys, Some(record.id)));
+                    // What follows it comes with the next page.
+                    unreadable.retain(|id| *id <= record.id);
+                    return Ok(page(keys, seen(unreadable), Some(record.id)));
                 }
             }
             // A piece that is short has looked at as much as one request may.
@@ -207,7 +227,7 @@ impl Service {
             }
             after = next;
         };
-        Ok(page(keys, next))
+        Ok(page(keys, seen(unreadable), next))
     }
 
     pub(super) fn rotate_key(&self, asked: &Asked<'_>, request: &KeyRotate) -> Result<KeyResult> {
@@ -380,10 +400,21 @@ impl Service {
     }
 }
 
-fn page(keys: Vec<protocol::Key>, next: Option<crate::store::Id>) -> KeyPage {
+/// What to do where one record does not open, and fails what is asked about many.
+pub(super) fn with_a_way_on(error: Error) -> Error {
+    match is_damage(error.kind()) {
+        true => error.with_hint(
+            "run akm doctor; with --skip-unreadable akm ls and akm export take the keys that open",
+        ),
+        false => error,
+    }
+}
+
+fn page(keys: Vec<protocol::Key>, unreadable: Vec<String>, next: Option<Id>) -> KeyPage {
     KeyPage {
         keys,
-        next: next.map(|id| data_encoding::HEXLOWER.encode(&id)),
+        unreadable,
+        next: next.map(|id| HEXLOWER.encode(&id)),
     }
 }
 
@@ -427,8 +458,8 @@ pub(super) fn page_limit(limit: Option<u32>) -> Result<u32> {
     }
 }
 
-pub(super) fn parse_cursor(text: &str) -> Result<crate::store::Id> {
-    data_encoding::HEXLOWER
+pub(super) fn parse_cursor(text: &str) -> Result<Id> {
+    HEXLOWER
         .decode(text.as_bytes())
         .ok()
         .and_then(|bytes| bytes.try_into().ok())

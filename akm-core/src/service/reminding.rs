@@ -223,7 +223,16 @@ impl Service {
                 .expires_at
                 .is_some_and(|end| days_left(end, now).is_none_or(|days| stage(days).is_some()))
         };
-        let (records, _) = self.vault.list_keys(account, None, None, MAX_KEYS, &keep)?;
+        // The check of the vault tells of those that do not open.
+        let mut unreadable = Vec::new();
+        let (records, _) = (self.vault).list_readable_keys(
+            account,
+            None,
+            None,
+            MAX_KEYS,
+            &keep,
+            &mut unreadable,
+        )?;
         Ok(records)
     }
 

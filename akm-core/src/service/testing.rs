@@ -143,7 +143,16 @@ impl Service {
                     test.is_none_or(|test| !(since..=now).contains(&test.at))
                 })
         };
-        let (records, _) = self.vault.list_keys(account, None, None, MAX_DUE, &keep)?;
+        // The check of the vault tells of those that do not open.
+        let mut unreadable = Vec::new();
+        let (records, _) = (self.vault).list_readable_keys(
+            account,
+            None,
+            None,
+            MAX_DUE,
+            &keep,
+            &mut unreadable,
+        )?;
         Ok(records
             .iter()
             .map(|record| record.name.to_string())

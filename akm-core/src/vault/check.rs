@@ -144,7 +144,7 @@ fn note(list: &mut Vec<Id>, id: Option<Id>) {
 }
 
 /// Whether what was read is at fault, and not the reading.
-fn is_damage(kind: Kind) -> bool {
+pub(crate) fn is_damage(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::Corrupt | Kind::RolledBack | Kind::UnsupportedVersion

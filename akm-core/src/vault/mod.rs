@@ -41,6 +41,7 @@ use std::time::Duration;
 pub use account::{Device, NewAccount, Unlocked};
 pub use anchor::{Anchors, Position, Standing};
 pub use check::Check;
+pub(crate) use check::is_damage;
 pub use host_key::load_or_create as load_host_key;
 pub use last_test::LastTest;
 pub use limits::Origin;

@@ -16,6 +16,7 @@ use crate::desk::Desk;
 
 const SCRIPT: &str = "AKM_CRASH_TEST_SCRIPT";
 const HOME: &str = "AKM_CRASH_TEST_HOME";
+const LATER: &str = "AKM_CRASH_TEST_LATER";
 pub(crate) const ACKS: &str = "acks";
 
 /// The steps of a script.
@@ -74,6 +75,13 @@ pub(crate) fn command(wrap: &[&str], script: &str, home: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    command
+}
+
+/// A command that works until it is killed, this many seconds after the beginning of time.
+pub(crate) fn working(work: &str, home: &Path, later: u64) -> Command {
+    let mut command = command(&[], &format!("forever-{work}"), home);
+    command.env(LATER, later.to_string());
     command
 }
 
@@ -147,11 +155,8 @@ fn forever(work: &str, home: &Path) {
         .open(home.join(ACKS))
         .unwrap();
     let mut say = |name: &str| acks.write_all(format!("{name}\n").as_bytes()).unwrap();
-    let clock = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    // Each process later than the one before, so that backups have names of their own.
-    let desk = Desk::open(home, clock.as_secs() % 10_000_000).unwrap();
+    let later = std::env::var(LATER).unwrap().parse().unwrap();
+    let desk = Desk::open(home, later).unwrap();
     steps::unlock(&desk, "passphrase number 0").unwrap();
     for index in 0.. {
         if work == "backup" {
@@ -162,11 +167,7 @@ fn forever(work: &str, home: &Path) {
             };
             say(&desk.call(request).unwrap().backup.name);
         } else {
-            let name = format!(
-                "openai/p{}-{}-{index}",
-                std::process::id(),
-                clock.as_nanos()
-            );
+            let name = format!("openai/at{later}-{index}");
             desk.call(new_key(&name, "sk")).unwrap();
             say(&name);
         }

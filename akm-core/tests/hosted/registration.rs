@@ -5,8 +5,8 @@ use std::time::Duration;
 use akm_core::Kind;
 use akm_core::audit::Caller;
 use akm_core::protocol::{
-    AccountRecover, AccountRegister, AdminInvite, AgentStatus, KeyList, Offered, Op, TotpConfirm,
-    TotpEnable, envelope, offered,
+    AccountPassphrase, AccountRecover, AccountRegister, AdminInvite, AgentStatus, KeyList, Offered,
+    Op, TotpConfirm, TotpEnable, envelope, offered,
 };
 use akm_core::service::{Hosting, Registration};
 
@@ -101,6 +101,54 @@ fn an_invitation_for_one_lets_one_of_fifty_in() {
 }
 
 #[test]
+fn a_passphrase_that_is_chosen_over_the_network_is_not_a_short_one() {
+    let site = Site::open();
+    let register = |caller: &Caller, account: &str, passphrase: &str| {
+        let request = AccountRegister {
+            passphrase: secret(passphrase),
+            ..registration(account, Some(false))
+        };
+        site.call(caller, request)
+    };
+    // Characters count, not bytes.
+    for short in ["", "1", "seven77", "一二三四五六七"] {
+        let error = register(&nobody(), "alice", short).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field()),
+            (Kind::InvalidInput, Some("passphrase")),
+            "{short:?}"
+        );
+    }
+    register(&me(), "mine", "1").expect("a person's own vault takes any");
+    let registered = register(&nobody(), "alice", "一二三四五六七八").unwrap();
+    let alice = with(&registered.token.unwrap());
+    let change = |new: &str| {
+        let request = AccountPassphrase {
+            passphrase: secret("一二三四五六七八"),
+            new_passphrase: secret(new),
+        };
+        site.call(&alice, request)
+    };
+    let recover = |new: &str| {
+        let request = AccountRecover {
+            account: Some("alice".into()),
+            code: registered.recovery_codes[0].duplicate(),
+            new_passphrase: secret(new),
+        };
+        site.call(&nobody(), request)
+    };
+    for refused in [change("1").map(drop), recover("1").map(drop)] {
+        let error = refused.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field()),
+            (Kind::InvalidInput, Some("new_passphrase"))
+        );
+    }
+    change("eight ch").unwrap();
+    recover("of eight").unwrap();
+}
+
+#[test]
 fn without_totp_an_account_may_do_nothing_but_set_it_up() {
     let site = Site::new(Hosting {
         registration: Registration::Open,
@@ -167,7 +215,7 @@ fn b01_names_that_nobody_has_get_the_same_answers_over_the_network() {
             let recover = AccountRecover {
                 account: Some(account.into()),
                 code: secret("wrong"),
-                new_passphrase: secret("mine"),
+                new_passphrase: secret("mine alone"),
             };
             all.push(told(site.door.call(&nobody(), recover.into())));
         }

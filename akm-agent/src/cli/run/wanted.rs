@@ -95,7 +95,7 @@ impl<'a> Gathering<'a> {
 
     /// Wants the default key of every provider that has one which may be handed out.
     pub(crate) fn default_keys(&mut self) -> Result<()> {
-        for key in list::all(self.client, KeyList::default())? {
+        for key in list::all(self.client, KeyList::default())?.keys {
             if let Some(variable) = self.default_variable(&key) {
                 let source = Source::Key(key.name.clone());
                 self.wanted.push(Wanted { variable, source });

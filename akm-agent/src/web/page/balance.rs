@@ -25,7 +25,7 @@ pub(super) async fn ask(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let names: Vec<String> = match one {
         Some(name) => vec![name],
         None => {
-            let (keys, _) = keys::all(page).await?;
+            let keys = keys::all(page).await?.keys;
             let usable = keys.into_iter().filter(is_usable);
             usable.map(|key| key.name).take(MAX_ASKED).collect()
         }
@@ -74,7 +74,7 @@ type Asked<'n> = (Result<BalanceResult>, &'n String);
 async fn draw(page: &Page<'_>, results: Option<Vec<Asked<'_>>>) -> Result<Http> {
     let words = page.words();
     let title = say!(words, "balance-title");
-    let (keys, _) = keys::all(page).await?;
+    let keys = keys::all(page).await?.keys;
     let any = keys.iter().any(is_usable);
     let action = html! {
         @if any {

@@ -16,23 +16,38 @@ const PER_PAGE: usize = 50;
 /// Most keys that are looked through; a larger account is told so.
 const MAX_KEYS: usize = 20_000;
 
-/// Every key of the account, by name, and whether there are more than are looked through.
-pub(super) async fn all(page: &Page<'_>) -> Result<(Vec<Key>, bool)> {
+/// Every key of the account that opens, by name.
+pub(super) struct All {
+    pub(super) keys: Vec<Key>,
+    /// Whether there are more than are looked through.
+    pub(super) more: bool,
+    /// How many do not open.
+    pub(super) unreadable: usize,
+}
+
+pub(super) async fn all(page: &Page<'_>) -> Result<All> {
     let mut keys = Vec::new();
+    let mut unreadable = 0;
     let mut after = None;
     loop {
         let answer = page
             .ask(KeyList {
                 limit: Some(akm_core::protocol::MAX_PAGE),
                 after,
+                skip_unreadable: Some(true),
                 ..KeyList::default()
             })
             .await?;
         keys.extend(answer.keys);
+        unreadable += answer.unreadable.len();
         after = answer.next;
         if after.is_none() || keys.len() >= MAX_KEYS {
             keys.sort_by(|a, b| a.name.cmp(&b.name));
-            return Ok((keys, after.is_some()));
+            return Ok(All {
+                more: after.is_some(),
+                keys,
+                unreadable,
+            });
         }
     }
 }
@@ -70,7 +85,15 @@ impl Filter<'_> {
 
 pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let words = page.words();
-    let (keys, more) = all(page).await?;
+    let All {
+        keys,
+        more,
+        unreadable,
+    } = all(page).await?;
+    // Beside the banner of the check, which may not have come that far.
+    let lost = html! {
+        @if unreadable > 0 { (view::notice("bad", &say!(words, "keys-unreadable", count = unreadable))) }
+    };
     let filter = Filter {
         text: ask.query.get("q").unwrap_or("").to_lowercase(),
         provider: ask.query.get("provider"),
@@ -84,6 +107,7 @@ pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     if keys.is_empty() {
         let body = html! {
             (heading(&title, "", &html! {}))
+            (lost)
             (empty("key", &say!(words, "keys-none-title"), &page.no_keys(), &add))
         };
         return Ok(page.show(Section::Keys, &title, None, &body));
@@ -97,6 +121,7 @@ pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
     let body = html! {
         (heading(&title, &say!(words, "keys-count", count = keys.len()), &add))
         (notices)
+        (lost)
         @if more { (view::notice("bad", &say!(words, "keys-too-many", count = MAX_KEYS))) }
         (toolbar(page, ask, &keys, &filter))
         @if found.is_empty() {

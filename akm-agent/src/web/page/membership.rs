@@ -89,7 +89,7 @@ fn name<'t>(page: &Page<'_>, tier: &'t TierInfo) -> &'t str {
 }
 
 /// What people call the tier of an id.
-fn called<'t>(page: &Page<'_>, id: &'t str, tiers: &'t [TierInfo]) -> &'t str {
+pub(super) fn called<'t>(page: &Page<'_>, id: &'t str, tiers: &'t [TierInfo]) -> &'t str {
     let tier = tiers.iter().find(|tier| tier.tier == id);
     tier.map_or(id, |tier| name(page, tier))
 }

@@ -2,7 +2,8 @@
 
 use akm_core::error::Result;
 use akm_core::protocol::{
-    BillingContact, BillingNotices, ContactInfo, HookKind, Locale, NoticeInfo, NoticeKind,
+    BillingContact, BillingNotices, BillingTiers, ContactInfo, HookKind, Locale, NoticeInfo,
+    NoticeKind, TierInfo,
 };
 use maud::{Markup, html};
 
@@ -18,16 +19,20 @@ const MOST: usize = 5;
 /// What to know today, if there is something.
 pub(super) async fn notices(page: &Page<'_>) -> Result<Markup> {
     let notices = page.ask(BillingNotices {}).await?.notices;
+    let tiers = match notices.iter().any(|notice| notice.tier.is_some()) {
+        true => page.ask(BillingTiers {}).await?.tiers,
+        false => Vec::new(),
+    };
     Ok(html! {
         @if !notices.is_empty() {
-            ul.notices { @for each in notices.iter().take(MOST) { (one(page, each)) } }
+            ul.notices { @for each in notices.iter().take(MOST) { (one(page, each, &tiers)) } }
         }
     })
 }
 
-fn one(page: &Page<'_>, notice: &NoticeInfo) -> Markup {
+fn one(page: &Page<'_>, notice: &NoticeInfo, tiers: &[TierInfo]) -> Markup {
     let words = page.words();
-    let tier = notice.tier.as_deref().unwrap_or_default();
+    let tier = membership::called(page, notice.tier.as_deref().unwrap_or_default(), tiers);
     let key = notice.key.as_deref().unwrap_or_default();
     let text = match notice.kind {
         NoticeKind::TierEnds => say!(words, "notice-tier-ends", tier = tier),

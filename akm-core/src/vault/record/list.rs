@@ -1,11 +1,13 @@
 //! Pages of records.
 //!
 //! Invariants: a page is bounded, by what it returns and by what is looked at for it; each record on it is the newest version
-//! of itself, rests under the tags of its own name, and is searched by what is sealed.
+//! of itself, rests under the tags of its own name, and is searched by what is sealed. One that does not open fails the page,
+//! unless whoever asks wants the others and takes its id.
 
 use crate::error::{Error, Result};
 use crate::name::ProviderId;
 use crate::store::{Id, KeyHead, Tag};
+use crate::vault::check::is_damage;
 use crate::vault::rekey::Before;
 use crate::vault::sealed::{provider_tag, rests_rightly};
 use crate::vault::{Unlocked, Vault};
@@ -20,6 +22,8 @@ const SCAN: u32 = 256;
 impl Vault {
     /// Up to `limit` records that pass `keep`, in the order of their ids after `after`, and the cursor of the next
     /// page if there may be one.
+    ///
+    /// Errors: `corrupt` or `rolled_back` if one that was looked at does not open.
     pub fn list_keys(
         &self,
         account: &Unlocked,
@@ -27,6 +31,33 @@ impl Vault {
         after: Option<Id>,
         limit: u32,
         keep: &dyn Fn(&Record) -> bool,
+    ) -> Result<(Vec<Record>, Option<Id>)> {
+        let mut damage = Damage::Fails;
+        self.list(account, provider, after, limit, keep, &mut damage)
+    }
+
+    /// The same of those that open. The ids of the others, whatever they are, go into `unreadable`.
+    pub fn list_readable_keys(
+        &self,
+        account: &Unlocked,
+        provider: Option<&ProviderId>,
+        after: Option<Id>,
+        limit: u32,
+        keep: &dyn Fn(&Record) -> bool,
+        unreadable: &mut Vec<Id>,
+    ) -> Result<(Vec<Record>, Option<Id>)> {
+        let mut damage = Damage::Noted(unreadable);
+        self.list(account, provider, after, limit, keep, &mut damage)
+    }
+
+    fn list(
+        &self,
+        account: &Unlocked,
+        provider: Option<&ProviderId>,
+        after: Option<Id>,
+        limit: u32,
+        keep: &dyn Fn(&Record) -> bool,
+        damage: &mut Damage<'_>,
     ) -> Result<(Vec<Record>, Option<Id>)> {
         let mut records = Vec::new();
         let mut cursor = after;
@@ -49,13 +80,16 @@ impl Vault {
             )?;
             let last_page = page.len() < size as usize;
             let count = page.len();
-            for (index, head) in page.iter().enumerate() {
-                let (record, _) = self.open_head(account, before, head)?;
-                // The wanted provider is compared with what is sealed, not with the column that was searched.
-                if !rests_rightly(account, before, &record, head) {
-                    return Err(Error::corrupt("a key rests under the tag of another name"));
-                }
+            for (index, (head, is_newest)) in page.into_iter().enumerate() {
                 cursor = Some(head.id);
+                let record = match self.open_listed(account, before, &head, is_newest) {
+                    Ok(record) => record,
+                    Err(error) => {
+                        damage.note(&head.id, error)?;
+                        continue;
+                    }
+                };
+                // The wanted provider is compared with what is sealed, not with the column that was searched.
                 let wanted = provider.is_none_or(|provider| record.name.provider() == provider);
                 if wanted && keep(&record) {
                     records.push(record);
@@ -74,7 +108,26 @@ impl Vault {
             }
         }
     }
-    /// A page of heads, each the newest version of its record.
+
+    fn open_listed(
+        &self,
+        account: &Unlocked,
+        before: Option<&Before>,
+        head: &KeyHead,
+        is_newest: Result<bool>,
+    ) -> Result<Record> {
+        // What was never this account's is damage, not an older version.
+        let (record, _) = self.open_head(account, before, head)?;
+        if !is_newest? {
+            return Err(put_back());
+        }
+        if !rests_rightly(account, before, &record, head) {
+            return Err(Error::corrupt("a key rests under the tag of another name"));
+        }
+        Ok(record)
+    }
+
+    /// A page of heads, and of each whether it is the newest version of its record.
     fn newest_page(
         &self,
         account: &Unlocked,
@@ -82,32 +135,43 @@ impl Vault {
         provider_tag: Option<&Tag>,
         after: Option<&Id>,
         limit: u32,
-    ) -> Result<Vec<KeyHead>> {
-        let read = || {
-            self.store
-                .keys_page(account.id(), provider_tag, after, limit)
-        };
-        let older = |page: &[KeyHead]| -> Result<Option<usize>> {
-            for (index, head) in page.iter().enumerate() {
-                if !self.is_newest_head(account, head)? {
-                    return Ok(Some(index));
-                }
-            }
-            Ok(None)
+    ) -> Result<Vec<(KeyHead, Result<bool>)>> {
+        let read = || -> Result<Vec<(KeyHead, Result<bool>)>> {
+            let page = self
+                .store
+                .keys_page(account.id(), provider_tag, after, limit)?;
+            page.into_iter()
+                .map(|head| match self.is_newest_head(account, &head) {
+                    // About this one: the others may be whole.
+                    Err(error) if is_damage(error.kind()) => Ok((head, Err(error))),
+                    is_newest => Ok((head, Ok(is_newest?))),
+                })
+                .collect()
         };
         let page = read()?;
-        if older(&page)?.is_none() {
+        if page.iter().all(|(_, is_newest)| *is_newest == Ok(true)) {
             return Ok(page);
         }
+        // It may have changed between the row and the tree.
         let _quiet = self.quiet(account);
-        let page = read()?;
-        match older(&page)? {
-            None => Ok(page),
-            Some(index) => {
-                // What was never this account's is damage, not an older version.
-                self.open_head(account, before, &page[index])?;
-                Err(put_back())
+        read()
+    }
+}
+
+/// What becomes of a record that does not open.
+enum Damage<'a> {
+    Fails,
+    Noted(&'a mut Vec<Id>),
+}
+
+impl Damage<'_> {
+    fn note(&mut self, id: &Id, error: Error) -> Result<()> {
+        match self {
+            Damage::Noted(unreadable) if is_damage(error.kind()) => {
+                unreadable.push(*id);
+                Ok(())
             }
+            _ => Err(error),
         }
     }
 }
