@@ -424,6 +424,7 @@ fn lists_filter_and_page() {
                     status: list.status,
                     limit: Some(4),
                     after,
+                    ..KeyList::default()
                 })
                 .unwrap();
             assert!(page.keys.len() <= 4);

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::hosted_support::{OPEN, Site};
+use super::hosted_support::{OPEN, Site, configure, private};
+use super::support::Home;
 
 #[test]
 fn accounts_of_a_server_have_the_same_pages_behind_a_sign_in() {
@@ -96,7 +97,11 @@ fn a_server_that_asks_for_totp_shows_nothing_but_how_to_set_it_up() {
 
 #[test]
 fn a_notice_calls_the_tier_what_people_call_it_in_their_language() {
-    let site = Site::selling();
+    let home = Home::new();
+    configure(&home, OPEN);
+    // Its tiers are the administrator's to change.
+    private(&home.path().join("billing.toml"), b"codes = true\n");
+    let site = Site::at(home, OPEN, &["--listen", "http://127.0.0.1:0"]);
     let token = site.register("mei");
     for number in 1..=2 {
         let key = json!({"name": format!("openai/{number}"), "secret": "sk-hosted-1234567890"});
@@ -114,8 +119,7 @@ fn a_notice_calls_the_tier_what_people_call_it_in_their_language() {
         "control: nothing to tell"
     );
     // What everybody has without paying becomes less than this account has.
-    let less =
-        json!({"tier": "free", "name": "Guest", "name_zh": "访客版", "price_fen": 0, "keys": 1});
+    let less = json!({"tier": "free", "name": "Guest", "name_zh": "访客版", "price_fen": 0, "keys": 1, "providers": 2, "requests_per_minute": 120});
     let client = || site.agent.client();
     client()
         .call_raw("admin.tier", less.to_string().as_bytes())

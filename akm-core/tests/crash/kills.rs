@@ -16,11 +16,23 @@ use crate::steps;
 const DAY: u64 = 24 * 60 * 60;
 
 /// Lets the child get somewhere and kills it. The pause is there to hit many moments; nothing rests on its length.
-fn kill_somewhere(mut child: Child, chance: &mut Chance, within: Duration) {
+fn kill_somewhere(child: Child, home: &Path, chance: &mut Chance, within: Duration) {
     let micros = chance.next() % u64::try_from(within.as_micros()).unwrap();
     std::thread::sleep(Duration::from_micros(micros));
+    kill(child, home);
+}
+
+/// A kill amid the word itself leaves a part of it, where two pages of the file meet: that was not said.
+fn kill(mut child: Child, home: &Path) {
     child.kill().unwrap();
     child.wait().unwrap();
+    let acks = home.join(child::ACKS);
+    let text = std::fs::read_to_string(&acks).unwrap();
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    if whole < text.len() {
+        let file = std::fs::OpenOptions::new().write(true).open(&acks).unwrap();
+        file.set_len(whole as u64).unwrap();
+    }
 }
 
 /// The lines of `acks` that are whole.
@@ -59,7 +71,12 @@ fn killed_in_backups(cycles: usize) {
         let working = child::working("backup", home.path(), later)
             .spawn()
             .unwrap();
-        kill_somewhere(working, &mut chance, Duration::from_millis(160));
+        kill_somewhere(
+            working,
+            home.path(),
+            &mut chance,
+            Duration::from_millis(160),
+        );
         let names: Vec<String> = std::fs::read_dir(home.path().join("backups"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -116,8 +133,7 @@ fn until_the_first_word(home: &Path) -> Duration {
             std::thread::yield_now();
         }
         let took = begun.elapsed();
-        working.kill().unwrap();
-        working.wait().unwrap();
+        kill(working, home);
         took
     };
     one(0).max(one(1)).max(one(2))
@@ -153,7 +169,7 @@ fn killed_in_one_vault(chance: &mut Chance, most: usize, look_every: usize) -> (
         let before = lines(home.path()).len();
         let later = (cycle as u64 + 2) * DAY;
         let working = child::working("add", home.path(), later).spawn().unwrap();
-        kill_somewhere(working, chance, within);
+        kill_somewhere(working, home.path(), chance, within);
         let acknowledged = lines(home.path()).len();
         amid_writes += usize::from(acknowledged > before);
         let is_last = cycle == most || acknowledged > 2000;

@@ -73,6 +73,7 @@ async fn file(page: &Page<'_>, ask: &Ask) -> Result<Http> {
             false => None,
         },
         use_only: None,
+        skip_unreadable: None,
         after: None,
     };
     let mut content = Vec::new();

@@ -71,13 +71,7 @@ impl Vault {
                 // Rows of one provider stand under two tags.
                 _ => None,
             };
-            let page = self.newest_page(
-                account,
-                before,
-                provider_tag.as_ref(),
-                cursor.as_ref(),
-                size,
-            )?;
+            let page = self.newest_page(account, provider_tag.as_ref(), cursor.as_ref(), size)?;
             let last_page = page.len() < size as usize;
             let count = page.len();
             for (index, (head, is_newest)) in page.into_iter().enumerate() {
@@ -131,7 +125,6 @@ impl Vault {
     fn newest_page(
         &self,
         account: &Unlocked,
-        before: Option<&Before>,
         provider_tag: Option<&Tag>,
         after: Option<&Id>,
         limit: u32,
