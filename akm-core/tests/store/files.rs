@@ -2,7 +2,10 @@
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use akm_core::Kind;
 use akm_core::store::SqliteStore;
@@ -244,6 +247,30 @@ fn a_second_opener_gets_conflict_here_and_in_another_process() {
 
     let (path, _dir) = vault.close();
     assert_eq!(children::run(&[], "open", &path), ["opened"]);
+}
+
+/// A program that is being started holds a copy of the lock until it runs.
+#[test]
+fn programs_that_are_started_meanwhile_keep_nobody_out() {
+    let (path, _dir) = vault().close();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // By `fork`, as it has something to do before it runs the program.
+                    let mut child = Command::new("true");
+                    child.uid(nix::unistd::geteuid().as_raw());
+                    assert!(child.status().unwrap().success());
+                }
+            });
+        }
+        let opened: Vec<_> = (0..60).map(|_| open(&path).map(drop)).collect();
+        over.store(true, Ordering::Relaxed);
+        for each in opened {
+            each.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -202,15 +203,28 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// How long a lock that somebody holds is tried again. A process that is being started holds a copy of each until it runs its
+/// program, `akm doctor` one while it begins to read, and neither has the vault open.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 pub(super) fn take_lock(path: &Path) -> Result<File> {
     let Some(file) = open_private(path, true)? else {
         return Err(Error::internal("a file that was created does not exist"));
     };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Conflict, "the vault is in use")
-            .with_hint("another process holds this vault; go through its agent")),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(Kind::Conflict, "the vault is in use")
+                    .with_hint("another process holds this vault; go through its agent"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 
