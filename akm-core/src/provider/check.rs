@@ -346,9 +346,9 @@ impl Provider {
     }
 }
 
-/// Whether a variable says what a program is, loads or trusts. A record may come from anybody, and a key in such a variable
-/// would break every command, or let an answer of the provider choose what runs.
-fn rules_programs(name: &str) -> bool {
+/// Whether a variable says what a program is, loads or trusts. A provider's record and an imported file may come from anybody,
+/// and what they put into such a variable would break every command that gets keys, or choose what runs there.
+pub fn rules_programs(name: &str) -> bool {
     const NAMES: &[&str] = &[
         "PATH",
         "HOME",
@@ -388,7 +388,9 @@ fn rules_programs(name: &str) -> bool {
         "NO_PROXY",
     ];
     const BEGINNINGS: &[&str] = &["LD_", "DYLD_", "PYTHON", "GIT_", "LC_", "AKM_", "XDG_"];
-    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
+    // Programs read `http_proxy` as they do `HTTP_PROXY`.
+    let name = name.to_ascii_uppercase();
+    NAMES.contains(&name.as_str()) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
 
 /// A lower-case token that is none of the headers that frame or route a request.

@@ -43,7 +43,7 @@ pub use address::{BaseUrl, Refusal};
 #[cfg(feature = "providers")]
 pub use balance::{BalanceOf, BalanceReport, balance};
 pub use catalogue::Catalogue;
-pub use check::Problem;
+pub use check::{Problem, rules_programs};
 pub use custom::{MAX_RECORD, read_own};
 pub use destinations::Destinations;
 pub use listing::{Added, install_models, list_models, list_providers, reset_models};

@@ -8,7 +8,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::name::{KeyName, MAX_MODEL, check_env, check_text, read_notes};
 use crate::protocol::{KeyResult, KeyStatus, KeyUpdate};
-use crate::provider::BaseUrl;
+use crate::provider::{BaseUrl, rules_programs};
 
 use super::balance::Threshold;
 use super::{Asked, Service, lifetimes, shape};
@@ -182,6 +182,12 @@ pub(super) fn variable(name: Option<String>) -> Result<Option<String>> {
         return Ok(None);
     };
     check_env(&name, "env")?;
+    if rules_programs(&name) {
+        return Err(Error::invalid(
+            "env",
+            "a variable that says what a program is, loads or trusts holds no key",
+        ));
+    }
     Ok(Some(name))
 }
 
