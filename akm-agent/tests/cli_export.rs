@@ -433,3 +433,52 @@ fn a_template_that_is_interrupted_while_it_is_filled_in_leaves_nothing() {
     }
     assert_eq!(left(home.path()), Vec::<String>::new());
 }
+
+/// Another program's hand in the vault: one byte of a record, from the outside.
+const CHANGE_ONE: &str = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+id, meta = db.execute('SELECT id, meta FROM keys ORDER BY id LIMIT 1').fetchone()
+db.execute('UPDATE keys SET meta = ? WHERE id = ?', (meta[:-1] + bytes([meta[-1] ^ 1]), id))
+db.commit()
+print(id.hex())
+";
+
+#[test]
+fn with_one_damaged_key_the_others_are_listed_and_exported_where_that_is_asked_for() {
+    let home = vault();
+    let changed = run(
+        home.command("python3")
+            .args(["-c", CHANGE_ONE])
+            .arg(home.file("vault.db")),
+        b"",
+    );
+    assert_eq!(code(&changed), 0, "{}", stderr(&changed));
+    let id = stdout(&changed);
+    let id = id.trim();
+    let seal = format!("{SEAL}\n");
+    let export = ["export", "--passphrase-stdin", "-o", "keys.age"];
+    for (refused, input) in [(&["ls"][..], ""), (&export, &seal)] {
+        let output = home.akm(refused, input);
+        assert_ne!(code(&output), 0, "{refused:?}");
+        let said = stderr(&output);
+        assert!(said.contains("--skip-unreadable"), "{refused:?}: {said}");
+    }
+    assert!(!home.file("keys.age").exists());
+    let listed = home.akm(&["ls", "--skip-unreadable"], "");
+    assert_eq!(code(&listed), 0, "{}", stderr(&listed));
+    assert_eq!(stdout(&listed).lines().count(), 2, "a heading and one key");
+    assert!(stderr(&listed).contains(id), "{}", stderr(&listed));
+    let listed = home.akm(&["ls", "--skip-unreadable", "--json"], "");
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["unreadable"][0], id);
+    let whole = ["openai/work", "anthropic/default"];
+    let left = listed["keys"][0]["name"].as_str().unwrap();
+    assert!(whole.contains(&left), "{listed}");
+    let exported = home.akm(&[&export[..], &["--skip-unreadable"]].concat(), &seal);
+    assert_eq!(code(&exported), 0, "{}", stderr(&exported));
+    let said = stderr(&exported);
+    assert!(
+        said.contains("1 key is exported") && said.contains(id),
+        "{said}"
+    );
+}

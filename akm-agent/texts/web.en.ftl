@@ -231,6 +231,7 @@ field-version = Version
 error-of-field = { $field }: { $message }
 error-wait = { $message } Wait { $seconds } s.
 passphrase-hint = Long beats clever: four or five words.
+passphrase-hint-hosted = Eight characters or more. Long beats clever: four or five words.
 
 ## Keys
 keys-title = Keys
@@ -396,6 +397,7 @@ passphrase-change = Change passphrase
 export-title = Export
 export-lead = All keys in one file, sealed with a passphrase of its own in the age format.
 export = Download
+export-skip = Leave out the keys that do not open
 export-plain-title = Without sealing
 export-plain-lead = Everybody who reads the file has your keys. Needs the passphrase of your account.
 export-plain = Yes, in clear

@@ -220,6 +220,7 @@ field-version = 版本
 error-of-field = { $field }：{ $message }
 error-wait = { $message }请等待 { $seconds } 秒。
 passphrase-hint = 长胜于巧：四五个词即可。
+passphrase-hint-hosted = 至少八个字符。长胜于巧：四五个词即可。
 
 ## Keys
 keys-title = 密钥
@@ -362,6 +363,7 @@ passphrase-change = 更改口令
 export-title = 导出
 export-lead = 所有密钥存为一个文件，用单独的口令以 age 格式加密。
 export = 下载
+export-skip = 跳过无法打开的密钥
 export-plain-title = 不加密导出
 export-plain-lead = 任何读到文件的人都会拥有您的密钥。需要账户口令。
 export-plain = 确认以明文导出

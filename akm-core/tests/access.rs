@@ -14,8 +14,8 @@ use akm_core::caller::{
 };
 use akm_core::protocol::{
     AccountRecover, AccountRegister, AgentLock, AgentUnlock, GrantAdd, GrantList, GrantRemove,
-    KeyGet, KeyRemove, KeyUpdate, Operation, Policy, PolicySet, PolicyShow, Request, VaultExport,
-    decode_result, envelope, open_envelope,
+    KeyGet, KeyList, KeyRemove, KeyUpdate, Operation, Policy, PolicySet, PolicyShow, Request,
+    VaultExport, decode_result, envelope, open_envelope,
 };
 use akm_core::service::Door;
 use akm_core::{Kind, Result};
@@ -454,6 +454,28 @@ fn a_sealed_export_is_for_whom_the_policy_is_open() {
     place.set(Policy::Ask);
     assert_eq!(kind(export(app())), Kind::Denied);
     assert_eq!(place.asked(), 0, "nobody is asked about all keys at once");
+}
+
+#[test]
+fn whoever_may_see_one_key_is_told_of_no_other_that_does_not_open() {
+    let place = Place::new();
+    place
+        .ask(&as_process(app()), new_key("openai/other", "sk-other"))
+        .unwrap();
+    place.grant(|_| {});
+    let hand = place.bench.hand();
+    let changed = hand.execute("UPDATE keys SET meta = zeroblob(length(meta))", []);
+    assert_eq!(changed.unwrap(), 2);
+    let list = || {
+        let request = KeyList {
+            skip_unreadable: Some(true),
+            ..KeyList::default()
+        };
+        place.ask(&as_process(app()), request).unwrap().unreadable
+    };
+    assert_eq!(list().len(), 2, "control: whom the policy is open to");
+    place.set(Policy::Granted);
+    assert_eq!(list().len(), 1);
 }
 
 #[test]

@@ -294,3 +294,27 @@ fn what_is_due_is_tested_once_a_day_and_nothing_that_may_cost_money() {
     bench.clock.advance(DAY * 2);
     assert_eq!(service.test_due(DAY), 0);
 }
+
+#[test]
+fn a_last_test_that_does_not_open_keeps_no_key_from_whoever_passes_over_it() {
+    let status = Arc::new(AtomicU16::new(200));
+    let server = server(&status);
+    let bench = Bench::initialized();
+    for name in ["openai/a", "openai/b"] {
+        add(&bench, &server, name);
+        assert_eq!(test(&bench, name), Outcome::Valid);
+    }
+    let hand = bench.hand();
+    let some = "WHERE key = (SELECT max(key) FROM last_tests)";
+    let damage = format!("UPDATE last_tests SET sealed = zeroblob(length(sealed)) {some}");
+    assert_eq!(hand.execute(&damage, []).unwrap(), 1);
+    let list = |skip: bool| {
+        bench.call(KeyList {
+            skip_unreadable: skip.then_some(true),
+            ..KeyList::default()
+        })
+    };
+    assert_eq!(kind(list(false)), Kind::UnsupportedVersion, "control");
+    let page = list(true).unwrap();
+    assert_eq!((page.keys.len(), page.unreadable.len()), (2, 0));
+}

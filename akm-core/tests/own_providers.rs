@@ -248,3 +248,28 @@ fn a_row_of_another_place_does_not_open() {
     assert_eq!(kind(bench.call(new_key("mine/x", KEY))), Kind::Corrupt);
     assert_eq!(kind(bench.call_as(me(), ProviderList {})), Kind::Corrupt);
 }
+
+#[test]
+fn a_record_that_does_not_open_keeps_no_key_from_whoever_passes_over_it() {
+    let bench = Bench::initialized();
+    add(&bench, &record("mine", "http://127.0.0.1:9/v1")).unwrap();
+    bench.call(new_key("mine/a", KEY)).unwrap();
+    let list = |skip: bool| {
+        bench.call(KeyList {
+            skip_unreadable: skip.then_some(true),
+            ..KeyList::default()
+        })
+    };
+    let variable = |page: akm_core::protocol::KeyPage| page.keys[0].env.clone();
+    assert_eq!(
+        variable(list(true).unwrap()).as_deref(),
+        Some("MINE_API_KEY")
+    );
+    let hand = bench.hand();
+    hand.execute("UPDATE providers SET record = zeroblob(length(record))", [])
+        .unwrap();
+    assert_eq!(kind(list(false)), Kind::UnsupportedVersion, "control");
+    let page = list(true).unwrap();
+    assert!(page.unreadable.is_empty(), "the key itself opens");
+    assert_eq!(page.keys[0].name, "mine/a");
+}

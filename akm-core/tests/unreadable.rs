@@ -140,6 +140,45 @@ fn a_list_fails_or_tells_which_rows_it_passes_over() {
     assert_eq!(bench.get("openai/b").unwrap(), "sk-of-a-key", "control");
 }
 
+/// A page also ends where it is long enough, between two keys that were looked at together.
+#[test]
+fn none_is_lost_or_told_twice_where_a_long_page_ends() {
+    let bench = Bench::initialized();
+    const KEYS: usize = 700;
+    let notes = "n".repeat(4000);
+    for number in 0..KEYS {
+        let mut key = support::new_key(&format!("openai/{number}"), "sk");
+        key.notes = Some(notes.clone());
+        bench.call(key).unwrap();
+    }
+    let rows: Vec<String> = ids(&bench).into_iter().collect();
+    // One in three, so that each page has some on both sides of its end.
+    let bad: Vec<String> = rows.into_iter().step_by(3).collect();
+    for id in &bad {
+        damage(&bench, id, "meta");
+    }
+    let (names, lost) = listed(&bench, &json!({}), 1000);
+    assert_eq!(lost, bad);
+    assert_eq!(names.len(), KEYS - bad.len());
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    let mut request = json!({"passphrase": PASSPHRASE, "skip_unreadable": true});
+    let (mut lost, mut pages) = (Vec::new(), 0);
+    let keys = loop {
+        let page = bench.raw(Op::VaultExport, &request.to_string()).unwrap();
+        let texts = page["unreadable"].as_array().into_iter().flatten();
+        lost.extend(texts.map(|text| text.as_str().unwrap().to_owned()));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => request = json!({ "after": next }),
+            None => break page["keys"].as_u64().unwrap(),
+        }
+    };
+    lost.sort();
+    assert_eq!(lost, bad);
+    assert_eq!(keys as usize, KEYS - bad.len());
+    assert!(pages > 2, "control: {pages} pages");
+}
+
 #[test]
 fn an_export_fails_or_tells_which_keys_it_passes_over() {
     let Damaged {
@@ -179,6 +218,21 @@ fn an_export_fails_or_tells_which_keys_it_passes_over() {
         expected.sort();
         assert_eq!(lost, expected, "{format}");
         assert_eq!(keys, 3, "{format}");
+        // What was not handed out stands in the log too, with what is wrong.
+        let log = json!({"action": "vault.export"});
+        let events = bench.raw(Op::AuditList, &log.to_string()).unwrap();
+        let told = |key: Option<&str>, outcome: &str| {
+            let events = events["events"].as_array().unwrap();
+            events
+                .iter()
+                .any(|event| event["key"].as_str() == key && event["outcome"] == outcome)
+        };
+        assert!(told(Some("openai/b"), "ok"), "control: {events}");
+        assert!(told(Some("openai/secret"), "corrupt"), "{events}");
+        assert!(
+            told(None, "rolled_back") && told(None, "corrupt"),
+            "{events}"
+        );
         assert_eq!(file.matches("sk-of-a-key").count(), 3, "{format}: {file}");
     }
     // It is said at the beginning.

@@ -185,6 +185,8 @@ fn names() -> Option<Vec<String>> {
     loop {
         let page = client.call(&KeyList {
             limit: Some(PAGE),
+            // Those that open can be named all the same.
+            skip_unreadable: Some(true),
             after,
             ..KeyList::default()
         });

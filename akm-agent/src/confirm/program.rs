@@ -11,9 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use akm_core::caller::Answer;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -25,18 +26,33 @@ use crate::harden;
 const MAX_ANSWER: u64 = 256;
 
 /// The groups of programs that ask. Their leaders are not reaped, so the numbers are their own.
-static ASKING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+struct Asking {
+    groups: BTreeSet<Pid>,
+    /// Whether the agent ends: then nobody is asked any more.
+    over: bool,
+}
+
+static ASKING: Mutex<Asking> = Mutex::new(Asking {
+    groups: BTreeSet::new(),
+    over: false,
+});
+
+fn asking() -> MutexGuard<'static, Asking> {
+    ASKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Ends every program that still asks, for an agent that ends.
 pub fn end_all() {
-    for group in &*ASKING.lock().unwrap_or_else(PoisonError::into_inner) {
+    let mut asking = asking();
+    asking.over = true;
+    for group in &asking.groups {
         // One that has ended meanwhile needs no signal.
         let _ = killpg(*group, Signal::SIGKILL);
     }
 }
 
 fn end(group: Pid) {
-    if (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).contains(&group) {
+    if asking().groups.contains(&group) {
         let _ = killpg(group, Signal::SIGKILL);
     }
 }
@@ -54,11 +70,19 @@ pub(super) fn ask(program: &Path, text: &str, wait: &Wait<'_>) -> Answer {
         .process_group(0);
     // Where the agent is killed, too: it ends with this thread, which waits for it.
     harden::bind_child(&mut command);
-    let Ok(child) = command.spawn() else {
-        return Answer::Nobody;
+    let (child, group) = {
+        // Held over both, so that none begins behind the back of `end_all`.
+        let mut asking = asking();
+        if asking.over || wait.next().is_none() {
+            return Answer::Nothing;
+        }
+        let Ok(child) = command.spawn() else {
+            return Answer::Nobody;
+        };
+        let group = Pid::from_raw(child.id().cast_signed());
+        asking.groups.insert(group);
+        (child, group)
     };
-    let group = Pid::from_raw(child.id().cast_signed());
-    (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).insert(group);
     let (done, ended) = mpsc::channel();
     // Waits for the end, however late it comes, so that nothing is left of the program.
     std::thread::spawn(move || {
@@ -80,8 +104,9 @@ fn answer_of(mut child: Child, group: Pid) -> Answer {
     let mut said = String::new();
     let read = (child.stdout.take()).map(|out| out.take(MAX_ANSWER).read_to_string(&mut said));
     // It stays in the list until it has ended, and leaves it before its number is free.
-    let _ = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-    (ASKING.lock().unwrap_or_else(PoisonError::into_inner)).remove(&group);
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    while waitid(Id::Pid(group), ended) == Err(Errno::EINTR) {}
+    asking().groups.remove(&group);
     let ok = child.wait().is_ok_and(|status| status.success());
     match (ok, read) {
         (true, Some(Ok(_))) if said.trim().is_empty() => Answer::Yes,

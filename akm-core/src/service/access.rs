@@ -323,11 +323,12 @@ impl Service {
                 said: Said::Answer(Answer::Nobody),
             };
         };
+        // Never waits: whoever changes the table will be done at the next look, and the answer is checked in any case.
         let is_wanted = || {
-            let table = self.sessions.read();
-            table
-                .live(caller, &*self.host.clock)
-                .is_ok_and(|session| session.generation() == pending.seen)
+            self.sessions.try_read().is_none_or(|table| {
+                let session = table.live(caller, &*self.host.clock);
+                session.is_ok_and(|session| session.generation() == pending.seen)
+            })
         };
         let open = self.access.questions.fetch_add(1, Ordering::AcqRel);
         let said = match open < MAX_QUESTIONS {

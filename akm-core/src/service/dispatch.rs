@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use crate::audit::{Caller, Event};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::name::KeyName;
 use crate::protocol::{self, Cost, Op, Request, Response};
 use crate::store::Id;
@@ -189,15 +189,26 @@ impl Service {
             && asked.op.audit() == protocol::Audit::Audited
         {
             let subject = asked.subject.get();
-            let event = Event {
-                record: subject.map(|(id, _)| *id),
-                key: subject.map(|(_, name)| name),
-                ..failed(asked.op, asked.caller, error.kind())
-            };
-            // The refusal stands whether or not its event could be written.
-            let _ = self.audit.append(&asked.session.chain, &event);
+            let (id, name) = subject.map(|(id, name)| (*id, name)).unzip();
+            self.failure_event(asked, id, name, error.kind());
         }
         answer
+    }
+
+    /// The event of what was not done. It stays undone whether or not that could be written.
+    pub(super) fn failure_event(
+        &self,
+        asked: &Asked<'_>,
+        id: Option<Id>,
+        name: Option<&KeyName>,
+        kind: Kind,
+    ) {
+        let event = Event {
+            record: id,
+            key: name,
+            ..failed(asked.op, asked.caller, kind)
+        };
+        let _ = self.audit.append(&asked.session.chain, &event);
     }
 
     /// The event of what is being done to the account.

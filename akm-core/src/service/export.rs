@@ -68,6 +68,9 @@ impl Pass {
     }
 }
 
+/// Keys, those that do not open with what is wrong, and the cursor.
+type Listed = (Vec<Record>, Vec<(Id, Kind)>, Option<Id>);
+
 /// What begins an export, checked.
 struct Beginning<'a> {
     request: &'a VaultExport,
@@ -222,20 +225,24 @@ impl Service {
             }
             match self.export_key(asked, &record, &mut export, &mut plain) {
                 Err(error) if export.skips_unreadable && is_damage(error.kind()) => {
+                    self.failure_event(asked, Some(record.id), Some(&record.name), error.kind());
                     unreadable.push(record.name.to_string());
                 }
                 exported => exported.map_err(with_a_way_on)?,
             }
             if plain.len() > PAGE_BYTES && records.peek().is_some() {
                 export.after = Some(record.id);
-                lost.retain(|id| *id <= record.id);
+                lost.retain(|(id, _)| *id <= record.id);
                 ended = false;
                 break;
             }
         }
         // They are met again on each way through the account.
         if export.pass != Pass::Others {
-            unreadable.extend(lost.iter().map(|id| HEXLOWER.encode(id)));
+            for (id, kind) in lost {
+                self.failure_event(asked, Some(id), None, kind);
+                unreadable.push(HEXLOWER.encode(&id));
+            }
         }
         if ended && export.pass == Pass::Defaults {
             export.pass = Pass::Others;
@@ -271,11 +278,7 @@ impl Service {
     }
 
     /// The next keys of an export, and the ids of those that do not open and are passed over.
-    fn listed_for(
-        &self,
-        account: &Unlocked,
-        export: &Export,
-    ) -> Result<(Vec<Record>, Vec<Id>, Option<Id>)> {
+    fn listed_for(&self, account: &Unlocked, export: &Export) -> Result<Listed> {
         let mut lost = Vec::new();
         let takes = |record: &Record| export.pass.takes(record);
         let after = export.after;
@@ -284,9 +287,10 @@ impl Service {
                 let (vault, lost) = (&self.vault, &mut lost);
                 vault.list_readable_keys(account, None, after, PAGE_KEYS, &takes, lost)
             }
-            false => (self.vault).list_keys(account, None, after, PAGE_KEYS, &takes),
-        }
-        .map_err(with_a_way_on)?;
+            false => (self.vault)
+                .list_keys(account, None, after, PAGE_KEYS, &takes)
+                .map_err(with_a_way_on),
+        }?;
         Ok((records, lost, next))
     }
 

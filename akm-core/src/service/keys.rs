@@ -177,10 +177,10 @@ impl Service {
         };
         let skips = request.skip_unreadable.unwrap_or(false);
         let mut unreadable = Vec::new();
-        let seen = |unreadable: Vec<Id>| {
+        let seen = |unreadable: Vec<(Id, Kind)>| {
             let may_see = |id: &Id| is_open || self.may_see(asked, id).unwrap_or(false);
-            let seen = unreadable.iter().filter(|id| may_see(id));
-            seen.map(|id| HEXLOWER.encode(id)).collect()
+            let seen = unreadable.iter().filter(|(id, _)| may_see(id));
+            seen.map(|(id, _)| HEXLOWER.encode(id)).collect()
         };
         let mut own = None;
         let mut keys = Vec::new();
@@ -201,22 +201,29 @@ impl Service {
                 ),
                 false => self
                     .vault
-                    .list_keys(account, provider.as_ref(), after, wanted, &keep),
-            }
-            .map_err(with_a_way_on)?;
+                    .list_keys(account, provider.as_ref(), after, wanted, &keep)
+                    .map_err(with_a_way_on),
+            }?;
+            // What stands beside the keys is no reason to list none.
+            let spared = |error: Error| match skips && is_damage(error.kind()) {
+                true => Ok(()),
+                false => Err(error),
+            };
             if own.is_none() && records.iter().any(|record| !is_builtin(record)) {
-                own = Some(self.own_variables(&asked.session.account)?);
+                let found = self.own_variables(account);
+                own = Some(found.or_else(|error| spared(error).map(|()| Vec::new()))?);
             }
             let own = own.as_deref().unwrap_or_default();
             let count = records.len();
-            let tests = self.vault.last_tests(&asked.session.account, &records)?;
+            let tests = self.vault.last_tests(account, &records);
+            let tests = tests.or_else(|error| spared(error).map(|()| vec![None; count]))?;
             for (index, (record, test)) in records.iter().zip(tests).enumerate() {
                 let key = listed(record, test, now, own)?;
                 bytes += protocol::encoded_length(&key)?;
                 keys.push(key);
                 if bytes > PAGE_BYTES && (index + 1 < count || next.is_some()) {
                     // What follows it comes with the next page.
-                    unreadable.retain(|id| *id <= record.id);
+                    unreadable.retain(|(id, _)| *id <= record.id);
                     return Ok(page(keys, seen(unreadable), Some(record.id)));
                 }
             }

@@ -233,7 +233,8 @@ fn a_rekey_asks_for_passphrase_and_code_and_counts_both() {
 #[test]
 fn nothing_begins_over_a_vault_with_something_in_it_that_does_not_open() {
     for damage in [
-        "UPDATE keys SET secret = CAST(substr(secret, 1, length(secret) - 1) || x'00' AS BLOB) WHERE rowid = 2",
+        "UPDATE keys SET secret = CAST(substr(secret, 1, length(secret) - 1)
+            || CASE substr(secret, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB) WHERE rowid = 2",
         "UPDATE history SET secret = meta",
         "UPDATE keys SET wrapped_key = (SELECT wrapped_key FROM keys WHERE rowid = 3) WHERE rowid = 2",
         "UPDATE keys SET tag = zeroblob(32) WHERE rowid = 2",

@@ -75,7 +75,7 @@ pub(super) async fn show(page: &Page<'_>, fault: Option<&Error>) -> Result<Http>
                 h2 { (say!(words, "passphrase-title")) }
                 form.form method="post" action=(page.path("account/passphrase")) data-busy {
                     (passphrase_field(words, "passphrase"))
-                    (new_passphrase_fields(words, fault))
+                    (new_passphrase_fields(page.visit, fault))
                     div.buttons { button.primary type="submit" { (say!(words, "passphrase-change")) } }
                 }
             }

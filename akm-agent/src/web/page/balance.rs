@@ -74,7 +74,9 @@ type Asked<'n> = (Result<BalanceResult>, &'n String);
 async fn draw(page: &Page<'_>, results: Option<Vec<Asked<'_>>>) -> Result<Http> {
     let words = page.words();
     let title = say!(words, "balance-title");
-    let keys = keys::all(page).await?.keys;
+    let keys::All {
+        keys, unreadable, ..
+    } = keys::all(page).await?;
     let any = keys.iter().any(is_usable);
     let action = html! {
         @if any {
@@ -86,6 +88,7 @@ async fn draw(page: &Page<'_>, results: Option<Vec<Asked<'_>>>) -> Result<Http> 
     let body = html! {
         (heading(&title, &say!(words, "balance-lead"), &action))
         (activity::tabs(page, "balance"))
+        (keys::lost(page, unreadable))
         @match &results {
             None if any => (empty("coin", &say!(words, "balance-none-title"), &say!(words, "balance-none"), &html! {})),
             None => (empty("key", &say!(words, "keys-none-title"), &page.no_keys(), &html! {

@@ -33,6 +33,9 @@ pub(super) fn form(page: &Page<'_>) -> Markup {
                     aria-describedby="hint-seal";
                 p.hint id="hint-seal" { (say!(words, "seal-hint")) }
             }
+            @if page.status.damaged == Some(true) {
+                (tick("skip_unreadable", &say!(words, "export-skip"), "", false))
+            }
             details.more {
                 summary { (say!(words, "export-plain-title")) }
                 p { (say!(words, "export-plain-lead")) }
@@ -73,7 +76,7 @@ async fn file(page: &Page<'_>, ask: &Ask) -> Result<Http> {
             false => None,
         },
         use_only: None,
-        skip_unreadable: None,
+        skip_unreadable: form.ticked("skip_unreadable").then_some(true),
         after: None,
     };
     let mut content = Vec::new();

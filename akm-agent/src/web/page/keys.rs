@@ -52,6 +52,15 @@ pub(super) async fn all(page: &Page<'_>) -> Result<All> {
     }
 }
 
+/// How many keys are not shown: beside the banner of the check, which may not have come that far.
+pub(super) fn lost(page: &Page<'_>, unreadable: usize) -> Markup {
+    html! {
+        @if unreadable > 0 {
+            (view::notice("bad", &say!(page.words(), "keys-unreadable", count = unreadable)))
+        }
+    }
+}
+
 /// What the list is narrowed to.
 struct Filter<'a> {
     text: String,
@@ -90,10 +99,7 @@ pub(super) async fn list(page: &Page<'_>, ask: &Ask) -> Result<Http> {
         more,
         unreadable,
     } = all(page).await?;
-    // Beside the banner of the check, which may not have come that far.
-    let lost = html! {
-        @if unreadable > 0 { (view::notice("bad", &say!(words, "keys-unreadable", count = unreadable))) }
-    };
+    let lost = lost(page, unreadable);
     let filter = Filter {
         text: ask.query.get("q").unwrap_or("").to_lowercase(),
         provider: ask.query.get("provider"),

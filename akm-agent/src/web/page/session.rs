@@ -189,12 +189,17 @@ pub(super) fn new_passphrase(ask: &Ask) -> Result<Secret> {
 }
 
 /// The two fields of [`new_passphrase`].
-pub(super) fn new_passphrase_fields(words: Words<'_>, fault: Option<&Error>) -> Markup {
+pub(super) fn new_passphrase_fields(visit: &Visit<'_>, fault: Option<&Error>) -> Markup {
+    let words = visit.words;
+    let hint = match visit.is_hosted() {
+        true => say!(words, "passphrase-hint-hosted"),
+        false => say!(words, "passphrase-hint"),
+    };
     let wrong = |name| fault.and_then(Error::field) == Some(name);
     html! {
         (Field {
             name: "new_passphrase", label: say!(words, "field-new-passphrase"), kind: "password",
-            hint: say!(words, "passphrase-hint"), autocomplete: "new-password", required: true,
+            hint, autocomplete: "new-password", required: true,
             wrong: wrong("passphrase") || wrong("new_passphrase"), ..Field::default()
         }.show())
         (Field {
@@ -228,7 +233,7 @@ fn register_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
                 value: ask.form.get("account").unwrap_or(if visit.is_hosted() { "" } else { "default" }), autocomplete: "username",
                 required: true, ..Field::default()
             }.show())
-            (new_passphrase_fields(words, fault))
+            (new_passphrase_fields(visit, fault))
             @if may_wait(visit) {
                 (tick("with_totp", &say!(words, "with-totp"), &say!(words, "with-totp-hint"), true))
             } @else {
@@ -406,7 +411,7 @@ fn recover_page(visit: &Visit<'_>, ask: &Ask, fault: Option<&Error>) -> Http {
                 name: "code", label: say!(words, "field-recovery-code"), required: true,
                 ..Field::default()
             }.show())
-            (new_passphrase_fields(words, fault))
+            (new_passphrase_fields(visit, fault))
             button.primary.wide type="submit" { (say!(words, "recover")) }
         }
         p.aside { a href=(visit.path("unlock")) { (say!(words, "back-to-unlock")) } }

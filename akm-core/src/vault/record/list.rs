@@ -4,7 +4,7 @@
 //! of itself, rests under the tags of its own name, and is searched by what is sealed. One that does not open fails the page,
 //! unless whoever asks wants the others and takes its id.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::name::ProviderId;
 use crate::store::{Id, KeyHead, Tag};
 use crate::vault::check::is_damage;
@@ -36,7 +36,7 @@ impl Vault {
         self.list(account, provider, after, limit, keep, &mut damage)
     }
 
-    /// The same of those that open. The ids of the others, whatever they are, go into `unreadable`.
+    /// The same of those that open. The ids of the others, whatever they are, go into `unreadable`, with what is wrong.
     pub fn list_readable_keys(
         &self,
         account: &Unlocked,
@@ -44,7 +44,7 @@ impl Vault {
         after: Option<Id>,
         limit: u32,
         keep: &dyn Fn(&Record) -> bool,
-        unreadable: &mut Vec<Id>,
+        unreadable: &mut Vec<(Id, Kind)>,
     ) -> Result<(Vec<Record>, Option<Id>)> {
         let mut damage = Damage::Noted(unreadable);
         self.list(account, provider, after, limit, keep, &mut damage)
@@ -154,14 +154,14 @@ impl Vault {
 /// What becomes of a record that does not open.
 enum Damage<'a> {
     Fails,
-    Noted(&'a mut Vec<Id>),
+    Noted(&'a mut Vec<(Id, Kind)>),
 }
 
 impl Damage<'_> {
     fn note(&mut self, id: &Id, error: Error) -> Result<()> {
         match self {
             Damage::Noted(unreadable) if is_damage(error.kind()) => {
-                unreadable.push(*id);
+                unreadable.push((*id, error.kind()));
                 Ok(())
             }
             _ => Err(error),

@@ -364,7 +364,8 @@ fn a_check_opens_every_row_whole() {
     .unwrap();
     // The last byte is of the cipher's tag: the mark in the tree stays.
     let flipped = |column: &str| {
-        format!("{column} = CAST(substr({column}, 1, length({column}) - 1) || x'00' AS BLOB)")
+        let other = format!("CASE substr({column}, -1) WHEN x'00' THEN x'01' ELSE x'00' END");
+        format!("{column} = CAST(substr({column}, 1, length({column}) - 1) || {other} AS BLOB)")
     };
     let mut changes: Vec<String> = ["wrapped_key", "meta", "secret"]
         .iter()
