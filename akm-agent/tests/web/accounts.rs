@@ -1,9 +1,11 @@
 //! The same pages on a server, behind a sign-in.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use super::hosted_support::{OPEN, Site, configure, private};
-use super::support::Home;
+use super::support::{Home, PASSPHRASE, eventually};
 
 #[test]
 fn accounts_of_a_server_have_the_same_pages_behind_a_sign_in() {
@@ -133,4 +135,57 @@ fn a_notice_calls_the_tier_what_people_call_it_in_their_language() {
             "{notices}"
         );
     }
+}
+
+/// Another program's hand in the vault: one byte of a record, from the outside.
+const CHANGE_ONE: &str = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+id, meta = db.execute('SELECT id, meta FROM keys ORDER BY id LIMIT 1').fetchone()
+db.execute('UPDATE keys SET meta = ? WHERE id = ?', (meta[:-1] + bytes([meta[-1] ^ 1]), id))
+db.commit()
+";
+
+#[test]
+fn with_one_damaged_key_the_others_are_shown_and_can_be_taken_away() {
+    let site = Site::start(OPEN);
+    let token = site.register("mei");
+    for number in 1..=3 {
+        let key = json!({"name": format!("openai/{number}"), "secret": "sk-hosted-1234567890"});
+        assert_eq!(site.op(Some(&token), "key.add", &key).status, 200);
+    }
+    let changed = Command::new("python3")
+        .args(["-c", CHANGE_ONE])
+        .arg(site.home.path().join("vault.db"))
+        .status();
+    assert!(changed.unwrap().success());
+    // The check of a new session finds it.
+    let token = site.sign_in("mei", PASSPHRASE).token();
+    let cookie = format!("Cookie: __Host-akm={token}");
+    let get = |path: &str| site.ask("GET", path, &[&cookie, "Accept-Language: en"], "");
+    eventually("the end of the check", || {
+        get("/account").body.contains("Leave out the keys")
+    });
+    for path in ["/", "/balance"] {
+        let page = get(path);
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        let lost = "1 key does not open and is not shown here.";
+        assert!(page.body.contains(lost), "{path}: {page:?}");
+    }
+    let shown = get("/").body;
+    let names = ["openai/1", "openai/2", "openai/3"];
+    let left = names.iter().filter(|name| shown.contains(*name));
+    assert_eq!(left.count(), 2, "{shown}");
+    let origin = format!("Origin: http://{}", site.address);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let export = |more: &str| {
+        let body = format!(
+            "format=json&plaintext=1&passphrase={}{more}",
+            PASSPHRASE.replace(' ', "+")
+        );
+        site.ask("POST", "/account/export", &[&origin, form, &cookie], &body)
+    };
+    assert!(!export("").body.contains("sk-hosted-1234567890"));
+    let file = export("&skip_unreadable=1");
+    assert_eq!(file.status, 200, "{file:?}");
+    assert_eq!(file.body.matches("sk-hosted-1234567890").count(), 2);
 }
