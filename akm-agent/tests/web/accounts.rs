@@ -137,13 +137,7 @@ fn a_notice_calls_the_tier_what_people_call_it_in_their_language() {
     }
 }
 
-/// Another program's hand in the vault: one byte of a record, from the outside.
-const CHANGE_ONE: &str = "import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-id, meta = db.execute('SELECT id, meta FROM keys ORDER BY id LIMIT 1').fetchone()
-db.execute('UPDATE keys SET meta = ? WHERE id = ?', (meta[:-1] + bytes([meta[-1] ^ 1]), id))
-db.commit()
-";
+const CHANGE_ONE: &str = include_str!("../support/change_one.py");
 
 #[test]
 fn with_one_damaged_key_the_others_are_shown_and_can_be_taken_away() {

@@ -88,12 +88,13 @@ impl Service {
     }
 
     fn change_passphrase(&self, caller: &Caller, request: &AccountPassphrase) -> Result<()> {
-        self.check_chosen(caller, &request.new_passphrase, "new_passphrase")?;
         self.change_way(
             caller,
             Op::AccountPassphrase,
             &request.passphrase,
             |proof| {
+                // Here, so that a refusal is in the log like any other.
+                self.check_chosen(caller, &request.new_passphrase, "new_passphrase")?;
                 self.vault
                     .prepare_passphrase(proof, &request.new_passphrase)
             },

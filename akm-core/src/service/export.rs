@@ -19,7 +19,7 @@ use crate::protocol::{ExportPage, KeyStatus, Op, VaultExport};
 use crate::secret::Secret;
 use crate::store::Id;
 use crate::transfer::{Origin, Writer};
-use crate::vault::{Record, Unlocked, is_damage};
+use crate::vault::{Damage, Record, Unlocked, is_damage};
 
 use super::keys::with_a_way_on;
 use super::transfer::{PAGE_KEYS, key_row, lock, needs, over, parse_id, same};
@@ -228,7 +228,9 @@ impl Service {
                     self.failure_event(asked, Some(record.id), Some(&record.name), error.kind());
                     unreadable.push(record.name.to_string());
                 }
-                exported => exported.map_err(with_a_way_on)?,
+                exported => {
+                    exported.map_err(|error| with_a_way_on(error, export.skips_unreadable))?;
+                }
             }
             if plain.len() > PAGE_BYTES && records.peek().is_some() {
                 export.after = Some(record.id);
@@ -282,15 +284,14 @@ impl Service {
         let mut lost = Vec::new();
         let takes = |record: &Record| export.pass.takes(record);
         let after = export.after;
-        let (records, next) = match export.skips_unreadable {
-            true => {
-                let (vault, lost) = (&self.vault, &mut lost);
-                vault.list_readable_keys(account, None, after, PAGE_KEYS, &takes, lost)
-            }
-            false => (self.vault)
-                .list_keys(account, None, after, PAGE_KEYS, &takes)
-                .map_err(with_a_way_on),
-        }?;
+        let damage = match export.skips_unreadable {
+            true => Damage::Noted(&mut lost),
+            false => Damage::Fails,
+        };
+        let (records, next) = self
+            .vault
+            .list_keys(account, None, after, PAGE_KEYS, &takes, damage)
+            .map_err(|error| with_a_way_on(error, export.skips_unreadable))?;
         Ok((records, lost, next))
     }
 

@@ -20,6 +20,7 @@ use crate::protocol::{
 use crate::store::Id;
 use crate::transfer::MAX_KEYS;
 use crate::transfer::handover::{Code, End, Mark, Offer, Page, Stream};
+use crate::vault::Damage;
 
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -152,9 +153,14 @@ impl Service {
         let total = self.vault.count_keys(account)?;
         let mut page = Page::default();
         let (mut left_out, mut size) = (Vec::new(), 0);
-        let (records, next) =
-            self.vault
-                .list_keys(account, None, sending.after, PAGE_KEYS, &|_| true)?;
+        let (records, next) = self.vault.list_keys(
+            account,
+            None,
+            sending.after,
+            PAGE_KEYS,
+            &|_| true,
+            Damage::Fails,
+        )?;
         let mut ended = next.is_none();
         sending.after = next;
         let mut records = records.into_iter().peekable();

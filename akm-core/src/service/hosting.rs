@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::Secret;
 use crate::audit::{Caller, TokenDigest, Via};
 use crate::error::{Error, Kind, Result};
@@ -215,7 +217,8 @@ impl Service {
         typed: &Secret,
         field: &'static str,
     ) -> Result<()> {
-        if caller.via == Via::Host || typed.expose().chars().count() >= MIN_PASSPHRASE {
+        // In the spelling that opens the account.
+        if caller.via == Via::Host || typed.expose().nfc().count() >= MIN_PASSPHRASE {
             return Ok(());
         }
         Err(Error::invalid(

@@ -10,7 +10,7 @@ use crate::protocol::{
 };
 use crate::provider::{BaseUrl, Catalogue, Destinations};
 use crate::store::Id;
-use crate::vault::{LastTest, NewKey, OpenedKey, Record, Terms, Use, is_damage};
+use crate::vault::{Damage, LastTest, NewKey, OpenedKey, Record, Terms, Use, is_damage};
 
 use super::access::{self, Gate, pass};
 use super::custom::Known;
@@ -190,33 +190,21 @@ impl Service {
             let left = limit - u32::try_from(keys.len()).unwrap_or(limit);
             let wanted = left.min(PIECE);
             let account = &asked.session.account;
-            let (records, next) = match skips {
-                true => self.vault.list_readable_keys(
-                    account,
-                    provider.as_ref(),
-                    after,
-                    wanted,
-                    &keep,
-                    &mut unreadable,
-                ),
-                false => self
-                    .vault
-                    .list_keys(account, provider.as_ref(), after, wanted, &keep)
-                    .map_err(with_a_way_on),
-            }?;
-            // What stands beside the keys is no reason to list none.
-            let spared = |error: Error| match skips && is_damage(error.kind()) {
-                true => Ok(()),
-                false => Err(error),
+            let damage = match skips {
+                true => Damage::Noted(&mut unreadable),
+                false => Damage::Fails,
             };
+            let (records, next) = self
+                .vault
+                .list_keys(account, provider.as_ref(), after, wanted, &keep, damage)
+                .map_err(|error| with_a_way_on(error, skips))?;
             if own.is_none() && records.iter().any(|record| !is_builtin(record)) {
-                let found = self.own_variables(account);
-                own = Some(found.or_else(|error| spared(error).map(|()| Vec::new()))?);
+                own = Some(spared(self.own_variables(account), skips, Vec::new())?);
             }
             let own = own.as_deref().unwrap_or_default();
             let count = records.len();
             let tests = self.vault.last_tests(account, &records);
-            let tests = tests.or_else(|error| spared(error).map(|()| vec![None; count]))?;
+            let tests = spared(tests, skips, vec![None; count])?;
             for (index, (record, test)) in records.iter().zip(tests).enumerate() {
                 let key = listed(record, test, now, own)?;
                 bytes += protocol::encoded_length(&key)?;
@@ -328,6 +316,7 @@ impl Service {
             None,
             HINTED_KEYS,
             &|record| self.may_see(asked, &record.id).unwrap_or(false),
+            Damage::Fails,
         );
         let mut names: Vec<String> = match near {
             Ok((records, _)) => records
@@ -407,9 +396,17 @@ impl Service {
     }
 }
 
-/// What to do where one record does not open, and fails what is asked about many.
-pub(super) fn with_a_way_on(error: Error) -> Error {
-    match is_damage(error.kind()) {
+/// What stands beside the keys: where it does not open that is no reason for whoever passes over such keys to be told of none.
+fn spared<T>(read: Result<T>, skips: bool, instead: T) -> Result<T> {
+    match read {
+        Err(error) if skips && is_damage(error.kind()) => Ok(instead),
+        read => read,
+    }
+}
+
+/// What to do where one record does not open and fails what is asked about many, if that was not done already.
+pub(super) fn with_a_way_on(error: Error, skips: bool) -> Error {
+    match !skips && is_damage(error.kind()) {
         true => error.with_hint(
             "run akm doctor; with --skip-unreadable akm ls and akm export take the keys that open",
         ),

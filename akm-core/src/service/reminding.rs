@@ -10,7 +10,7 @@ use crate::crypto::{self, Ad, Field};
 use crate::error::{Error, Result};
 use crate::protocol::{BillingContact, ContactInfo, Locale, NoticeInfo, NoticeKind, Notices, Role};
 use crate::store::{Id, Ledger, Store};
-use crate::vault::{Record, Unlocked};
+use crate::vault::{Damage, Record, Unlocked};
 
 use super::payments::PAGE;
 use super::{Asked, Service, shape};
@@ -224,15 +224,9 @@ impl Service {
                 .is_some_and(|end| days_left(end, now).is_none_or(|days| stage(days).is_some()))
         };
         // The check of the vault tells of those that do not open.
-        let mut unreadable = Vec::new();
-        let (records, _) = (self.vault).list_readable_keys(
-            account,
-            None,
-            None,
-            MAX_KEYS,
-            &keep,
-            &mut unreadable,
-        )?;
+        let mut others = Vec::new();
+        let damage = Damage::Noted(&mut others);
+        let (records, _) = (self.vault).list_keys(account, None, None, MAX_KEYS, &keep, damage)?;
         Ok(records)
     }
 

@@ -17,7 +17,7 @@ use crate::protocol::{KeyStatus, Op, ProviderTest, TestResult};
 use crate::provider::Destinations;
 use crate::provider::rules::Cost;
 use crate::provider::schema::Status;
-use crate::vault::{Record, Use};
+use crate::vault::{Damage, Record, Use};
 
 /// Tests that the agent runs at a time by itself.
 const BY_ITSELF: usize = 8;
@@ -144,15 +144,9 @@ impl Service {
                 })
         };
         // The check of the vault tells of those that do not open.
-        let mut unreadable = Vec::new();
-        let (records, _) = (self.vault).list_readable_keys(
-            account,
-            None,
-            None,
-            MAX_DUE,
-            &keep,
-            &mut unreadable,
-        )?;
+        let mut others = Vec::new();
+        let damage = Damage::Noted(&mut others);
+        let (records, _) = (self.vault).list_keys(account, None, None, MAX_DUE, &keep, damage)?;
         Ok(records
             .iter()
             .map(|record| record.name.to_string())

@@ -47,7 +47,7 @@ pub use last_test::LastTest;
 pub use limits::Origin;
 pub use manifest::{MAX_SLICE, Notice, announce_restore, claimed_position};
 pub use ready::{ReadyKey, Terms};
-pub use record::{NewKey, OpenedKey, Record, SealedKeys, is_overtaken};
+pub use record::{Damage, NewKey, OpenedKey, Record, SealedKeys, is_overtaken};
 pub use recovery::RecoveredAccount;
 pub use rekey::{NewKeys, Rekeyed};
 pub use rules::{Grant, MAX_GRANTS, Rules, Ruling, Use};

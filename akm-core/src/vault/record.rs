@@ -24,6 +24,7 @@ mod change;
 mod list;
 
 pub use change::{NewKey, SealedKeys, is_overtaken};
+pub use list::Damage;
 
 /// A key's metadata, opened and authenticated.
 #[derive(Clone)]

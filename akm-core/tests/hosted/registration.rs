@@ -110,8 +110,14 @@ fn a_passphrase_that_is_chosen_over_the_network_is_not_a_short_one() {
         };
         site.call(caller, request)
     };
-    // Characters count, not bytes.
-    for short in ["", "1", "seven77", "一二三四五六七"] {
+    // Characters count, not bytes, nor the two parts of one.
+    for short in [
+        "",
+        "1",
+        "seven77",
+        "一二三四五六七",
+        "e\u{301}e\u{301}e\u{301}e\u{301}",
+    ] {
         let error = register(&nobody(), "alice", short).unwrap_err();
         assert_eq!(
             (error.kind(), error.field()),

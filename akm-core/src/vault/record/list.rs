@@ -23,7 +23,7 @@ impl Vault {
     /// Up to `limit` records that pass `keep`, in the order of their ids after `after`, and the cursor of the next
     /// page if there may be one.
     ///
-    /// Errors: `corrupt` or `rolled_back` if one that was looked at does not open.
+    /// Errors: `corrupt` or `rolled_back` if one that was looked at does not open, unless that is to be noted.
     pub fn list_keys(
         &self,
         account: &Unlocked,
@@ -31,33 +31,7 @@ impl Vault {
         after: Option<Id>,
         limit: u32,
         keep: &dyn Fn(&Record) -> bool,
-    ) -> Result<(Vec<Record>, Option<Id>)> {
-        let mut damage = Damage::Fails;
-        self.list(account, provider, after, limit, keep, &mut damage)
-    }
-
-    /// The same of those that open. The ids of the others, whatever they are, go into `unreadable`, with what is wrong.
-    pub fn list_readable_keys(
-        &self,
-        account: &Unlocked,
-        provider: Option<&ProviderId>,
-        after: Option<Id>,
-        limit: u32,
-        keep: &dyn Fn(&Record) -> bool,
-        unreadable: &mut Vec<(Id, Kind)>,
-    ) -> Result<(Vec<Record>, Option<Id>)> {
-        let mut damage = Damage::Noted(unreadable);
-        self.list(account, provider, after, limit, keep, &mut damage)
-    }
-
-    fn list(
-        &self,
-        account: &Unlocked,
-        provider: Option<&ProviderId>,
-        after: Option<Id>,
-        limit: u32,
-        keep: &dyn Fn(&Record) -> bool,
-        damage: &mut Damage<'_>,
+        mut damage: Damage<'_>,
     ) -> Result<(Vec<Record>, Option<Id>)> {
         let mut records = Vec::new();
         let mut cursor = after;
@@ -151,9 +125,11 @@ impl Vault {
     }
 }
 
-/// What becomes of a record that does not open.
-enum Damage<'a> {
+/// What becomes of a list when a record does not open.
+pub enum Damage<'a> {
+    /// It fails.
     Fails,
+    /// It goes on without it. The id, of whatever name it is, is put here with what is wrong.
     Noted(&'a mut Vec<(Id, Kind)>),
 }
 

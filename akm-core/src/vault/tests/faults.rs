@@ -220,7 +220,7 @@ fn a_record_is_there_whole_or_not_at_all() {
         Ok(())
     });
     room.each("list", |account| {
-        let page = vault.list_keys(account, None, None, 100, &|_| true)?;
+        let page = vault.list_keys(account, None, None, 100, &|_| true, Damage::Fails)?;
         assert_eq!(page.0.len(), 4);
         assert_eq!(vault.count_keys(account)?, 4);
         Ok(())

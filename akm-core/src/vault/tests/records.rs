@@ -52,7 +52,9 @@ fn a_record_that_a_newer_akm_sealed_is_refused_and_not_guessed_at() {
         room.rewrite(&account, "openai/work", change);
         assert_eq!(seen(&room, &account), expected, "{what}");
         // A list stops there as well: what is left out looks like what is not there.
-        let list = room.vault.list_keys(&account, None, None, 100, &|_| true);
+        let list = room
+            .vault
+            .list_keys(&account, None, None, 100, &|_| true, Damage::Fails);
         assert_eq!(list.map(drop).map_err(|error| error.kind()), expected);
         assert_eq!(
             room.find(&account, "google/home").map(drop),
@@ -131,7 +133,9 @@ fn a_row_that_is_cut_or_lost_is_damage_wherever_it_is_read() {
                 room.vault.open_old_secret(&account, &opened, 1)
             });
             assert_eq!(kind(read), Kind::Corrupt, "{table} {column} {cut}");
-            let listed = room.vault.list_keys(&account, None, None, 9, &|_| true);
+            let listed = room
+                .vault
+                .list_keys(&account, None, None, 9, &|_| true, Damage::Fails);
             let (heads, refused) = (table == "keys" && column != "secret", Err(Kind::Corrupt));
             let listed = listed.map(drop).map_err(|error| error.kind());
             assert_eq!(listed, if heads { refused } else { Ok(()) });
@@ -402,7 +406,7 @@ fn the_last_tests_of_a_page_stand_beside_their_own_keys() {
     room.add(&account, "deepseek/third");
     let vault = &room.vault;
     let (records, _) = vault
-        .list_keys(&account, None, None, 100, &|_| true)
+        .list_keys(&account, None, None, 100, &|_| true, Damage::Fails)
         .unwrap();
     assert!(records.len() >= 3, "control");
     assert_eq!(vault.last_tests(&account, &[]), Ok(Vec::new()));
